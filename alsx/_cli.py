@@ -1,0 +1,252 @@
+"""What the commands share: Fire without its traps, failures in one line, tables that line up."""
+
+from __future__ import annotations
+
+import functools
+import io
+import json
+import os
+import re
+import secrets
+import shlex
+import sys
+import unicodedata
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr
+from pathlib import Path
+from typing import Any
+
+import fire
+import fire.core
+import fire.decorators
+import numpy as np
+
+# What the library raises for input that it cannot use. Anything else is a defect and shows its traceback.
+EXPECTED = (OSError, ValueError, TypeError, np.linalg.LinAlgError, FloatingPointError)
+
+
+# Where Fire notes how a command's arguments are parsed; under a private name it stays out of the help texts.
+fire.decorators.FIRE_METADATA = "_fire_metadata"
+# No pager: help is printed like everything else.
+fire.core.Display = lambda lines, out: print(*lines, sep="\n", file=out)
+
+
+def strings(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Take these arguments as they are typed: Fire would make numbers, tuples and None of ids and paths."""
+    decorator: Callable[[Callable[..., None]], Callable[..., None]] = fire.decorators.SetParseFns(
+        **{name: functools.partial(_typed, name) for name in names}
+    )
+    return decorator
+
+
+class _Missing(str):
+    """What stands for the value of a flag that was given none."""
+
+    __slots__ = ()
+
+
+def _typed(name: str, value: str) -> str:
+    """Return the value as it was typed. For a flag without a value Fire makes one up, "True" or "False"."""
+    if value in {"True", "False"} and not any(word.rpartition("=")[2] == value for word in sys.argv[1:]):
+        return _Missing(name)
+    return value
+
+
+class _Call:
+    """A command with its arguments, not yet run: Fire looks for leftover arguments only after it has called a function."""
+
+    __slots__ = ("_run",)
+
+    def __init__(self, run: Callable[[], None]) -> None:
+        self._run = run
+
+
+def _deferred(command: Callable[..., None]) -> Callable[..., _Call]:
+    def checked(*args: Any, **kwargs: Any) -> None:
+        for value in (*args, *kwargs.values()):
+            if isinstance(value, _Missing):
+                flag = str(value).replace("_", "-")
+                raise ValueError(f"--{flag} needs a value: --{flag}=VALUE")
+        command(*args, **kwargs)
+
+    @functools.wraps(command)
+    def capture(*args: Any, **kwargs: Any) -> _Call:
+        return _Call(functools.partial(checked, *args, **kwargs))
+
+    return capture
+
+
+def _parsed(component: Any, name: str) -> Any:
+    """What Fire makes of the arguments; its help goes to standard output, its complaints to standard error."""
+    said = io.StringIO()
+    code: Any = 0
+    call = None
+    try:
+        with redirect_stderr(said):
+            call = fire.Fire(
+                component, name=name, serialize=lambda result: None if isinstance(result, _Call) else result
+            )
+    except SystemExit as leave:
+        code = leave.code
+    # Fire takes the name for one word and quotes it.
+    text = said.getvalue().replace(shlex.quote(name), name)
+    if code:
+        sys.stderr.write(text)
+        raise SystemExit(code)
+    sys.stdout.write(re.sub(r"\AINFO: .*\n\n", "", text))
+    return call
+
+
+def run(commands: Callable[..., None] | dict[str, Callable[..., None]], name: str) -> None:
+    """
+    Run a command line through Fire, and leave with a code: 0, 2 for what cannot be done, 130 when interrupted.
+
+    Parameters
+    ----------
+    commands : function, or dict of name -> function
+        Functions that print their results on standard output.
+    name : str
+        How the program is called, for help texts.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A title that the terminal's encoding lacks letters for is no reason to fail after the work.
+            stream.reconfigure(errors="replace")
+    component: Any = (
+        {word: _deferred(command) for word, command in commands.items()}
+        if isinstance(commands, dict)
+        else _deferred(commands)
+    )
+    call = _parsed(component, name)
+    if not isinstance(call, _Call):
+        return
+    try:
+        with warnings.catch_warnings():
+            warnings.showwarning = _warn
+            call._run()
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader, such as `head`, has seen enough; what was to come after that is not done.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(1) from None
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        raise SystemExit(130) from None
+    except EXPECTED as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        raise SystemExit(2) from None
+
+
+def _warn(message: Warning | str, *args: Any, **kwargs: Any) -> None:
+    """Show a warning as a sentence, without the line of code it comes from."""
+    tell(f"warning: {' '.join(str(message).split())}")
+
+
+def tell(message: str) -> None:
+    """Say on standard error what is going on."""
+    print(message, file=sys.stderr, flush=True)
+
+
+def heading(text: str) -> None:
+    """Print a heading."""
+    print(f"\n{text}\n{'-' * width(text)}")
+
+
+def width(text: str) -> int:
+    """How many columns of a terminal a text fills."""
+    wide = sum(unicodedata.east_asian_width(letter) in "WF" for letter in text)
+    return len(text) + wide - sum(bool(unicodedata.combining(letter)) for letter in text)
+
+
+def shortened(text: str, columns: int) -> str:
+    """Return the text, cut to fit."""
+    if width(text) <= columns:
+        return text
+    while width(text) > columns - 1:
+        text = text[:-1]
+    return text.rstrip() + "…"
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]], right: str = "") -> None:
+    """
+    Print rows in columns.
+
+    Parameters
+    ----------
+    header : sequence of str
+        Names of the columns.
+    rows : iterable of sequences of str
+        Cells.
+    right : str, default=""
+        A letter a column, "r" for those that are flushed right (numbers).
+    """
+    lines = [list(header), *(list(row) for row in rows)]
+    columns = [max(width(line[c]) for line in lines) for c in range(len(header))]
+    for number, line in enumerate(lines):
+        cells = []
+        for c, cell in enumerate(line):
+            space = " " * (columns[c] - width(cell))
+            cells.append(space + cell if right[c : c + 1] == "r" else cell + space)
+        print("  ".join(cells).rstrip())
+        if number == 0:
+            print("  ".join("-" * n for n in columns))
+
+
+def show(records: Sequence[dict[str, Any]], formats: dict[str, str], *, as_json: bool) -> None:
+    """
+    Print records as a table to read, or as JSON to process.
+
+    Parameters
+    ----------
+    records : sequence of dict
+        All with the keys of `formats`.
+    formats : dict of name -> format specification
+        The columns, in order, such as ``{"item": "", "predicted": ".2f"}``; those with a specification are numbers
+        and flushed right. JSON has the numbers themselves.
+    as_json : bool
+        A list of objects instead of a table.
+    """
+    if as_json:
+        print(
+            json.dumps([{name: record[name] for name in formats} for record in records], ensure_ascii=False, indent=1)
+        )
+        return
+    rows = [
+        ["-" if record[name] is None else format(record[name], form) for name, form in formats.items()]
+        for record in records
+    ]
+    table(list(formats), rows, "".join("r" if form else "l" for form in formats.values()))
+
+
+def check_file(path: str, what: str) -> None:
+    """Say now, not after the work, that a file cannot be written."""
+    file = Path(path)
+    if file.is_dir():
+        raise ValueError(f"{path} is a folder; {what} is a file to write")
+    if not file.parent.is_dir():
+        raise ValueError(f"there is no folder {file.parent} to write {file.name} to; make it, or change {what}")
+    if not os.access(file.parent, os.W_OK):
+        raise ValueError(f"the folder {file.parent} may not be written to; change {what}")
+
+
+def check_folder(path: str, what: str) -> None:
+    """Say now, not after the work, that a folder cannot be made or written to."""
+    folder = Path(path)
+    nearest = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    if not nearest.is_dir():
+        raise ValueError(f"{nearest} is a file; {what} names a folder to write to")
+    if not os.access(nearest, os.W_OK):
+        raise ValueError(f"the folder {nearest} may not be written to; change {what}")
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a file beside `path` to write to, and move it there once it is whole."""
+    # Not by tempfile, whose files only their owner may read.
+    part = path.with_name(f"{path.stem}.{secrets.token_hex(8)}.part{path.suffix}")
+    try:
+        yield part
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)

@@ -1,0 +1,658 @@
+# The compiled room: half-sweeps of row solves, predictions for pairs, top-n, sorting.
+#
+# Notation, the same letters everywhere: u a user, i an item, r a rating, w its weight (1), k the rank, mu the global
+# mean, b_u and c_i the biases, p_u and q_i the factors. Objective, with s a row's scale:
+#
+#     sum w (r - mu - b_u - c_i - p_u . q_i)^2 + sum_u s_u (reg |p_u|^2 + reg_bias b_u^2) + the same over items
+#
+# Given the other side it falls apart into one ridge regression for each row x = [p_u ; b_u] (for items swap roles):
+#
+#     z = [q_i ; 1] (k+1,1)      t = r - mu - c_i
+#     A (k+1,k+1) = sum w z z' + s diag(reg, ..., reg, reg_bias)        h (k+1,1) = sum w t z        A x = h
+#
+# Factor tables are (n, ld): k factors, the bias, padding; they live in a buffer with ALSX_PAD reals to spare behind the
+# last row, since kernels load whole vectors. Everything that can be wrong is decided before entering this room, and
+# everything that went wrong is told in Python after leaving it.
+
+from cython cimport floating
+from cython.parallel cimport prange, threadid
+from libc.math cimport INFINITY, NAN
+from libc.stdint cimport int32_t, int64_t
+
+import os
+
+
+cdef extern from *:
+    """
+    #ifdef _OPENMP
+    #include <omp.h>
+    #define ALSX_OPENMP 1
+    #else
+    #define ALSX_OPENMP 0
+    static int omp_get_max_threads(void) { return 1; }
+    #endif
+    """
+    const int ALSX_OPENMP
+    int omp_get_max_threads() noexcept nogil
+
+
+cdef extern from "kernels.h" nogil:
+    const int ALSX_PAD
+
+    ctypedef struct alsx_ops_f32:
+        void (*gather)(Py_ssize_t, const int32_t *, const float *, const float *, const float *, Py_ssize_t, Py_ssize_t,
+                       Py_ssize_t, double, double, float *, float *, float *, double *) noexcept nogil
+        void (*gram)(Py_ssize_t, const float *, Py_ssize_t, Py_ssize_t, float *, Py_ssize_t) noexcept nogil
+        int (*solve)(Py_ssize_t, Py_ssize_t, float *, Py_ssize_t, const float *, const double *, double, double,
+                     float *, float *, double *) noexcept nogil
+        float (*dot)(Py_ssize_t, const float *, const float *) noexcept nogil
+        void (*product)(Py_ssize_t, Py_ssize_t, Py_ssize_t, const float *, Py_ssize_t, const float *, Py_ssize_t,
+                        float *, Py_ssize_t) noexcept nogil
+        Py_ssize_t (*next_above)(const float *, Py_ssize_t, Py_ssize_t, float) noexcept nogil
+
+    ctypedef struct alsx_ops_f64:
+        void (*gather)(Py_ssize_t, const int32_t *, const double *, const double *, const double *, Py_ssize_t,
+                       Py_ssize_t, Py_ssize_t, double, double, double *, double *, double *, double *) noexcept nogil
+        void (*gram)(Py_ssize_t, const double *, Py_ssize_t, Py_ssize_t, double *, Py_ssize_t) noexcept nogil
+        int (*solve)(Py_ssize_t, Py_ssize_t, double *, Py_ssize_t, const double *, const double *, double, double,
+                     double *, double *, double *) noexcept nogil
+        double (*dot)(Py_ssize_t, const double *, const double *) noexcept nogil
+        void (*product)(Py_ssize_t, Py_ssize_t, Py_ssize_t, const double *, Py_ssize_t, const double *, Py_ssize_t,
+                        double *, Py_ssize_t) noexcept nogil
+        Py_ssize_t (*next_above)(const double *, Py_ssize_t, Py_ssize_t, double) noexcept nogil
+
+    ctypedef struct alsx_ops:
+        alsx_ops_f32 f32
+        alsx_ops_f64 f64
+        double (*peak)(Py_ssize_t, float *) noexcept nogil
+
+    int alsx_best_level() noexcept
+    const alsx_ops *alsx_level_ops(int) noexcept
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# What this build and this machine can do
+
+PAD = ALSX_PAD
+OPENMP = bool(ALSX_OPENMP)
+
+cdef dict LEVELS = {"base": 0, "v3": 3, "v4": 4}
+cdef const alsx_ops *OPS
+cdef int level_in_use
+
+
+def set_simd_level(name=None):
+    """Use at most the named instruction set (``"base"``, ``"v3"``, ``"v4"``); None is the best that runs here."""
+    global OPS, level_in_use
+    if name and name not in LEVELS:
+        raise ValueError(f"ALSX_SIMD is {name!r}; it caps the instruction set and must be one of {', '.join(LEVELS)}")
+    level_in_use = alsx_best_level()
+    if name:
+        level_in_use = min(level_in_use, <int>LEVELS[name])
+    OPS = alsx_level_ops(level_in_use)
+    return simd_level()
+
+
+def simd_level():
+    """The instruction set in use: ``"base"``, ``"v3"`` (AVX2 and FMA) or ``"v4"`` (AVX-512)."""
+    return {number: name for name, number in LEVELS.items()}[level_in_use]
+
+
+set_simd_level(os.environ.get("ALSX_SIMD"))
+
+
+def openmp_max_threads():
+    """What OpenMP would use now: OMP_NUM_THREADS, a limit set by threadpoolctl, or the processors it sees."""
+    return omp_get_max_threads()
+
+
+def peak_flops(Py_ssize_t repeats, int n_threads):
+    """Do `repeats` rounds of fused multiply-adds on each thread; returns the floating-point operations done."""
+    cdef double done = 0
+    cdef int _thread
+    for _thread in prange(n_threads, num_threads=n_threads, schedule="static", nogil=True):
+        done += peak(repeats)
+    return done
+
+
+cdef inline double peak(Py_ssize_t repeats) noexcept nogil:
+    cdef float sink = 0
+    return OPS.peak(repeats, &sink)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Leaf kernels, by type
+
+cdef inline void gather(Py_ssize_t n, const int32_t *indices, const floating *values, const floating *weights,
+                        const floating *table, Py_ssize_t ld, Py_ssize_t k, Py_ssize_t kp, double offset, double scale,
+                        floating *panel, floating *targets, floating *border, double *sums) noexcept nogil:
+    if floating is float:
+        OPS.f32.gather(n, indices, values, weights, table, ld, k, kp, offset, scale, panel, targets, border, sums)
+    else:
+        OPS.f64.gather(n, indices, values, weights, table, ld, k, kp, offset, scale, panel, targets, border, sums)
+
+
+cdef inline void gram(Py_ssize_t n, const floating *panel, Py_ssize_t k, Py_ssize_t kp, floating *A,
+                      Py_ssize_t lda) noexcept nogil:
+    if floating is float:
+        OPS.f32.gram(n, panel, k, kp, A, lda)
+    else:
+        OPS.f64.gram(n, panel, k, kp, A, lda)
+
+
+cdef inline int solve(Py_ssize_t k, Py_ssize_t kp, floating *A, Py_ssize_t lda, const floating *border,
+                      const double *sums, double ridge, double ridge_bias, floating *scratch, floating *x,
+                      double *loss) noexcept nogil:
+    if floating is float:
+        return OPS.f32.solve(k, kp, A, lda, border, sums, ridge, ridge_bias, scratch, x, loss)
+    else:
+        return OPS.f64.solve(k, kp, A, lda, border, sums, ridge, ridge_bias, scratch, x, loss)
+
+
+cdef inline floating dot(Py_ssize_t k, const floating *p, const floating *q) noexcept nogil:
+    if floating is float:
+        return OPS.f32.dot(k, p, q)
+    else:
+        return OPS.f64.dot(k, p, q)
+
+
+cdef inline void product(Py_ssize_t n, Py_ssize_t rows, Py_ssize_t cols, const floating *a, Py_ssize_t lda,
+                         const floating *b, Py_ssize_t ldb, floating *out, Py_ssize_t ldo) noexcept nogil:
+    if floating is float:
+        OPS.f32.product(n, rows, cols, a, lda, b, ldb, out, ldo)
+    else:
+        OPS.f64.product(n, rows, cols, a, lda, b, ldb, out, ldo)
+
+
+cdef inline Py_ssize_t next_above(const floating *scores, Py_ssize_t start, Py_ssize_t n,
+                                  floating threshold) noexcept nogil:
+    if floating is float:
+        return OPS.f32.next_above(scores, start, n, threshold)
+    else:
+        return OPS.f64.next_above(scores, start, n, threshold)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Row solves
+
+cdef inline Py_ssize_t padded(Py_ssize_t n) noexcept nogil:
+    return (n + ALSX_PAD - 1) // ALSX_PAD * ALSX_PAD
+
+
+cdef inline Py_ssize_t panel_rows(Py_ssize_t kp, Py_ssize_t itemsize) noexcept nogil:
+    # 32 KiB of gathered rows stay in the first-level cache while every register tile passes over them.
+    cdef Py_ssize_t rows = 32768 // (kp * itemsize) if kp else 256
+    return max(<Py_ssize_t>32, min(<Py_ssize_t>256, rows // ALSX_PAD * ALSX_PAD))
+
+
+def row_workspace(Py_ssize_t k, Py_ssize_t itemsize):
+    """Reals of workspace that one thread needs to solve rows of rank k."""
+    cdef Py_ssize_t kp = padded(k), lda = kp + ALSX_PAD, n = panel_rows(kp, itemsize)
+    return (n * kp + ALSX_PAD) + 2 * n + (2 * kp + ALSX_PAD) + kp * lda + (2 * kp + lda)
+
+
+cdef int solve_row(
+    Py_ssize_t n,               # IN  ratings of the row
+    const int32_t *indices,     # IN  (n,)
+    const floating *values,     # IN  (n,)
+    const floating *weights,    # IN  (n,) or NULL: all 1
+    double offset, double scale,  # IN  t = (value - offset) * scale - bias of the other side
+    const floating *table,      # IN  (n_other, ld)
+    Py_ssize_t ld, Py_ssize_t k,
+    double ridge, double ridge_bias,
+    floating *work,             # TMP (row_workspace,), its panel zero in front of the factors
+    floating *x,                # OUT (k+1,)
+    double *loss,               # OUT (2,): weighted squared error, penalty
+) noexcept nogil:
+    """x := A^-1 h; returns 1 where A is singular, and then x is untouched."""
+    cdef:
+        Py_ssize_t kp = padded(k), lda = kp + ALSX_PAD, step = panel_rows(kp, sizeof(floating)), e = 0, i, m
+        floating *panel = work                          # (step, kp) and a vector to spare
+        floating *targets = panel + step * kp + ALSX_PAD  # (2, step)
+        floating *border = targets + 2 * step           # (2, kp)
+        floating *A = border + 2 * kp + ALSX_PAD        # (kp, lda)
+        floating *scratch = A + kp * lda                # (2 kp + lda)
+        double sums[3]
+    sums[0] = sums[1] = sums[2] = 0
+    for i in range(2 * kp):
+        border[i] = 0
+    for i in range(kp * lda):
+        A[i] = 0
+    while e < n:
+        m = min(step, n - e)
+        gather(m, indices + e, values + e, weights + e if weights != NULL else NULL, table, ld, k, kp, offset, scale,
+               panel, targets, border, sums)
+        gram(m, panel, k, kp, A, lda)                   # A (k,k) += panel' (k,m) panel (m,k)
+        e = e + m
+    return solve(k, kp, A, lda, border, sums, ridge, ridge_bias, scratch, x, loss)
+
+
+def half_sweep(
+    const int64_t[::1] starts,      # IN  (n_tasks+1,): one task solves the rows order[starts[t]:starts[t+1]]
+    const int32_t[::1] order,       # IN  (n_rows,) a permutation of the rows
+    const int64_t[::1] indptr,      # IN  (n_rows+1,)
+    const int32_t[::1] indices,     # IN  (nnz,) rows of table
+    const floating[::1] values,     # IN  (nnz,)
+    const floating[::1] weights,    # IN  (nnz,), or (0,): all 1
+    double offset, double scale,    # IN  t = (value - offset) * scale - bias of the other side
+    const floating[:, ::1] table,   # IN  (n_other, ld) the other side
+    Py_ssize_t k,
+    double reg, double reg_bias,
+    const double[::1] scaling,      # IN  (n_rows,) s
+    floating[:, ::1] work,          # TMP (n_threads, row_workspace), zero at the first call
+    floating[:, ::1] out,           # OUT (n_rows, ld) this side
+    double[:, ::1] loss,            # OUT (n_rows, 2): weighted squared error, penalty; NaN where singular
+):
+    """out[x] := A_x^-1 h_x for every row x; returns how many rows were singular (those are left as they were)."""
+    cdef:
+        Py_ssize_t n_tasks = starts.shape[0] - 1, task, place
+        int n_threads = work.shape[0]
+        int failed = 0
+        bint weighted = weights.shape[0] > 0
+    for task in prange(n_tasks, num_threads=n_threads, schedule="dynamic", chunksize=1, nogil=True):
+        for place in range(starts[task], starts[task + 1]):
+            failed += sweep_row(order[place], indptr, indices, values, weights, weighted, offset, scale, table, k, reg,
+                                reg_bias, scaling, &work[threadid(), 0], out, loss)
+    return failed
+
+
+cdef inline int sweep_row(
+    Py_ssize_t row, const int64_t[::1] indptr, const int32_t[::1] indices, const floating[::1] values,
+    const floating[::1] weights, bint weighted, double offset, double scale, const floating[:, ::1] table, Py_ssize_t k,
+    double reg, double reg_bias, const double[::1] scaling, floating *work, floating[:, ::1] out, double[:, ::1] loss,
+) noexcept nogil:
+    cdef:
+        int64_t start = indptr[row]
+        Py_ssize_t n = indptr[row + 1] - start, i
+    if n == 0:
+        # The prior is all there is.
+        for i in range(k + 1):
+            out[row, i] = 0
+        loss[row, 0] = loss[row, 1] = 0
+        return 0
+    if solve_row(n, &indices[start], &values[start], &weights[start] if weighted else NULL, offset, scale, &table[0, 0],
+                 table.shape[1], k, reg * scaling[row], reg_bias * scaling[row], work, &out[row, 0], &loss[row, 0]):
+        loss[row, 0] = loss[row, 1] = NAN
+        return 1
+    return 0
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Predictions
+
+def predict_pairs(
+    const int32_t[::1] users,       # IN  (n,), negative: unknown
+    const int32_t[::1] items,       # IN  (n,), negative: unknown
+    const floating[:, ::1] user_table,  # IN  (n_users, ld)
+    const floating[:, ::1] item_table,  # IN  (n_items, ld)
+    Py_ssize_t k,
+    double mean,
+    int n_threads,
+    double[::1] out,                # OUT (n,)
+):
+    """out := mu + b_u + c_i + p_u . q_i, without what is unknown."""
+    cdef Py_ssize_t e, n = users.shape[0]
+    for e in prange(n, num_threads=n_threads, schedule="static", nogil=True):
+        out[e] = predict_pair(users[e], items[e], user_table, item_table, k, mean)
+
+
+cdef inline double predict_pair(Py_ssize_t u, Py_ssize_t i, const floating[:, ::1] user_table,
+                                const floating[:, ::1] item_table, Py_ssize_t k, double mean) noexcept nogil:
+    cdef double x = mean
+    if u >= 0:
+        x += user_table[u, k]
+    if i >= 0:
+        x += item_table[i, k]
+    if u >= 0 and i >= 0:
+        x += dot(k, &user_table[u, 0], &item_table[i, 0])
+    return x
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Top-n: users in groups, items in packed blocks, scores only ever in a small buffer
+
+cdef enum:
+    GROUP = 64          # users that share one pass over the packed items
+    STRIP = 8           # of these at a time, a whole number of register tiles
+    BLOCK = 384         # items of one packed block, a whole number of tiles; 8 rows of scores fit the first-level cache
+
+
+def pack_items(
+    const floating[:, ::1] table,   # IN  (n_items, ld)
+    Py_ssize_t k,
+    floating[:, :, ::1] packed,     # OUT (n_blocks, k, BLOCK), zero at the call
+    int n_threads,
+):
+    """packed[b, j, i] := table[b * BLOCK + i, j], so that a vector holds one factor of neighbouring items."""
+    cdef Py_ssize_t n_items = table.shape[0], b, i, j
+    for b in prange(packed.shape[0], num_threads=n_threads, schedule="static", nogil=True):
+        for i in range(b * BLOCK, min(n_items, (b + 1) * BLOCK)):
+            for j in range(k):
+                packed[b, j, i - b * BLOCK] = table[i, j]
+
+
+def top_n_block():
+    """Items of one packed block."""
+    return BLOCK
+
+
+def top_n_workspace(Py_ssize_t k):
+    """Reals of workspace that one thread needs for `top_n`."""
+    return padded(GROUP * k) + STRIP * BLOCK
+
+
+cdef inline bint worse(floating score, int32_t item, floating than_score, int32_t than_item) noexcept nogil:
+    return score < than_score or (score == than_score and item > than_item)
+
+
+cdef inline void sift_down(floating *scores, int32_t *items, Py_ssize_t n, Py_ssize_t place) noexcept nogil:
+    """Restore the heap whose root is the worst, from `place` down."""
+    cdef:
+        Py_ssize_t child
+        floating score = scores[place]
+        int32_t item = items[place]
+    while True:
+        child = 2 * place + 1
+        if child >= n:
+            break
+        if child + 1 < n and worse(scores[child + 1], items[child + 1], scores[child], items[child]):
+            child = child + 1
+        if not worse(scores[child], items[child], score, item):
+            break
+        scores[place] = scores[child]
+        items[place] = items[child]
+        place = child
+    scores[place] = score
+    items[place] = item
+
+
+cdef void top_n_group(
+    const int32_t *users, Py_ssize_t m, const floating[:, ::1] table, const floating[:, :, ::1] packed,
+    const floating[::1] bias, const int64_t[::1] seen_indptr, const int32_t[::1] seen_indices, bint exclude,
+    Py_ssize_t n, floating *work, int32_t[:, ::1] top_items, floating[:, ::1] top_scores, Py_ssize_t first,
+) noexcept nogil:
+    cdef:
+        Py_ssize_t k = packed.shape[1], n_blocks = packed.shape[0], block, strip, rows, r, i, j, item
+        floating *panel = work                          # (strips, k, STRIP)
+        floating *scores = work + padded(GROUP * k)     # (STRIP, BLOCK)
+        floating *row
+        floating *heap_scores
+        int32_t *heap_items
+        int64_t place, end
+        int64_t[GROUP] seen
+    for r in range(padded(GROUP * k)):
+        panel[r] = 0
+    for r in range(m):
+        for j in range(k):
+            panel[(r // STRIP) * STRIP * k + j * STRIP + r % STRIP] = table[users[r], j]
+        seen[r] = seen_indptr[users[r]] if exclude else 0
+        for i in range(n):
+            top_scores[first + r, i] = -INFINITY
+            top_items[first + r, i] = -1
+    for block in range(n_blocks):
+        for j in range((m + STRIP - 1) // STRIP):
+            strip = j * STRIP
+            rows = min(<Py_ssize_t>STRIP, m - strip)
+            # scores (STRIP,BLOCK) = panel' (STRIP,k) packed (k,BLOCK)
+            product(k, 1 if rows == 1 else STRIP, BLOCK, panel + strip * k, STRIP,
+                    &packed[block, 0, 0] if k > 0 else NULL, BLOCK, scores, BLOCK)
+            for r in range(rows):
+                row = scores + r * BLOCK
+                for i in range(BLOCK):
+                    row[i] += bias[block * BLOCK + i]
+                if exclude:
+                    end = seen_indptr[users[strip + r] + 1]
+                    place = seen[strip + r]
+                    while place < end and seen_indices[place] < (block + 1) * BLOCK:
+                        row[seen_indices[place] - block * BLOCK] = -INFINITY
+                        place = place + 1
+                    seen[strip + r] = place
+                heap_scores = &top_scores[first + strip + r, 0]
+                heap_items = &top_items[first + strip + r, 0]
+                # Items come in ascending order and only a higher score enters, so ties go to the earlier item.
+                i = next_above(row, 0, BLOCK, heap_scores[0])
+                while i < BLOCK:
+                    item = block * BLOCK + i
+                    heap_scores[0] = row[i]
+                    heap_items[0] = <int32_t>item
+                    sift_down(heap_scores, heap_items, n, 0)
+                    i = next_above(row, i + 1, BLOCK, heap_scores[0])
+    for r in range(m):
+        heap_scores = &top_scores[first + r, 0]
+        heap_items = &top_items[first + r, 0]
+        for i in range(n - 1, 0, -1):
+            heap_scores[0], heap_scores[i] = heap_scores[i], heap_scores[0]
+            heap_items[0], heap_items[i] = heap_items[i], heap_items[0]
+            sift_down(heap_scores, heap_items, i, 0)
+
+
+def top_n(
+    const int32_t[::1] users,       # IN  (m,) rows of table
+    const floating[:, ::1] table,   # IN  (n_users, ld)
+    const floating[:, :, ::1] packed,  # IN  (n_blocks, k, BLOCK) by pack_items
+    const floating[::1] bias,       # IN  (n_blocks * BLOCK,), -inf where an item must not appear
+    const int64_t[::1] seen_indptr,    # IN  (n_users+1,) items to leave out, ascending in a row; (0,) for none
+    const int32_t[::1] seen_indices,   # IN  (n_seen,)
+    floating[:, ::1] work,          # TMP (n_threads, top_n_workspace)
+    int32_t[:, ::1] top_items,      # OUT (m, n) best first, ties by item; -1 where nothing is left
+    floating[:, ::1] top_scores,    # OUT (m, n) p_u . q_i + bias_i; -inf where nothing is left
+):
+    """top_items[u] := the n items of the highest p_u . q_i + bias_i"""
+    cdef:
+        Py_ssize_t m = users.shape[0], n = top_items.shape[1], group, size = GROUP
+        int n_threads = work.shape[0]
+        bint exclude = seen_indptr.shape[0] > 0
+    # Few users: smaller groups, so that every thread has some.
+    if m < GROUP * n_threads:
+        size = min(size, max(<Py_ssize_t>1, (m + n_threads - 1) // n_threads))
+    for group in prange((m + size - 1) // size, num_threads=n_threads, schedule="dynamic", chunksize=1, nogil=True):
+        top_n_group(&users[group * size], min(size, m - group * size), table, packed, bias, seen_indptr, seen_indices,
+                    exclude, n, &work[threadid(), 0], top_items, top_scores, group * size)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Sorting: from triples to rows, by stable counting sorts
+#
+# A part is a contiguous stretch of the entries, and one thread's. Parts count their keys, the door turns counts into
+# places (part t writes key x from places[t, x] on, after all smaller keys and after x in the parts before t), and parts
+# move their entries there. Every entry has one place, so that the result is the same for any number of parts.
+# The code of entry p is table[raw[p] - low].
+
+ctypedef fused raw_t:
+    int32_t
+    int64_t
+
+ctypedef fused payload_t:
+    int32_t
+    int64_t
+    float
+    double
+
+
+cdef inline Py_ssize_t part_start(Py_ssize_t n, Py_ssize_t part, Py_ssize_t n_parts) noexcept nogil:
+    return n // n_parts * part + n % n_parts * part // n_parts
+
+
+def mark_ids(
+    const raw_t[::1] raw,           # IN  (n,)
+    int64_t low,                    # IN  the least of them
+    unsigned char[:, ::1] seen,     # OUT (n_parts, span), zero at the call
+):
+    """seen[t, raw[p] - low] := 1 for the entries p of part t."""
+    cdef Py_ssize_t part, n_parts = seen.shape[0]
+    for part in prange(n_parts, num_threads=n_parts, schedule="static", chunksize=1, nogil=True):
+        mark_part(raw, low, seen, part)
+
+
+cdef inline void mark_part(
+    const raw_t[::1] raw, int64_t low, unsigned char[:, ::1] seen, Py_ssize_t part,
+) noexcept nogil:
+    cdef Py_ssize_t p
+    for p in range(part_start(raw.shape[0], part, seen.shape[0]), part_start(raw.shape[0], part + 1, seen.shape[0])):
+        seen[part, raw[p] - low] = 1
+
+
+def sorted_state(
+    const raw_t[::1] user_raw,      # IN  (n,)
+    int64_t user_low,
+    const int32_t[::1] user_table,  # IN  (user_span,)
+    const raw_t[::1] item_raw,      # IN  (n,)
+    int64_t item_low,
+    const int32_t[::1] item_table,  # IN  (item_span,)
+):
+    """2 where entries ascend by user and within a user by item, 1 where by user alone, 0 where not."""
+    cdef:
+        Py_ssize_t p
+        int state = 2
+        int32_t user, item, last_user = -1, last_item = -1
+    with nogil:
+        for p in range(user_raw.shape[0]):
+            user = user_table[user_raw[p] - user_low]
+            if user < last_user:
+                state = 0
+                break
+            if state == 2:
+                item = item_table[item_raw[p] - item_low]
+                if user == last_user and item < last_item:
+                    state = 1
+                last_item = item
+            last_user = user
+    return state
+
+
+def count_ids(
+    const raw_t[::1] raw,           # IN  (n,)
+    int64_t low,
+    const int32_t[::1] table,       # IN  (span,)
+    int64_t[:, ::1] counts,         # OUT (n_parts, n_codes), zero at the call
+):
+    """counts[t, x] := how many entries of part t have the code x."""
+    cdef Py_ssize_t part, n_parts = counts.shape[0]
+    for part in prange(n_parts, num_threads=n_parts, schedule="static", chunksize=1, nogil=True):
+        count_part(raw, low, table, counts, part)
+
+
+cdef inline void count_part(
+    const raw_t[::1] raw, int64_t low, const int32_t[::1] table, int64_t[:, ::1] counts, Py_ssize_t part,
+) noexcept nogil:
+    cdef Py_ssize_t p, n = raw.shape[0], n_parts = counts.shape[0]
+    for p in range(part_start(n, part, n_parts), part_start(n, part + 1, n_parts)):
+        counts[part, table[raw[p] - low]] += 1
+
+
+def move_ids(
+    const raw_t[::1] key_raw,       # IN  (n,) the ids to sort by
+    int64_t key_low,
+    const int32_t[::1] key_table,   # IN  (key_span,)
+    const raw_t[::1] other_raw,     # IN  (n,) the ids of the other side
+    int64_t other_low,
+    const int32_t[::1] other_table,  # IN  (other_span,)
+    const payload_t[::1] payload,   # IN  (n,) what travels along
+    int64_t[:, ::1] places,         # IN, TMP (n_parts, n_codes) where each part writes each key
+    int32_t[::1] indices,           # OUT (n,) codes of the other side
+    payload_t[::1] moved,           # OUT (n,)
+):
+    """Stable counting sort of entries by key."""
+    cdef Py_ssize_t part, n_parts = places.shape[0]
+    for part in prange(n_parts, num_threads=n_parts, schedule="static", chunksize=1, nogil=True):
+        move_ids_part(key_raw, key_low, key_table, other_raw, other_low, other_table, payload, places, indices, moved,
+                      part)
+
+
+cdef inline void move_ids_part(
+    const raw_t[::1] key_raw, int64_t key_low, const int32_t[::1] key_table, const raw_t[::1] other_raw,
+    int64_t other_low, const int32_t[::1] other_table, const payload_t[::1] payload, int64_t[:, ::1] places,
+    int32_t[::1] indices, payload_t[::1] moved, Py_ssize_t part,
+) noexcept nogil:
+    cdef:
+        Py_ssize_t p, n = key_raw.shape[0], n_parts = places.shape[0]
+        int64_t place
+        int32_t key
+    for p in range(part_start(n, part, n_parts), part_start(n, part + 1, n_parts)):
+        key = key_table[key_raw[p] - key_low]
+        place = places[part, key]
+        places[part, key] = place + 1
+        indices[place] = other_table[other_raw[p] - other_low]
+        moved[place] = payload[p]
+
+
+def count_codes(
+    const int32_t[::1] codes,       # IN  (n,)
+    int64_t[:, ::1] counts,         # OUT (n_parts, n_codes), zero at the call
+):
+    """counts[t, x] := how many entries of part t are x."""
+    cdef Py_ssize_t part, n_parts = counts.shape[0]
+    for part in prange(n_parts, num_threads=n_parts, schedule="static", chunksize=1, nogil=True):
+        count_codes_part(codes, counts, part)
+
+
+cdef inline void count_codes_part(const int32_t[::1] codes, int64_t[:, ::1] counts, Py_ssize_t part) noexcept nogil:
+    cdef Py_ssize_t p, n = codes.shape[0], n_parts = counts.shape[0]
+    for p in range(part_start(n, part, n_parts), part_start(n, part + 1, n_parts)):
+        counts[part, codes[p]] += 1
+
+
+def transpose_rows(
+    const int64_t[::1] indptr,      # IN  (n_rows+1,)
+    const int32_t[::1] indices,     # IN  (n,)
+    const payload_t[::1] payload,   # IN  (n,)
+    int64_t[:, ::1] places,         # IN, TMP (n_parts, n_columns) where each part writes each column
+    int32_t[::1] rows,              # OUT (n,) by column, ascending within a column
+    payload_t[::1] moved,           # OUT (n,)
+):
+    """Rows to columns: a stable counting sort of the entries by index."""
+    cdef Py_ssize_t part, n_parts = places.shape[0]
+    for part in prange(n_parts, num_threads=n_parts, schedule="static", chunksize=1, nogil=True):
+        transpose_part(indptr, indices, payload, places, rows, moved, part)
+
+
+cdef inline void transpose_part(
+    const int64_t[::1] indptr, const int32_t[::1] indices, const payload_t[::1] payload, int64_t[:, ::1] places,
+    int32_t[::1] rows, payload_t[::1] moved, Py_ssize_t part,
+) noexcept nogil:
+    cdef:
+        Py_ssize_t n = indices.shape[0], n_parts = places.shape[0]
+        Py_ssize_t p, stop, row = 0, above = indptr.shape[0] - 1, middle
+        int64_t place
+        int32_t index
+    p = part_start(n, part, n_parts)
+    stop = part_start(n, part + 1, n_parts)
+    # The row that holds entry p: the last one that begins at or before p.
+    while above - row > 1:
+        middle = row + (above - row) // 2
+        if indptr[middle] <= p:
+            row = middle
+        else:
+            above = middle
+    while p < stop:
+        while indptr[row + 1] <= p:
+            row = row + 1
+        while p < stop and p < indptr[row + 1]:
+            index = indices[p]
+            place = places[part, index]
+            places[part, index] = place + 1
+            rows[place] = <int32_t>row
+            moved[place] = payload[p]
+            p = p + 1
+
+
+def count_repeats(
+    const int64_t[::1] indptr,      # IN  (n_rows+1,)
+    const int32_t[::1] indices,     # IN  (n,) ascending within a row
+    int n_threads,
+):
+    """How many entries have the index of the entry before them in the same row."""
+    cdef:
+        Py_ssize_t row
+        int64_t repeats = 0
+    for row in prange(indptr.shape[0] - 1, num_threads=n_threads, schedule="static", nogil=True):
+        repeats += row_repeats(indptr, indices, row)
+    return repeats
+
+
+cdef inline int64_t row_repeats(const int64_t[::1] indptr, const int32_t[::1] indices, Py_ssize_t row) noexcept nogil:
+    cdef:
+        int64_t p, repeats = 0
+    for p in range(indptr[row] + 1, indptr[row + 1]):
+        repeats += indices[p] == indices[p - 1]
+    return repeats

@@ -1,0 +1,6 @@
+/* x86-64-v4: AVX-512 F, BW, CD, DQ, VL, 32 registers of 64 bytes. */
+#define LEVEL v4
+#define VECTOR_BYTES 64
+#define TILE_ROWS 8
+#define TILE_VECTORS 3
+#include "kernels.inc"

@@ -1,0 +1,1 @@
+"""The stories of alsx, as commands: ``python -m alsx.examples`` lists them."""

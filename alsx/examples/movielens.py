@@ -1,0 +1,311 @@
+"""Train on MovieLens ratings, recommend films to a user, find similar films, draw the map of films."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import time
+from itertools import zip_longest
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+import alsx
+from alsx import _check, _cli, _threads
+from alsx.datasets import load_demo, load_movielens
+from alsx.model_selection import train_test_split
+
+if TYPE_CHECKING:
+    from alsx.datasets import MovieLens
+
+# Films whose likes make good company for a first look, where a data set has them.
+WELL_KNOWN = ("Toy Story", "The Matrix", "The Godfather", "Pulp Fiction", "Alien")
+
+# More points hide one another.
+MOST_ON_MAP = 3000
+
+
+@_cli.strings("data", "user", "out")
+def movielens(
+    data: str = "demo",
+    *,
+    k: int = 20,
+    iterations: int = 20,
+    test_size: float = 0.1,
+    seed: int = 0,
+    user: str | None = None,
+    out: str = "out",
+    n_jobs: int | None = None,
+) -> None:
+    """
+    Train the bias-only model and the factor model, recommend, and draw.
+
+    Both models are fitted to the training part of the ratings, and it is the factor model so fitted that recommends, is
+    drawn and is saved: its test error is then that of the very model that is seen. Results are printed on standard
+    output, progress on standard error. The folder named by --out gets history.png (loss and RMSE of both models),
+    map.png (the films' vectors in two dimensions) and model.npz (the factor model; alsx.load reads it).
+
+    Parameters
+    ----------
+    data : str
+        "demo" (built in; its ratings are simulated), a MovieLens name such as ml-latest-small or ml-32m (downloaded once), or the
+        path of a MovieLens archive or of its unpacked folder.
+    k : int
+        Latent factors of a film and of a user.
+    iterations : int
+        The most iterations; fewer where the loss no longer falls.
+    test_size : float
+        Share of the ratings that is held out at random for the test.
+    seed : int
+        For the split and for the start of the factors.
+    user : str
+        Id of the user to recommend to. Default: the first one with a good number of ratings whose mean is not far from
+        that of all, since little can be seen where everything is predicted to be liked.
+    out : str
+        Folder for the pictures and the model.
+    n_jobs : int
+        Threads. Default: all processors.
+    """
+    # All that can be said at once is said before the work.
+    _check.integer("k", k, 1)
+    _check.integer("iterations", iterations, 1)
+    if not 0 < _check.real("test_size", test_size) < 1:
+        raise ValueError(f"test_size is {test_size}; it is a share of the ratings between 0 and 1, such as 0.1")
+    _check.integer("seed", seed, 0)
+    _threads.resolve(n_jobs)
+    _cli.check_folder(out, "--out")
+
+    start = time.perf_counter()
+    _cli.tell(f"reading {data} ...")
+    films = load_demo() if data == "demo" else load_movielens(data, timestamps=False)
+    ratings = films.ratings
+    films.table = None  # the ratings are sorted by now, and the table is the larger part of the memory
+    _cli.tell(f"read and sorted in {time.perf_counter() - start:.1f} s")
+    chosen = _chosen_user(ratings, user)
+    folder = Path(out)
+    folder.mkdir(parents=True, exist_ok=True)
+    _cli.tell("splitting into training and test ratings ...")
+    train, test = train_test_split(ratings, test_size, random_state=seed)
+    describe(films, ratings, train, test)
+    del ratings
+
+    bias = alsx.BiasALS(n_jobs=n_jobs, verbose=1).fit(train, eval_set=test)
+    model = alsx.FactorALS(k, max_iter=iterations, random_state=seed, n_jobs=n_jobs, verbose=1)
+    model.fit(train, eval_set=test)
+    compare(bias, model)
+    floor = _floor(model.item_counts_)
+    recommend(films, model, train, test, chosen, floor)
+    similar(films, model, floor)
+    draw(films, bias, model, floor, folder)
+    _cli.tell("saving the model ...")
+    model.save(folder / "model.npz")
+
+    enough = int((model.item_counts_ >= floor).sum())
+    mapped = f"the {enough:,} films with at least {floor} ratings"
+    if enough > MOST_ON_MAP:
+        mapped = f"the {MOST_ON_MAP:,} films with the most ratings"
+    _cli.heading(f"Written to {folder}")
+    _cli.table(
+        ["file", "what"],
+        [
+            ["history.png", "loss and RMSE of both models after each iteration"],
+            ["map.png", f"{mapped}, similar ones together"],
+            ["model.npz", "the factor model: alsx.load reads it, python -m alsx recommend uses it"],
+        ],
+    )
+    print(f"\nAll of it took {time.perf_counter() - start:.1f} s.")
+
+
+def _chosen_user(ratings: alsx.Ratings, user: str | None) -> Any:
+    """The user's own id: the one asked for, or the first that shows a taste."""
+    if user is not None:
+        whole = re.fullmatch(r"[+-]?[0-9]+", user) is not None
+        # MovieLens' ids are integers.
+        if not whole or not (ratings.user_ids == int(user)).any():
+            raise ValueError(f"user {user} is unknown; users go from {ratings.user_ids[0]} to {ratings.user_ids[-1]}")
+        return int(user)
+    counts = np.diff(ratings.by_user.indptr)
+    enough = np.flatnonzero(counts >= min(60, counts.max()))[:1000]
+    starts = ratings.by_user.indptr[enough]
+    means = [ratings.by_user.values[a : a + n].mean() for a, n in zip(starts, counts[enough], strict=True)]
+    usual = np.abs(np.array(means) - ratings.mean) <= 0.2 * ratings.std
+    return ratings.user_ids[enough[np.argmax(usual)]]
+
+
+def _floor(counts: Any) -> int:
+    """How many ratings a film needs to be listed: 20, more in large data sets, fewer where few films would be left."""
+    floor = max(20, int(counts.sum()) // 200_000)
+    most = min(50, int((counts > 0).sum()))
+    return max(1, min(floor, int(np.partition(counts, -most)[-most])))
+
+
+def describe(films: MovieLens, ratings: alsx.Ratings, train: alsx.Ratings, test: alsx.Ratings) -> None:
+    """Print the shape of the data."""
+    _cli.heading(f"Data: {films.name}")
+    if films.simulated:
+        print("These ratings are SIMULATED, drawn from planted tastes; only the films are real.\n")
+    low, high = ratings.range
+    _cli.table(
+        ["ratings", "users", "films", "density", "scale", "mean", "std", "training", "test"],
+        [
+            [
+                f"{ratings.n_ratings:,}",
+                f"{ratings.n_users:,}",
+                f"{ratings.n_items:,}",
+                f"{ratings.n_ratings / ratings.n_users / ratings.n_items:.2%}",
+                f"{low:g} to {high:g}",
+                f"{ratings.mean:.3f}",
+                f"{ratings.std:.3f}",
+                f"{train.n_ratings:,}",
+                f"{test.n_ratings:,}",
+            ]
+        ],
+        "rrrrrrrrr",
+    )
+
+
+def compare(bias: alsx.BiasALS, model: alsx.FactorALS) -> None:
+    """Print what both models reached, and how the factor model got there."""
+    _cli.heading("Models")
+    rows = []
+    for name, fitted in (("BiasALS", bias), (f"FactorALS, k = {model.k}", model)):
+        history = fitted.history_
+        rows.append(
+            [
+                name,
+                f"{history['train_rmse'][-1]:.4f}",
+                f"{history['test_rmse'][-1]:.4f}",
+                f"{history['loss'][-1]:,.0f}",
+                str(fitted.n_iter_),
+                f"{sum(history['seconds']):.2f}",
+            ]
+        )
+    _cli.table(["model", "train RMSE", "test RMSE", "loss", "iterations", "seconds"], rows, "lrrrrr")
+    gain = 1 - model.history_["test_rmse"][-1] / bias.history_["test_rmse"][-1]
+    word = "better" if gain >= 0 else "worse"
+    print(f"\nThe factors make the test RMSE {abs(gain):.1%} {word} than biases alone do. Both are in stars.")
+
+    _cli.heading(f"FactorALS, k = {model.k}, iteration by iteration")
+    history = model.history_
+    shown = sorted({0, 1, 2, 4, 9, 19, 49, 99, model.n_iter_ - 1} & set(range(model.n_iter_)))
+    _cli.table(
+        ["iteration", "loss", "train RMSE", "test RMSE", "seconds"],
+        [
+            [
+                str(x + 1),
+                f"{history['loss'][x]:,.0f}",
+                f"{history['train_rmse'][x]:.4f}",
+                f"{history['test_rmse'][x]:.4f}",
+                f"{history['seconds'][x]:.3f}",
+            ]
+            for x in shown
+        ],
+        "rrrrr",
+    )
+
+
+def recommend(
+    films: MovieLens, model: alsx.FactorALS, train: alsx.Ratings, test: alsx.Ratings, user: Any, floor: int
+) -> None:
+    """Print a user's favourite films beside the ten recommended."""
+    _cli.heading(f"User {user}: favourites, and what the model recommends")
+    codes, stars = _rated(train, user)
+    # Of equally rated films the less known ones say more about a taste, as long as they are known at all.
+    obscure = model.item_counts_[codes] < floor
+    best = np.lexsort((model.item_counts_[codes], obscure, -stars))[:10]
+    ids, scores = model.recommend(user, 10, min_ratings=floor)
+    ids, scores = ids[~np.isnan(scores)], scores[~np.isnan(scores)]
+    titles, genres = _columns(2, 28)
+    left = [(f"{stars[x]:g}", *_film(films, train.item_ids[codes[x]], titles, genres)) for x in best]
+    shown = np.clip(scores, *model.rating_range_)
+    right = [
+        (f"{score:.2f}", *_film(films, item, titles, genres)) for item, score in zip(ids.tolist(), shown, strict=True)
+    ]
+    rows = [[*a, "|", *b] for a, b in zip_longest(left, right, fillvalue=("", "", ""))]
+    _cli.table(["stars", "favourite", "genres", "|", "predicted", "recommended", "genres"], rows, "rlllrll")
+    print(
+        f"\nThe model has seen {len(codes):,} ratings of this user, those in the training part, and recommends other films "
+        f"that have at least {floor} ratings there."
+    )
+    held_codes, held_stars = _rated(test, user)
+    known = dict(zip(test.item_ids[held_codes].tolist(), held_stars.tolist(), strict=True))
+    told = [f"{films.titles([item], alternates=False)[0]} {known[item]:g}" for item in ids.tolist() if item in known]
+    if told:
+        print(f"Of these the user did rate, held out for the test: {', '.join(told)}.")
+
+
+def _rated(ratings: alsx.Ratings, user: Any) -> tuple[Any, Any]:
+    """Codes of the films a user rated, and the ratings."""
+    row = int(ratings.user_codes(user))
+    begin, end = ratings.by_user.indptr[row : row + 2]
+    return ratings.by_user.indices[begin:end], ratings.by_user.values[begin:end]
+
+
+def _columns(n: int, taken: int) -> tuple[int, int]:
+    """Widths of titles and of genres where a line has n of both and the rest of it takes so many columns."""
+    line = min(max(shutil.get_terminal_size((132, 24)).columns, 100), 150)
+    each = (line - taken) // n
+    return each - each * 2 // 5, each * 2 // 5
+
+
+def _film(films: MovieLens, item: Any, titles: int, genres: int) -> tuple[str, str]:
+    """Title with year and genres of a film, cut to these widths."""
+    name = films.titles([item], alternates=False)[0]
+    year = films.titles([item], alternates=False, years=True)[0].removeprefix(name)
+    listed = films.genres_of([item])[0]
+    told = "/".join(listed)
+    while len(listed) > 1 and _cli.width(told) > genres:
+        listed = listed[:-1]
+        told = "/".join(listed) + "/…"
+    return _cli.shortened(name, titles - len(year)) + year, _cli.shortened(told, genres)
+
+
+def similar(films: MovieLens, model: alsx.FactorALS, floor: int) -> None:
+    """Print the films most similar to a few well-known ones."""
+    common = np.argsort(-model.item_counts_, kind="stable")
+    common = common[model.item_counts_[common] >= max(1, min(floor, model.item_counts_.max()))]
+    titles = films.titles(model.item_ids_[common], alternates=False)
+    places = [titles.index(title) for title in WELL_KNOWN if title in titles]
+    places += [place for place in range(len(titles)) if place not in places]
+    chosen = common[places[:5]]
+    _cli.heading("Similar films: the cosine of the angle between their vectors")
+    rows = []
+    width, genres = _columns(2, 12)
+    for code in chosen:
+        ids, scores = model.similar_items(model.item_ids_[code], 5, min_ratings=floor)
+        for place, (item, score) in enumerate(zip(ids, scores, strict=True)):
+            if np.isnan(score):
+                continue
+            to = "" if place else _film(films, model.item_ids_[code], width, genres)[0]
+            rows.append([to, f"{score:.2f}", *_film(films, item, width, genres)])
+    _cli.table(["film", "cosine", "similar to it", "genres"], rows, "lrll")
+
+
+def draw(films: MovieLens, bias: alsx.BiasALS, model: alsx.FactorALS, floor: int, folder: Path) -> None:
+    """Write the pictures."""
+    from alsx import plot
+
+    _cli.tell("drawing loss and RMSE ...")
+    source = f"{films.name}{', simulated ratings' if films.simulated else ''}"
+    figure = plot.history({"BiasALS": bias, f"FactorALS, k = {model.k}": model}, title=f"Loss and RMSE: {source}")
+    with _cli.replacing(folder / "history.png") as part:
+        figure.savefig(part)
+    _cli.tell("placing the films on the map ...")
+    ids = model.item_ids_
+    axes = plot.embedding_map(
+        model,
+        films.titles(ids, alternates=False),
+        films.genres_of(ids),
+        min_ratings=floor,
+        max_items=MOST_ON_MAP,
+        source=source,
+    )
+    whole = axes.get_figure(root=True)
+    assert whole is not None
+    with _cli.replacing(folder / "map.png") as part:
+        whole.savefig(part)
+
+
+if __name__ == "__main__":
+    _cli.run(movielens, "python -m alsx.examples.movielens")

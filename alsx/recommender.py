@@ -1,0 +1,608 @@
+"""What every fitted model can do: predict, recommend, find similar items, save and load."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import sys
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.base import BaseEstimator
+from sklearn.utils.validation import check_is_fitted
+
+from alsx import _check, _core, _threads, metrics
+from alsx._version import __version__
+from alsx.alternation import (
+    Alternation,
+    Iteration,
+    Penalty,
+    SingularRowError,
+    aligned,
+    alternate,
+    workspace,
+)
+from alsx.ratings import Ids, Ratings, id_pairs
+
+Array = npt.NDArray[Any]
+
+# The layout of saved files; a later one can still read an earlier one.
+FORMAT = 1
+STORED = ("user_ids", "item_ids", "user_table", "item_table", "seen_indptr", "seen_indices", "item_counts")
+
+
+class Recommender(BaseEstimator):  # type: ignore[misc]
+    """
+    A model of ratings: global mean, biases of users and items and, where k > 0, factors of both.
+
+    The base of `BiasALS` and `FactorALS`; it has no constructor of its own.
+    """
+
+    kinds: ClassVar[dict[str, type[Recommender]]] = {}
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        Recommender.kinds[cls.__name__] = cls
+
+    # Parameters of every model; a subclass's constructor sets them.
+    max_iter: int
+    tol: float
+    random_state: Any
+    n_jobs: int | None
+    verbose: int
+
+    def _penalties(self) -> tuple[Penalty, Penalty]:
+        raise NotImplementedError
+
+    def fit(self, R: Any, y: Any = None, sample_weight: Any = None, *, eval_set: Any = None) -> Self:
+        """
+        Fit the model to ratings.
+
+        Parameters
+        ----------
+        R : Ratings, scipy sparse matrix or array, data frame, or array-like of shape (n_ratings, 2)
+            Whatever `alsx.Ratings` takes: users x items, a table with user, item and rating columns, or, with `y`, pairs
+            (user, item).
+        y : array-like of shape (n_ratings,), default=None
+            Ratings, where `R` holds pairs of ids.
+        sample_weight : array-like of shape (n_ratings,), default=None
+            Non-negative weights in the order of the rows of `R` (of the stored entries of its CSR form where it is
+            sparse, of `Ratings.by_user` where it is a `Ratings`). A rating of weight 2 counts like two. Default: all 1.
+        eval_set : like `R`, or a pair (X, y), default=None
+            Held-out ratings; their RMSE is added to ``history_["test_rmse"]`` after each iteration. They do not
+            influence the fit.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        TypeError, ValueError
+            For parameters and data that cannot be used; the sentence names the argument, the first offending place
+            and the remedy.
+        numpy.linalg.LinAlgError
+            Where a row's equations have no unique solution, which needs a regularisation of 0 or next to it.
+        FloatingPointError
+            Where numbers leave the range of their type, which needs absurdly large ratings or weights.
+        """
+        k = getattr(self, "k", 0)
+        k = _check.integer("k", k, 0)
+        max_iter = _check.integer("max_iter", self.max_iter, 1)
+        tol = _check.real("tol", self.tol)
+        verbose = _check.integer("verbose", self.verbose, 0)
+        dtype = _check.float_dtype("dtype", getattr(self, "dtype", "float64"))
+        users, items = self._penalties()
+        generator = _check.generator(self.random_state)
+        n_threads = _threads.resolve(self.n_jobs)
+
+        ratings = Ratings(R, y, sample_weight=sample_weight, dtype=dtype, n_jobs=self.n_jobs)
+        alternation = Alternation(ratings, k, users, items, generator, n_threads)
+        low, high = ratings.range
+        test_rmse = None
+        if eval_set is not None:
+            test_rmse = self._held_out(eval_set, ratings, alternation, n_threads)
+        try:
+            with _Progress(type(self).__name__, max_iter, verbose) as report:
+                history = alternate(alternation, max_iter, tol, test_rmse, report)
+        except SingularRowError as error:
+            ids = ratings.user_ids if error.side == "user" else ratings.item_ids
+            raise np.linalg.LinAlgError(
+                f"the equations of {error.side} {ids[error.row].item()!r} (row {error.row}"
+                + (f", the first of {error.count}" if error.count > 1 else "")
+                + ") are singular: it has too few ratings for its unknowns without regularisation. "
+                "Give reg and reg_bias larger values (the defaults serve most data)."
+            ) from None
+        user_table, item_table = alternation.tables()
+        if not (np.isfinite(user_table).all() and np.isfinite(item_table).all()):
+            raise FloatingPointError(
+                f"the fit left the range of {dtype} numbers: rescale the ratings, or raise reg (it is {users.reg:g})"
+            )
+
+        # All at once and last, so that an interrupted fit leaves the model as it was.
+        self.mean_ = ratings.mean
+        self.history_ = history
+        self.n_iter_ = len(history["loss"])
+        self.rating_range_ = (low, high)
+        self._users, self._items = Ids(ratings.user_ids, "users"), Ids(ratings.item_ids, "items")
+        self._user_table, self._item_table = user_table, item_table
+        self._seen_indptr, self._seen_indices = ratings.by_user.indptr, ratings.by_user.indices
+        self.item_counts_ = np.diff(ratings.by_item.indptr)
+        self.user_counts_ = np.diff(ratings.by_user.indptr)
+        self._packed: Array | None = None
+        self._k = k
+        return self
+
+    def _held_out(
+        self, eval_set: Any, ratings: Ratings, alternation: Alternation, n_threads: int
+    ) -> Callable[[], float]:
+        """How the RMSE of held-out ratings is found within an iteration."""
+        if isinstance(eval_set, tuple) and len(eval_set) != 2:
+            raise ValueError(f"eval_set has {len(eval_set)} parts; give a pair (X, y), or ratings as fit takes them")
+        test = Ratings(*eval_set, dtype=ratings.dtype) if isinstance(eval_set, tuple) else eval_set
+        test = test if isinstance(test, Ratings) else Ratings(test, dtype=ratings.dtype)
+        user_codes, item_codes, values = test.triples()
+        user_codes = np.asarray(ratings.user_codes(test.user_ids))[user_codes]
+        item_codes = np.asarray(ratings.item_codes(test.item_ids))[item_codes]
+        weights = test.by_user.weights
+        out = np.empty(len(values))
+        low, high = ratings.range
+
+        def rmse() -> float:
+            _core.predict_pairs(
+                user_codes, item_codes, alternation.users.table, alternation.items.table, alternation.k, 0.0,
+                n_threads, out,
+            )  # fmt: skip
+            predicted = np.clip(alternation.mean + alternation.unit * out, low, high)
+            return float(metrics.rmse(values, predicted, sample_weight=weights))
+
+        return rmse
+
+    # ------------------------------------------------------------------------------------------------------------
+    # Learned
+
+    @property
+    def user_ids_(self) -> Array:
+        """The users' own ids, ascending; row x of `user_factors_` belongs to ``user_ids_[x]``."""
+        check_is_fitted(self, "mean_")
+        return self._users.values
+
+    @property
+    def item_ids_(self) -> Array:
+        """The items' own ids, ascending; row x of `item_factors_` belongs to ``item_ids_[x]``."""
+        check_is_fitted(self, "mean_")
+        return self._items.values
+
+    @property
+    def user_biases_(self) -> Array:
+        """b_u in rating units, shape (n_users,)."""
+        check_is_fitted(self, "mean_")
+        return self._user_table[:, self._k]
+
+    @property
+    def item_biases_(self) -> Array:
+        """c_i in rating units, shape (n_items,)."""
+        check_is_fitted(self, "mean_")
+        return self._item_table[:, self._k]
+
+    # ------------------------------------------------------------------------------------------------------------
+    # Predictions
+
+    def predict(self, users: Any, items: Any = None, *, clip: bool = True) -> Any:
+        """
+        Predict ratings, in rating units.
+
+        Parameters
+        ----------
+        users : id or array-like of ids, shape (n,); or Ratings, data frame or array-like of pairs (n, 2)
+            Users; or, without `items`, the pairs (user, item) to predict. A `Ratings` is predicted in the order of
+            `Ratings.triples`.
+        items : id or array-like of ids, shape (n,), default=None
+            Items. One user with many items, or one item with many users, is fine.
+        clip : bool, default=True
+            Keep predictions within the range of the training ratings, since no rating can lie outside it.
+
+        Returns
+        -------
+        predicted : float, or ndarray of float64, shape (n,)
+            A float where user and item are single ids. Unknown users and items get what the prior knows:
+            the mean and the bias of the known side.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            If the model was not fitted.
+        TypeError
+            If ids are of another kind than those the model was fitted to.
+        ValueError
+            If there are not as many users as items.
+
+        Warns
+        -----
+        UserWarning
+            If more than half of the pairs have an unknown user or item, as when ids of another data set are asked for.
+        """
+        check_is_fitted(self, "mean_")
+        if items is None:
+            if isinstance(users, Ratings):
+                user_codes, item_codes, _ = users.triples()
+                user_codes = np.asarray(self._users.codes(users.user_ids))[user_codes]
+                item_codes = np.asarray(self._items.codes(users.item_ids))[item_codes]
+            else:
+                pairs = id_pairs(users)
+                user_codes, item_codes = self._users.codes(pairs[0], "users"), self._items.codes(pairs[1], "items")
+        else:
+            user_codes, item_codes = self._users.codes(users, "users"), self._items.codes(items, "items")
+        user_codes, item_codes = np.asarray(user_codes), np.asarray(item_codes)
+        scalar = user_codes.ndim == item_codes.ndim == 0
+        if user_codes.ndim == item_codes.ndim == 1 and len(user_codes) != len(item_codes):
+            raise ValueError(
+                f"users has {len(user_codes)} ids and items {len(item_codes)}; they must be pairs, or one of them a single id"
+            )
+        user_codes, item_codes = np.broadcast_arrays(np.atleast_1d(user_codes), np.atleast_1d(item_codes))
+        self._warn_unknown(user_codes, item_codes)
+        out = np.empty(len(user_codes))
+        _core.predict_pairs(
+            np.ascontiguousarray(user_codes), np.ascontiguousarray(item_codes), self._user_table, self._item_table,
+            self._k, self.mean_, _threads.resolve(self.n_jobs) if len(out) > 10_000 else 1, out,
+        )  # fmt: skip
+        if clip:
+            np.clip(out, *self.rating_range_, out=out)
+        return float(out[0]) if scalar else out
+
+    def _warn_unknown(self, users: Array, items: Array | None = None) -> None:
+        unknown = users < 0 if items is None else (users < 0) | (items < 0)
+        count = int(unknown.sum())
+        if 2 * count > len(unknown):
+            told = f"{int((users < 0).sum())} users" + ("" if items is None else f" and {int((items < 0).sum())} items")
+            warnings.warn(
+                f"{count} of {len(unknown)} predictions know only part of their pair ({told} were not in the training "
+                "ratings) and are little more than the mean: are these the ids of the training data?",
+                UserWarning,
+                stacklevel=3,
+            )
+
+    def recommend(
+        self,
+        users: Any,
+        n: int = 10,
+        *,
+        min_ratings: int = 0,
+        items: Any = None,
+        exclude_rated: bool = True,
+    ) -> tuple[Array, Array]:
+        """
+        Recommend the items with the highest predicted ratings.
+
+        Parameters
+        ----------
+        users : id, or array-like of ids, shape (m,)
+            Users. An unknown user gets what the prior knows: the items with the highest biases.
+        n : int, default=10
+            How many items a user.
+        min_ratings : int, default=0
+            Leave out items with fewer training ratings. The predictions that err least on average are not the ones
+            that head a list: little-rated items have the least certain ones.
+        items : array-like of ids, default=None
+            Recommend among these only. Default: all items.
+        exclude_rated : bool, default=True
+            Leave out the items that the user rated in the training ratings.
+
+        Returns
+        -------
+        ids : ndarray, shape (n,) or (m, n)
+            Items, best first; equal scores in ascending order of ids. Where fewer than `n` items are left, the
+            rest is padded with -1 (``""`` where ids are strings) and a score of NaN.
+        scores : ndarray of float64, shape (n,) or (m, n)
+            Predicted ratings, not clipped, so that the best remain distinguishable.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            If the model was not fitted.
+        TypeError
+            If ids are of another kind than those the model was fitted to.
+        ValueError
+            If `n` is less than 1, or an id in `items` is unknown.
+        """
+        check_is_fitted(self, "mean_")
+        n = _check.integer("n", n, 1)
+        codes = np.asarray(self._users.codes(users, "users"))
+        self._warn_unknown(np.atleast_1d(codes))
+        allowed = self._allowed(min_ratings, items)
+        # The last row is the prior's: no factors, no bias, nothing rated.
+        k, table = self._k, self._user_table
+        rows = np.atleast_1d(codes)
+        base = np.where(rows >= 0, self._user_table[rows, k], 0).astype(np.float64) + self.mean_
+        indptr = self._seen_indptr if exclude_rated else self._seen_indptr[:0]
+        if (rows < 0).any():
+            known, inverse = np.unique(rows[rows >= 0], return_inverse=True)
+            small = aligned(len(known) + 1, table.shape[1], table.dtype)
+            small[:-1] = table[known]
+            seen = [self._seen(code) for code in known] if exclude_rated else []
+            indptr = np.concatenate([[0], np.cumsum([len(s) for s in seen]), [sum(map(len, seen))]]).astype(np.int64)
+            indptr = indptr if exclude_rated else indptr[:0]
+            indices = np.concatenate([*seen, np.empty(0, np.int32)])
+            places = np.full(len(rows), len(known), np.int32)
+            places[rows >= 0] = inverse
+            found, scores = self._top_n(places, small, indptr, indices, n, allowed)
+        else:
+            found, scores = self._top_n(rows.astype(np.int32), table, indptr, self._seen_indices, n, allowed)
+        ids, scores = self._named(found), scores + base[:, None]
+        return (ids[0], scores[0]) if codes.ndim == 0 else (ids, scores)
+
+    def _seen(self, code: int) -> Array:
+        """Codes of the items that a user rated."""
+        return self._seen_indices[self._seen_indptr[code] : self._seen_indptr[code + 1]]
+
+    def _allowed(self, min_ratings: int, items: Any) -> npt.NDArray[np.bool_]:
+        """Which items may appear in a list."""
+        allowed = self.item_counts_ >= _check.integer("min_ratings", min_ratings, 0)
+        if items is not None:
+            codes = np.atleast_1d(self._items.codes(items, "items"))
+            if (codes < 0).any():
+                first = int(np.flatnonzero(codes < 0)[0])
+                raise ValueError(
+                    f"items: the id in place {first} is not among the {len(self._items)} training items; leave it out"
+                )
+            listed = np.zeros(len(allowed), bool)
+            listed[codes] = True
+            allowed = allowed & listed
+        return np.asarray(allowed)
+
+    def _named(self, codes: Array) -> Array:
+        """Own ids of codes, padded where a code is -1."""
+        values = self._items.values
+        if values.dtype == np.uint64 and (codes < 0).any():
+            # -1 has no place among unsigned ids; where they allow it they become signed.
+            if int(values[-1]) > np.iinfo(np.int64).max:
+                raise ValueError(
+                    f"fewer than n items are left for place {int(np.argmax((codes < 0).any(axis=1)))}, and -1, which marks "
+                    "that, is no unsigned id: ask for a smaller n"
+                )
+            values = values.astype(np.int64)
+        ids = values[codes]
+        if (codes < 0).any():  # asked first: assigning -1 to unsigned ids fails even where there is no place for it
+            ids[codes < 0] = "" if values.dtype.kind == "U" else -1
+        return ids
+
+    def _top_n(
+        self,
+        rows: npt.NDArray[np.int32],
+        table: Array,
+        seen_indptr: Array,
+        seen_indices: Array,
+        n: int,
+        allowed: npt.NDArray[np.bool_],
+        *,
+        item_table: Array | None = None,
+    ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float64]]:
+        """Codes and scores of the n allowed items with the highest p . q + bias, -1 and NaN where there are none."""
+        n_threads = _threads.resolve(self.n_jobs)
+        k, dtype = self._k, table.dtype
+        if item_table is None:
+            item_table = self._item_table
+            packed = self._packed if self._packed is not None else _packed(item_table, k, n_threads)
+            self._packed = packed
+        else:
+            packed = _packed(item_table, k, n_threads)
+        bias = np.full(packed.shape[0] * packed.shape[2], -np.inf, dtype)
+        bias[: len(allowed)][allowed] = item_table[allowed, k]
+        m, width = len(rows), min(n, len(allowed))
+        found = np.full((m, n), -1, np.int32)
+        scores = np.full((m, n), np.nan)
+        if m:
+            top_items, top_scores = np.empty((m, width), np.int32), np.empty((m, width), dtype)
+            work = workspace(min(n_threads, m), _core.top_n_workspace(k), dtype)
+            _core.top_n(rows, table, packed, bias, seen_indptr, seen_indices, work, top_items, top_scores)
+            found[:, :width] = top_items
+            scores[:, :width] = np.where(top_items >= 0, top_scores, np.nan)
+        return found, scores
+
+    # ------------------------------------------------------------------------------------------------------------
+    # Files and pickles
+
+    def __getstate__(self) -> Any:
+        state = dict(super().__getstate__())
+        if "_packed" in state:
+            state["_packed"] = None
+        return state
+
+    def __setstate__(self, state: Any) -> None:
+        super().__setstate__(state)
+        for name in ("_user_table", "_item_table"):
+            if name in self.__dict__:
+                # Kernels need the room behind the last row, which a pickle does not keep.
+                self.__dict__[name] = _roomy(self.__dict__[name])
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """
+        Write the fitted model to a NumPy ``.npz`` file, without pickle.
+
+        Parameters
+        ----------
+        path : path-like
+            The file; it is written beside it and moved into place, so that an interruption leaves the old one.
+
+        See Also
+        --------
+        alsx.load : reads it back.
+        """
+        check_is_fitted(self, "mean_")
+        parameters = self.get_params()
+        if not isinstance(parameters.get("random_state"), (int, type(None))):
+            parameters["random_state"] = None  # a generator's state is no parameter of a fitted model
+        parameters = {name: _plain(value) for name, value in parameters.items()}
+        about = {
+            "format": FORMAT,
+            "version": __version__,
+            "model": type(self).__name__,
+            "parameters": parameters,
+            "history": self.history_,
+            "mean": self.mean_,
+            "rating_range": self.rating_range_,
+            "k": self._k,
+        }
+        path = Path(path)
+        # Not by tempfile, whose files only their owner may read.
+        temporary = path.with_name(f"{path.name}.{secrets.token_hex(8)}.part")
+        try:
+            with temporary.open("xb") as file:
+                np.savez(
+                    file,
+                    about=np.array(json.dumps(about)),
+                    user_ids=self._users.values,
+                    item_ids=self._items.values,
+                    user_table=self._user_table[:, : self._k + 1],
+                    item_table=self._item_table[:, : self._k + 1],
+                    seen_indptr=self._seen_indptr,
+                    seen_indices=self._seen_indices,
+                    item_counts=self.item_counts_,
+                )
+            os.replace(temporary, path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+
+
+def _packed(table: Array, k: int, n_threads: int) -> Array:
+    """The items' factors in the order that top-n reads them."""
+    block = _core.top_n_block()
+    n_blocks = -(-len(table) // block)
+    packed = aligned(n_blocks * max(k, 1), block, table.dtype)[: n_blocks * k].reshape(n_blocks, k, block)
+    _core.pack_items(table, k, packed, n_threads)
+    return packed
+
+
+def _roomy(table: Array) -> Array:
+    """A copy of a table that kernels may read a vector beyond."""
+    piece = 32 // table.dtype.itemsize
+    copy = aligned(len(table), -(-table.shape[1] // piece) * piece, table.dtype)
+    copy[:, : table.shape[1]] = table
+    return copy
+
+
+def _plain(value: Any) -> Any:
+    """A parameter as JSON can hold it."""
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, (tuple, list, np.ndarray)):
+        return [_plain(x) for x in value]
+    if isinstance(value, (str, int, float, bool, type(None))):
+        return value
+    return np.dtype(value).name  # the only other kind of parameter is a dtype
+
+
+def load(path: str | os.PathLike[str]) -> Recommender:
+    """
+    Read a model that `save` wrote.
+
+    Parameters
+    ----------
+    path : path-like
+        The file.
+
+    Returns
+    -------
+    model : BiasALS or FactorALS
+        Fitted; it predicts the same bits.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If the file is not a whole model that this version can read.
+    """
+    path = Path(path)
+    with path.open("rb") as file:
+        try:
+            with np.load(file, allow_pickle=False) as arrays:
+                stored = {name: arrays[name] for name in arrays.files}
+            about = json.loads(str(stored["about"]))
+            # Asked first: a later version may have other arrays and parameters.
+            newer = about["format"] > FORMAT
+            model = None if newer else _restored(about, stored)
+        except Exception as error:
+            raise ValueError(f"{path} is not a whole model file written by alsx: {error}") from error
+    if model is None:
+        raise ValueError(f"{path} was written by alsx {about['version']}, which is newer than this one: upgrade alsx")
+    return model
+
+
+def _restored(about: dict[str, Any], stored: dict[str, Array]) -> Recommender:
+    """A model from a file's content, once it is certain that kernels stay within its arrays."""
+    missing = [name for name in STORED if name not in stored]
+    if missing:
+        raise ValueError(f"it holds no {missing[0]}")
+    model = Recommender.kinds[about["model"]](**about["parameters"])
+    model.mean_, model.history_, model._k = float(about["mean"]), about["history"], _check.integer("k", about["k"], 0)
+    low, high = about["rating_range"]
+    model.n_iter_, model.rating_range_ = len(model.history_["loss"]), (float(low), float(high))
+    model._users, model._items = Ids(stored["user_ids"], "users"), Ids(stored["item_ids"], "items")
+    n_users, n_items = len(model._users), len(model._items)
+    dtype = _check.float_dtype("the type of user_table", stored["user_table"].dtype)
+    indptr, indices = stored["seen_indptr"], stored["seen_indices"]
+    for name, shape, kind in (
+        ("user_table", (n_users, model._k + 1), dtype),
+        ("item_table", (n_items, model._k + 1), dtype),
+        ("seen_indptr", (n_users + 1,), np.int64),
+        ("seen_indices", indices.shape[:1], np.int32),
+        ("item_counts", (n_items,), np.int64),
+    ):
+        if stored[name].shape != shape or stored[name].dtype != kind:
+            raise ValueError(f"its {name} is {stored[name].dtype} of shape {stored[name].shape}, not {kind} of {shape}")
+    if indptr[0] != 0 or indptr[-1] != len(indices) or (np.diff(indptr) < 0).any():
+        raise ValueError("its seen_indptr does not ascend from 0 to the number of ratings")
+    ascends = np.diff(indices) > 0
+    starts = indptr[1:-1]
+    ascends[starts[(starts > 0) & (starts < len(indices))] - 1] = True  # from one row to the next
+    if not ascends.all() or (len(indices) and (indices.min() < 0 or indices.max() >= n_items)):
+        raise ValueError("its seen_indices are not items in ascending order")
+    model._user_table, model._item_table = _roomy(stored["user_table"]), _roomy(stored["item_table"])
+    model._seen_indptr, model._seen_indices = indptr, indices
+    model.item_counts_, model.user_counts_ = stored["item_counts"], np.diff(indptr)
+    model._packed = None
+    return model
+
+
+class _Progress:
+    """Progress of a fit on standard error: a bar with `verbose` 1, a line an iteration with 2."""
+
+    def __init__(self, name: str, max_iter: int, verbose: int) -> None:
+        self.name, self.max_iter, self.verbose = name, max_iter, verbose
+        self.bar: Any = None
+
+    def __enter__(self) -> Callable[[Iteration], None]:
+        if self.verbose == 1:
+            from tqdm import tqdm
+
+            self.bar = tqdm(total=self.max_iter, desc=self.name, unit="iteration", file=sys.stderr)
+        return self.report
+
+    def report(self, reached: Iteration) -> None:
+        told = {"train RMSE": f"{reached.train_rmse:.4f}"}
+        if reached.test_rmse is not None:
+            told["test RMSE"] = f"{reached.test_rmse:.4f}"
+        if self.bar is not None:
+            self.bar.set_postfix(told, refresh=False)
+            self.bar.update()
+        elif self.verbose > 1:
+            line = ", ".join(f"{name} {value}" for name, value in told.items())
+            print(
+                f"{self.name} {reached.number}/{self.max_iter}: loss {reached.loss:.6g}, {line}, {reached.seconds:.3f} s",
+                file=sys.stderr,
+                flush=True,
+            )
+
+    def __exit__(self, *error: object) -> None:
+        if self.bar is not None:
+            # The fit may have converged before.
+            self.bar.total = self.bar.n
+            self.bar.refresh()
+            self.bar.close()

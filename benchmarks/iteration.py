@@ -1,0 +1,103 @@
+"""Seconds per iteration (both half-sweeps) against rank, threads and instruction set; beside peers in the same run.
+
+    python benchmarks/iteration.py [--ratings=FILE.npz] [--k=20,64,128] [--threads=1,2] [--levels=base,v3,v4]
+    python benchmarks/iteration.py --k=64 --threads=2 --peer-python=PATH --solvers=implicit-cholesky --rounds=3
+
+FILE.npz holds u, i (int32), r (float32) and, where a part is held out, test (bool); without it ratings are simulated at
+--scale times the size of MovieLens 32M (0.1: 3.2 million). PATH is a Python with implicit and cmfrec installed. Ours and the
+peers' iterations alternate over the rounds; figures are medians, the ratio is the median of the rounds' own ratios.
+"""
+
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import fire
+import numpy as np
+import scipy.sparse as sp
+
+import alsx
+from alsx import _core
+from alsx.datasets import make_ratings
+
+
+def read(ratings, scale):
+    """Training ratings as an alsx.Ratings."""
+    if ratings is None:
+        root = scale**0.5
+        return make_ratings(int(200_948 * root), int(87_585 * root), int(32_000_204 * scale), k=24)
+    with np.load(ratings) as stored:
+        keep = ~stored["test"] if "test" in stored.files else slice(None)
+        return alsx.Ratings.from_arrays(stored["u"][keep], stored["i"][keep], stored["r"][keep])
+
+
+def peak(threads):
+    """Floating-point operations a second that this many threads reach on multiply-adds alone."""
+    best = 0.0
+    for _ in range(3):
+        start = time.perf_counter()
+        done = _core.peak_flops(5_000_000, threads)
+        best = max(best, done / (time.perf_counter() - start))
+    return best
+
+
+def ours(R, k, threads, dtype, iterations):
+    """Seconds of the iterations after the first, which also touches fresh memory."""
+    model = alsx.FactorALS(k, max_iter=iterations + 1, tol=0, n_jobs=threads, random_state=0, dtype=dtype).fit(R)
+    return float(np.median(model.history_["seconds"][1:]))
+
+
+def useful_flops(R, k):
+    """Multiply-adds of the Gram matrices' triangles and of the Cholesky factors, each counted as two operations."""
+    return 2 * R.n_ratings * k * (k + 1) + (R.n_users + R.n_items) * k**3 / 3
+
+
+def many(value):
+    return value if isinstance(value, (tuple, list)) else (value,)
+
+
+def main(
+    ratings=None, scale=0.1, k=(20, 64, 128), threads=(1, 2), levels=None, dtype="float32", iterations=2, rounds=3,
+    peer_python=None, solvers=("implicit-cholesky",),
+):  # fmt: skip
+    """Print the tables."""
+    R = read(ratings, scale)
+    print(repr(R), f"level {_core.simd_level()}, OpenMP {_core.OPENMP}", sep="\n", flush=True)
+    if peer_python is None:
+        best = _core.simd_level()
+        names = list(levels) if levels else [n for n in ("base", "v3", "v4") if n <= best or n == "base"]
+        print("k\tthreads\tlevel\tseconds\tGFLOP/s\tof peak", flush=True)
+        for rank in many(k):
+            for n in many(threads):
+                for level in many(names):
+                    _core.set_simd_level(level)
+                    seconds, limit = ours(R, rank, n, dtype, iterations), peak(n)
+                    speed = useful_flops(R, rank) / seconds
+                    print(f"{rank}\t{n}\t{level}\t{seconds:.3f}\t{speed / 1e9:.0f}\t{speed / limit:.2f}", flush=True)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "ratings.npz")
+        users = R.by_user
+        sp.save_npz(file, sp.csr_matrix((users.values, users.indices, users.indptr), shape=R.shape), compressed=False)
+        for rank in many(k):
+            for n in many(threads):
+                for solver in many(solvers):
+                    pairs = []
+                    for _ in range(rounds):
+                        mine = ours(R, rank, n, dtype, iterations)
+                        out = subprocess.run(
+                            [peer_python, str(Path(__file__).with_name("peers.py")), str(file), solver, str(rank), str(n)],
+                            capture_output=True, text=True, check=False,
+                        )  # fmt: skip
+                        if out.returncode:
+                            sys.exit(out.stderr)
+                        pairs.append((mine, float(np.median([float(x) for x in out.stdout.split()]))))
+                    a, b = np.median(pairs, axis=0)
+                    ratio = np.median([y / x for x, y in pairs])
+                    print(f"k={rank} threads={n}: alsx {a:.3f} s, {solver} {b:.3f} s, ratio {ratio:.1f}", flush=True)
+
+
+if __name__ == "__main__":
+    fire.Fire(main)

@@ -1,0 +1,208 @@
+"""What only code can say: the extension, OpenMP found by compile and link, the instruction-set variants.
+
+Static metadata is in pyproject.toml. Environment:
+
+ALSX_DEBUG=1            bounds checks and -O1 -g
+ALSX_NO_OPENMP=1        build without OpenMP (a pool of Python threads takes its place)
+ALSX_REQUIRE_OPENMP=1   fail where OpenMP is not found (CI and wheels)
+ALSX_SANITIZE=1         the address and undefined-behaviour sanitizers of gcc or clang
+ALSX_ONE_LANE=1         kernels without the vector extension: what MSVC compiles, for testing it elsewhere
+LIBOMP_PREFIX           folder with include/ and lib/ of libomp (macOS)
+"""
+
+import os
+import platform
+import re
+import subprocess
+import sys
+import sysconfig
+import tempfile
+from pathlib import Path
+
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+from setuptools.errors import CompileError, LinkError
+from setuptools.modified import newer_group
+
+
+def flag(name):
+    return os.environ.get(name, "") not in {"", "0"}
+
+
+DEBUG, SANITIZE, ONE_LANE = flag("ALSX_DEBUG"), flag("ALSX_SANITIZE"), flag("ALSX_ONE_LANE")
+# The limited API does not exist for free-threaded builds of CPython.
+LIMITED = not sysconfig.get_config_var("Py_GIL_DISABLED")
+
+SIMD = Path("alsx", "_simd")
+BUILD = Path("build", "debug" if DEBUG else "release")
+
+
+def target():
+    """The machine that is built for: cross builds name it in ARCHFLAGS (macOS) or in the platform."""
+    if sys.platform == "darwin":
+        # The variants have flags of their own for each machine, so a universal2 Python builds for one of them.
+        os.environ.setdefault("ARCHFLAGS", f"-arch {platform.machine()}")
+        machines = re.findall(r"-arch\s+(\S+)", os.environ["ARCHFLAGS"])
+        if len(set(machines)) != 1:
+            raise SystemExit(
+                f"alsx: ARCHFLAGS is {os.environ['ARCHFLAGS']!r}; one build is for one machine, so name one, such as "
+                "'-arch arm64', and build twice for both."
+            )
+        version = os.environ.get("MACOSX_DEPLOYMENT_TARGET") or sysconfig.get_platform().split("-")[1]
+        # Else the wheel of a universal2 Python would claim to hold both.
+        os.environ.setdefault("_PYTHON_HOST_PLATFORM", f"macosx-{version}-{machines[0]}")
+        return machines[0]
+    return sysconfig.get_platform().rpartition("-")[2]
+
+
+X86 = target() in {"x86_64", "amd64"}
+
+# One object file an instruction set, from one source: (name, gcc and clang flags, MSVC flags). The features are named
+# one by one since older compilers do not know -march=x86-64-v3.
+V3 = ["-mavx2", "-mfma", "-mbmi", "-mbmi2", "-mf16c", "-mlzcnt", "-mmovbe"]
+V4 = [*V3, *("-mavx512" + x for x in ("f", "bw", "cd", "dq", "vl")), "-mprefer-vector-width=512"]
+LEVELS = [("base", [], [])]
+if X86:
+    LEVELS += [("v3", V3, ["/arch:AVX2"]), ("v4", V4, ["/arch:AVX512"])]
+
+OPENMP_TEST = "#include <omp.h>\nint main(void) { return omp_get_max_threads() < 1; }\n"
+
+
+class BuildExt(build_ext):
+    def build_extension(self, ext):
+        sources = [*ext.sources, *ext.depends]
+        if not (self.force or newer_group(sources, self.get_ext_fullpath(ext.name), "newer")):
+            return
+        msvc = self.compiler.compiler_type == "msvc"
+        if msvc and SANITIZE:
+            raise SystemExit("alsx: ALSX_SANITIZE is for gcc and clang; unset it to build with MSVC.")
+        compile_args, link_args = self.flags(msvc)
+        compile_openmp, link_openmp = self.openmp(msvc)
+        macros = [*ext.define_macros, *([("ALSX_X86", "1")] if X86 else [])]
+        macros += [("ALSX_ONE_LANE", "1")] if ONE_LANE else []
+
+        ext.define_macros = macros
+        ext.extra_compile_args = [*compile_args, *compile_openmp]
+        ext.extra_link_args = [*link_args, *link_openmp]
+        ext.extra_objects = []
+        for name, gnu_flags, msvc_flags in LEVELS:
+            ext.extra_objects += self.compiler.compile(
+                [str(SIMD / f"kernels_{name}.c")],
+                output_dir=self.build_temp,
+                macros=macros,
+                extra_postargs=[*compile_args, *(msvc_flags if msvc else gnu_flags)],
+            )
+        super().build_extension(ext)
+
+    def flags(self, msvc):
+        """Compile and link flags of every file."""
+        if msvc:
+            # /fp:contract allows multiply and add to fuse, as -ffp-contract=fast does.
+            return ["/Od"] if DEBUG else ["/O2", "/fp:contract"], []
+        # No -ffast-math: it breaks NaN, and an object linked with it changes the arithmetic of the whole process.
+        args = ["-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast"]
+        if SANITIZE:
+            sanitizers = ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"]
+            return [*args, "-O1", "-g", "-fno-omit-frame-pointer", *sanitizers], sanitizers
+        if DEBUG:
+            return [*args, "-O1", "-g"], []
+        # CPython's own flags often hold -g, which makes the file ten times as large. Only PyInit__core, which Python's
+        # header exports itself, is to be seen from outside.
+        strip = ["-Wl,--strip-all"] if sys.platform.startswith("linux") else []
+        return [*args, "-O3", "-g0", "-fvisibility=hidden"], strip
+
+    def openmp(self, msvc):
+        """Compile and link flags that a test program is built with; none where there is no OpenMP."""
+        if flag("ALSX_NO_OPENMP"):
+            return [], []
+        if msvc:
+            candidates = [(["/openmp"], [])]
+        else:
+            prefix = self.libomp()
+            include = [f"-I{prefix}/include"] if prefix else []
+            library = [f"-L{prefix}/lib", f"-Wl,-rpath,{prefix}/lib"] if prefix else []
+            apple = (["-Xpreprocessor", "-fopenmp", *include], [*library, "-lomp"])
+            candidates = [apple] if sys.platform == "darwin" else [(["-fopenmp"], ["-fopenmp"])]
+        for compile_args, link_args in candidates:
+            with tempfile.TemporaryDirectory() as folder:
+                source = Path(folder, "openmp_test.c")
+                source.write_text(OPENMP_TEST)
+                try:
+                    objects = self.compiler.compile([str(source)], output_dir=folder, extra_postargs=compile_args)
+                    # Linked, not run: a cross build could not.
+                    self.compiler.link_executable(objects, str(Path(folder, "openmp_test")), extra_postargs=link_args)
+                except (CompileError, LinkError):
+                    continue
+                return compile_args, link_args
+        sentence = (
+            "alsx: no working OpenMP found for this compiler (Linux: gcc's libgomp or clang's libomp-dev; macOS: libomp, "
+            "from Homebrew or with LIBOMP_PREFIX naming its folder; Windows: /openmp)."
+        )
+        if flag("ALSX_REQUIRE_OPENMP"):
+            raise SystemExit(sentence + " ALSX_REQUIRE_OPENMP is set, so the build stops.")
+        print(sentence + " Building without it: a pool of Python threads takes its place.", file=sys.stderr)
+        return [], []
+
+    def libomp(self):
+        """The folder of libomp on macOS, or an empty string."""
+        if "LIBOMP_PREFIX" in os.environ or sys.platform != "darwin":
+            return os.environ.get("LIBOMP_PREFIX", "")
+        try:
+            brew = subprocess.run(["brew", "--prefix", "libomp"], capture_output=True, text=True, check=False)
+        except OSError:
+            return ""
+        return brew.stdout.strip()
+
+
+def configuration():
+    """A file that is newer than the last build whenever the environment asks for another one."""
+    names = [
+        "ALSX_DEBUG",
+        "ALSX_NO_OPENMP",
+        "ALSX_SANITIZE",
+        "ALSX_ONE_LANE",
+        "ARCHFLAGS",
+        "CC",
+        "CFLAGS",
+        "LDFLAGS",
+        "LIBOMP_PREFIX",
+    ]
+    text = "".join(f"{name}={os.environ.get(name, '')}\n" for name in names)
+    path = Path("build", "configuration.txt")
+    path.parent.mkdir(exist_ok=True)
+    if not path.exists() or path.read_text() != text:
+        path.write_text(text)
+    return str(path)
+
+
+core = Extension(
+    "alsx._core",
+    ["alsx/_core.pyx", "alsx/_simd/dispatch.c"],
+    depends=["setup.py", configuration(), *(path.as_posix() for path in sorted(SIMD.glob("*.[chi]*")))],
+    include_dirs=[SIMD.as_posix()],
+    define_macros=[("Py_LIMITED_API", "0x030B0000")] if LIMITED else [],
+    py_limited_api=LIMITED,
+)
+
+# Cython does not see a change of the directives below, so a C file older than this one is written again.
+generated = BUILD / "alsx" / "_core.c"
+
+setup(
+    ext_modules=cythonize(
+        [core],
+        build_dir=BUILD.as_posix(),
+        force=generated.exists() and generated.stat().st_mtime < Path("setup.py").stat().st_mtime,
+        compiler_directives={
+            "language_level": 3,
+            "boundscheck": DEBUG,
+            "wraparound": False,
+            "initializedcheck": DEBUG,
+            "cdivision": True,
+            "freethreading_compatible": True,
+            "autotestdict": False,
+        },
+    ),
+    cmdclass={"build_ext": BuildExt},
+    options={"bdist_wheel": {"py_limited_api": "cp311"}} if LIMITED else {},
+)

@@ -1,0 +1,145 @@
+"""Slow, obvious float64 twins of what the compiled room does. A test compares; nothing else uses them."""
+
+import itertools
+
+import numpy as np
+
+
+def row_solve(values, weights, offset, scale, others, k, ridge, ridge_bias):
+    """One row: the solution [p ; b], its weighted squared error and its penalty."""
+    z = np.hstack([others[:, :k], np.ones((len(others), 1))]).astype(np.float64)
+    t = (np.asarray(values, np.float64) - offset) * scale - others[:, k].astype(np.float64)
+    w = np.ones(len(t)) if weights is None else np.asarray(weights, np.float64)
+    prior = np.diag(np.append(np.full(k, float(ridge)), ridge_bias))
+    x = np.linalg.solve((z.T * w) @ z + prior, z.T @ (w * t))
+    return x, (w * (t - z @ x) ** 2).sum(), x @ prior @ x
+
+
+def half_sweep(indptr, indices, values, weights, offset, scale, table, k, reg, reg_bias, scaling):
+    """All rows of a side: solutions (n, k+1), and squared errors and penalties (n, 2)."""
+    n = len(indptr) - 1
+    out, loss = np.zeros((n, k + 1)), np.zeros((n, 2))
+    for row in range(n):
+        part = slice(indptr[row], indptr[row + 1])
+        if part.start < part.stop:
+            w = None if weights is None else weights[part]
+            out[row], loss[row, 0], loss[row, 1] = row_solve(
+                values[part], w, offset, scale, table[indices[part]], k, reg * scaling[row], reg_bias * scaling[row]
+            )
+    return out, loss
+
+
+def objective(ratings, user_table, item_table, k, users, items, mean, unit):
+    """The loss that both half-sweeps lower, in squared rating units; tables are in units of one standard deviation."""
+    u, i, r = ratings.triples()
+    w = ratings.by_user.weights
+    w = np.ones(len(r)) if w is None else w.astype(np.float64)
+    p, q = user_table.astype(np.float64), item_table.astype(np.float64)
+    predicted = p[u, k] + q[i, k] + (p[u, :k] * q[i, :k]).sum(1)
+    total = (w * ((r.astype(np.float64) - mean) / unit - predicted) ** 2).sum()
+    for table, codes, (reg, reg_bias, exponent) in ((p, u, users), (q, i, items)):
+        mass = np.bincount(codes, w, len(table))
+        s = np.where(mass > 0, mass**exponent, 0.0)
+        total += (s * (reg * (table[:, :k] ** 2).sum(1) + reg_bias * table[:, k] ** 2)).sum()
+    return unit**2 * total
+
+
+def predict_pairs(users, items, user_table, item_table, k, mean):
+    """mu + b_u + c_i + p_u . q_i, without what is unknown."""
+    out = []
+    for u, i in zip(users, items, strict=True):
+        x = mean
+        if u >= 0:
+            x += float(user_table[u, k])
+        if i >= 0:
+            x += float(item_table[i, k])
+        if u >= 0 and i >= 0:
+            x += float(user_table[u, :k].astype(np.float64) @ item_table[i, :k].astype(np.float64))
+        out.append(x)
+    return np.array(out)
+
+
+def top_n(scores, n):
+    """The n best of each row of scores, ties to the earlier column; -1 and -inf where only -inf is left."""
+    order = np.argsort(-scores, axis=1, kind="stable")[:, :n]
+    best = np.take_along_axis(scores, order, 1)
+    return np.where(np.isneginf(best), -1, order), best
+
+
+def objective_in_ratings(u, i, r, w, mean, b, c, P, Q, reg, reg_bias, exponent):
+    """The loss as the models document it, in rating units; `reg` and `reg_bias` are pairs (users, items)."""
+    w = np.ones(len(r)) if w is None else np.asarray(w, np.float64)
+    r, b, c, P, Q = (np.asarray(x, np.float64) for x in (r, b, c, P, Q))
+    sd = np.sqrt(np.average((r - np.average(r, weights=w)) ** 2, weights=w))
+    total = (w * (r - mean - b[u] - c[i] - (P[u] * Q[i]).sum(1)) ** 2).sum()
+    for codes, bias, factors, side in ((u, b, P, 0), (i, c, Q, 1)):
+        for row in range(len(bias)):
+            mass = w[codes == row].sum()
+            s = mass**exponent if mass > 0 else 0.0  # without ratings a row is its prior
+            total += s * (reg[side] * sd * (factors[row] ** 2).sum() + reg_bias[side] * bias[row] ** 2)
+    return total
+
+
+def fit(u, i, r, w, start, n_users, reg, reg_bias, exponent, n_iter):
+    """
+    A whole fit in rating units, from `start`, the items' factors (n_items, k) in units of one standard deviation.
+
+    A pair may come more than once. Returns the mean, [P b] (n_users, k+1) and [Q c] (n_items, k+1).
+    """
+    w = np.ones(len(r)) if w is None else np.asarray(w, np.float64)
+    r = np.asarray(r, np.float64)
+    n_items, k = start.shape
+    mean = np.average(r, weights=w)
+    sd = np.sqrt(np.average((r - mean) ** 2, weights=w))
+    tables = [np.zeros((n_users, k + 1)), np.hstack([start * np.sqrt(sd), np.zeros((n_items, 1))])]
+    for _ in range(n_iter):
+        for side, (own, other) in enumerate(((u, i), (i, u))):
+            for row in range(len(tables[side])):
+                mine = own == row
+                mass = w[mine].sum()
+                tables[side][row] = 0
+                if mass > 0:
+                    s = mass**exponent
+                    tables[side][row] = row_solve(
+                        r[mine], w[mine], mean, 1.0, tables[1 - side][other[mine]], k, s * reg[side] * sd,
+                        s * reg_bias[side],
+                    )[0]  # fmt: skip
+    return mean, *tables
+
+
+def counts_of(codes, n_codes, n_parts):
+    """How often each code occurs in each of n_parts contiguous parts, whose sizes differ by one at most."""
+    n = len(codes)
+    bounds = [n // n_parts * t + n % n_parts * t // n_parts for t in range(n_parts + 1)]
+    return np.array([np.bincount(codes[a:b], minlength=n_codes) for a, b in itertools.pairwise(bounds)])
+
+
+def places_of(counts):
+    """Where each part writes its first entry of each key: after all smaller keys and the parts before it."""
+    ends = np.cumsum(counts.T.ravel()).reshape(counts.T.shape)
+    return np.ascontiguousarray((ends - counts.T).T.astype(np.int64))
+
+
+def sort_by(keys, others, payload):
+    """Stable sort of entries by key: the others and the payload in that order."""
+    order = np.argsort(keys, kind="stable")
+    return others[order], payload[order]
+
+
+def transpose(indptr, indices, payload):
+    """Row numbers and payload by column, ascending by row within a column."""
+    rows = np.repeat(np.arange(len(indptr) - 1), np.diff(indptr))
+    return sort_by(indices, rows, payload)
+
+
+def sorted_state(users, items):
+    """2 where entries ascend by user and within a user by item, 1 where by user alone, 0 where not."""
+    entries = list(zip(users.tolist(), items.tolist(), strict=True))
+    if entries == sorted(entries):
+        return 2
+    return int((np.diff(users) >= 0).all())
+
+
+def repeats(indptr, indices):
+    """Entries whose index is that of the entry before them in the same row."""
+    return sum(int((np.diff(indices[a:b]) == 0).sum()) for a, b in itertools.pairwise(indptr))

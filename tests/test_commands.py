@@ -1,0 +1,384 @@
+"""The commands, as a user runs them: another folder, another process; results, progress, failures, files."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import alsx
+import alsx.__main__
+from alsx import _cli
+from alsx.datasets import load_demo
+from alsx.examples import movielens
+from alsx.model_selection import train_test_split
+
+ROOT = Path(__file__).parents[1]
+
+
+def run(*arguments, folder, code=0, environment=None):
+    out = subprocess.run(
+        [sys.executable, *map(str, arguments)],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=300,
+        env={**os.environ, "PYTHONIOENCODING": "utf-8", "MPLBACKEND": "agg", **(environment or {})},
+        stdin=subprocess.DEVNULL,
+        check=False,
+    )
+    assert out.returncode == code, out.stdout + out.stderr
+    return out
+
+
+@pytest.fixture
+def command(tmp_path, monkeypatch, capsys):
+    """Run a command in this process, in a folder of its own: starting Python costs seconds a time."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*words, code=0):
+        module, *arguments = map(str, words)
+        start = STARTS[module]
+        monkeypatch.setattr(sys, "argv", [module, *arguments])
+        left = 0
+        try:
+            start()
+        except SystemExit as leave:
+            left = leave.code
+        out = capsys.readouterr()
+        assert left == code, out.out + out.err
+        return out
+
+    return call
+
+
+STARTS = {
+    "alsx": alsx.__main__.main,
+    "movielens": lambda: _cli.run(movielens.movielens, "python -m alsx.examples.movielens"),
+}
+
+
+@pytest.fixture
+def fails(command, tmp_path):
+    """Run a command that must fail in one line that says these words, before it prints or writes anything."""
+
+    def call(*words, says):
+        before = sorted(tmp_path.rglob("*"))
+        out = command(*words, code=2)
+        told = [line for line in out.err.splitlines() if not line.endswith("...") and "read and sorted" not in line]
+        assert len(told) == 1, out.err
+        assert told[0].startswith("error: ")
+        for word in says:
+            assert word in told[0]
+        assert out.out == ""
+        assert sorted(tmp_path.rglob("*")) == before
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def story(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("story")
+    out = run("-m", "alsx.examples.movielens", "--k=8", "--iterations=6", "--user=5", "--out=made/here", folder=folder)
+    return folder, out
+
+
+def test_the_main_job_tells_and_writes(story):
+    folder, out = story
+    for word in ("SIMULATED", "BiasALS", "FactorALS, k = 8", "train RMSE", "test RMSE", "loss", "seconds", "121,264"):
+        assert word in out.stdout
+    assert "User 5: favourites" in out.stdout
+    assert "Toy Story 2 (1999)" in out.stdout
+    assert "iteration/s" not in out.stdout
+    assert "iteration/s" in out.stderr
+    assert sorted(path.name for path in (folder / "made/here").iterdir()) == ["history.png", "map.png", "model.npz"]
+    for name in ("history.png", "map.png"):
+        assert (folder / "made/here" / name).read_bytes().startswith(b"\x89PNG")
+    # As readable as any file that is written here.
+    (folder / "plain").write_text("")
+    assert {path.stat().st_mode for path in (folder / "made/here").iterdir()} == {(folder / "plain").stat().st_mode}
+
+
+def test_the_models_are_as_good_as_the_table_says(story):
+    folder, out = story
+    lines = {
+        line.split("  ")[0]: line.split() for line in out.stdout.splitlines() if line.startswith(("Bias", "Factor"))
+    }
+    bias, factor = float(lines["BiasALS"][2]), float(lines["FactorALS, k = 8"][5])
+    assert factor < 0.95 * bias
+    model = alsx.load(folder / "made/here/model.npz")
+    assert model.k == 8
+    assert round(model.history_["test_rmse"][-1], 4) == factor
+
+
+def test_recommended_films_are_not_rated_and_the_saved_model_agrees(story, command):
+    folder, out = story
+    file = folder / "made/here/model.npz"
+    model = alsx.load(file)
+    ids, scores = model.recommend(5, 4, min_ratings=20)
+    rows = [
+        line.split() for line in command("alsx", "recommend", file, 5, "--n=4", "--min-ratings=20").out.splitlines()
+    ]
+    assert [int(row[1]) for row in rows[2:]] == ids.tolist()
+    assert [row[2] for row in rows[2:]] == [f"{x:.2f}" for x in scores]
+    told = json.loads(command("alsx", "recommend", file, 5, "--n=4", "--min-ratings=20", "--json").out)
+    assert [row["item"] for row in told] == ids.tolist()
+    assert [row["predicted"] for row in told] == scores.tolist()
+    assert [row["ratings"] for row in told] == model.item_counts_[np.searchsorted(model.item_ids_, ids)].tolist()
+    rated = model._seen_indices[slice(*model._seen_indptr[4:6])]
+    assert model.user_ids_[4] == 5
+    assert not set(ids.tolist()) & set(model.item_ids_[rated].tolist())
+    for item, score in zip(ids.tolist(), scores, strict=True):
+        title = load_demo().titles([item], alternates=False)[0]
+        shown = [line for line in out.stdout.splitlines() if title[:12] in line.partition("|")[2]]
+        assert any(f"{min(score, 5):.2f}" in line for line in shown)
+    similar = command("alsx", "similar", file, 1, "--n=3").out
+    assert [int(line.split()[1]) for line in similar.splitlines()[2:]] == model.similar_items(1, 3)[0].tolist()
+    assert "2,000" in command("alsx", "info", file).out
+
+
+def test_a_list_shorter_than_asked_for_has_no_padding(story, command):
+    out = command("alsx", "recommend", story[0] / "made/here/model.npz", 5, "--n=2000", "--json").out
+    model = alsx.load(story[0] / "made/here/model.npz")
+    told = json.loads(out)
+    assert len(told) == len(model.item_ids_) - model.user_counts_[4]
+    assert min(row["item"] for row in told) > 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--data=nothing-of-the-kind"], ["nothing-of-the-kind", "ml-32m"]),
+        (["--data=missing/file.zip"], ["missing/file.zip"]),
+        (["--user=999999"], ["999999", "unknown"]),
+        (["--user=somebody"], ["somebody", "unknown"]),
+        (["--k=0"], ["k is 0"]),
+        (["--test-size=2"], ["test_size is 2"]),
+        (["--iterations=few"], ["iterations", "few"]),
+        (["--k=1e3"], ["k is 1000.0"]),
+        (["--k"], ["k is True"]),
+        (["--seed=-1"], ["seed is -1"]),
+        (["--n-jobs=0"], ["n_jobs is 0"]),
+        (["--user=99999999999999999999999"], ["99999999999999999999999"]),
+        (["--user=None"], ["user None"]),
+        (["--out"], ["--out needs a value"]),
+        (["--data"], ["--data needs a value"]),
+    ],
+)
+def test_the_main_job_refuses_in_one_line(fails, arguments, says):
+    fails("movielens", *arguments, says=says)
+
+
+def test_a_folder_that_cannot_be_is_told_before_the_work(fails, tmp_path):
+    (tmp_path / "file.txt").write_text("mine")
+    fails("movielens", "--out=file.txt", says=["file.txt is a file", "--out"])
+    fails("movielens", "--out=file.txt/below", says=["file.txt is a file", "--out"])
+    assert (tmp_path / "file.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize("arguments", [["--itertions=3"], ["demo", "20"], ["--out=x", "surplus", "words"]])
+def test_leftover_arguments_are_refused_before_the_work(command, tmp_path, arguments):
+    out = command("movielens", *arguments, code=2)
+    assert "Could not consume arg" in out.err
+    assert "Usage: python -m alsx.examples.movielens" in out.err
+    assert out.out == ""
+    assert not list(tmp_path.iterdir())
+
+
+def test_letters_that_the_terminal_lacks(tmp_path):
+    """Such a title must not end a job after its work."""
+    start = "from alsx import _cli\ndef told():\n    _cli.table(['film'], [['Amélie …']])\n_cli.run(told, 'told')"
+    out = run("-c", start, folder=tmp_path, environment={"PYTHONIOENCODING": "ascii"})
+    assert out.stdout.splitlines()[2] == "Am?lie ?"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals are sent as POSIX has them")
+def test_an_interrupted_job_leaves_whole_files_only(tmp_path):
+    # A shell's background job ignores interrupts, and its children inherit that.
+    start = "import runpy, signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    start += "runpy.run_module('alsx.examples.movielens', run_name='__main__', alter_sys=True)"
+    child = subprocess.Popen(
+        [sys.executable, "-c", start, "--k=3", "--out=o"],
+        cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8",
+    )  # fmt: skip
+    assert child.stderr is not None
+    for line in child.stderr:
+        if line.startswith("placing"):
+            child.send_signal(signal.SIGINT)
+            break
+    _, told = child.communicate(timeout=60)
+    assert child.returncode == 130
+    assert told.strip().splitlines()[-1] == "interrupted"
+    assert "Traceback" not in told
+    assert [path.name for path in (tmp_path / "o").iterdir()] == ["history.png"]
+
+
+def test_a_defect_shows_its_traceback(monkeypatch):
+    def broken() -> None:
+        raise KeyError("a defect")
+
+    monkeypatch.setattr(sys, "argv", ["broken"])
+    with pytest.raises(KeyError, match="a defect"):
+        _cli.run(broken, "broken")
+
+
+def test_held_out_films_among_the_recommended_are_told(capsys):
+    films = load_demo()
+    train, test = train_test_split(films.ratings, 0.5, random_state=0)
+    user = train.user_ids[np.argmax(np.diff(films.ratings.by_user.indptr))]
+    model = alsx.FactorALS(3, max_iter=2, random_state=0).fit(train)
+    movielens.recommend(films, model, train, test, user, 20)
+    told = capsys.readouterr().out.partition("held out for the test: ")[2].strip().removesuffix(".").split(", ")
+    begin, end = test.by_user.indptr[(row := test.user_codes(user)) : row + 2]
+    held = dict(zip(test.item_ids[test.by_user.indices[begin:end]], test.by_user.values[begin:end], strict=True))
+    ids = [item for item in model.recommend(user, 10, min_ratings=20)[0] if item in held]
+    assert ids
+    assert told == [f"{films.titles([item], alternates=False)[0]} {held[item]:g}" for item in ids]
+
+
+def test_columns_of_wide_letters_line_up(capsys):
+    _cli.table(["film", "stars"], [["千と千尋の神隠し", "5"], ["Amélie", "4"], ["Ame\u0301lie", "4.5"]], "lr")
+    lines = capsys.readouterr().out.splitlines()
+    assert [_cli.width(line) for line in lines] == [23] * 5
+    assert _cli.shortened("千と千尋の神隠し", 6) == "千と…"
+    assert _cli.shortened("Amélie", 6) == "Amélie"
+
+
+def test_stories_are_listed(tmp_path):
+    out = run("-m", "alsx.examples", folder=tmp_path).stdout
+    for file in Path(alsx.__file__).with_name("examples").glob("[!_]*.py"):
+        assert f"python -m alsx.examples.{file.stem}" in out
+
+
+@pytest.mark.parametrize("module", ["alsx", "movielens"])
+def test_help(command, module):
+    out = command(module, "--help")
+    assert "SYNOPSIS" in out.out
+    assert out.err == ""
+
+
+@pytest.mark.parametrize("word", ["fit", "evaluate", "recommend", "similar", "info"])
+def test_help_of_each_command(command, word):
+    out = command("alsx", word, "--help").out
+    assert "MODEL" in out
+    assert "FIRE" not in out
+    assert f"python -m alsx {word}" in out
+    # Every flag has a description below its type and default.
+    for flag in re.findall(r"^ +(?:-\w, )?--\w+=.*\n((?: {8}.*\n)*)", out, re.MULTILINE):
+        assert not flag.splitlines()[-1].strip().startswith(("Default: ", "Type: "))
+    assert word in command("alsx").out
+
+
+def test_words_that_are_no_command(command):
+    for arguments in (["nonsense"], ["fit"], ["fit", "demo", "surplus"], ["recommend", "a.npz"], ["info", "--modle=x"]):
+        out = command("alsx", *arguments, code=2)
+        assert out.err.startswith("ERROR: ")
+        assert out.out == ""
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_files_of_ratings(tmp_path, command, fails, kind):
+    import pyarrow as pa
+    from pyarrow import csv, parquet
+
+    rng = np.random.default_rng(0)
+    users, items = np.divmod(rng.choice(40 * 30, 500, replace=False), 30)
+    table = pa.table(
+        {"who": [f"u{x}" for x in users], "movieId": items, "rating": np.round(rng.uniform(1, 10, 500), 1)}
+    )
+
+    def write(table, name):
+        file = tmp_path / f"{name}.{kind}"
+        csv.write_csv(table, file) if kind == "csv" else parquet.write_table(table, file)
+        return file
+
+    file = write(table, "ratings")
+    fails("alsx", "fit", file, says=["user", "who", "movieId"])
+    fails("alsx", "fit", file, "--user-column=whom", says=["whom"])
+    out = command("alsx", "fit", file, "--k=3", "--user-column=who", "--model=m.npz")
+    assert "FactorALS" in out.out
+    model = alsx.load(tmp_path / "m.npz")
+    assert model.user_ids_.tolist() == sorted({f"u{x}" for x in users})
+    ids, _ = model.recommend("u7", 2)
+    out = command("alsx", "recommend", "m.npz", "u7", "--n=2")
+    assert [int(line.split()[1]) for line in out.out.splitlines()[2:]] == ids.tolist()
+
+    # A third of the users and none of the items become unknown.
+    known = np.array([x % 3 > 0 for x in users])
+    names = [f"u{x}" if k else f"x{x}" for x, k in zip(users, known, strict=True)]
+    table = pa.table({"who": names, "movieId": items, "rating": table["rating"]})
+    told = json.loads(command("alsx", "evaluate", "m.npz", write(table, "test"), "--user-column=who", "--json").out)[0]
+    predicted, truth = model.predict(names, items), table["rating"].to_numpy()
+    assert told["ratings"] == 500
+    assert told["cold pairs"] == (~known).sum()
+    assert told["RMSE"] == pytest.approx(alsx.metrics.rmse(truth, predicted), rel=1e-6)
+    assert told["MAE"] == pytest.approx(alsx.metrics.mae(truth, predicted), rel=1e-6)
+    assert told["RMSE, others"] == pytest.approx(alsx.metrics.rmse(truth[known], predicted[known]), rel=1e-6)
+
+
+@pytest.mark.parametrize("number", ["007", "1e3", "None", "1,2", "True"])
+def test_ids_are_taken_as_typed(tmp_path, command, number):
+    """Fire alone would make 7, 1000.0, None, a tuple and True of them."""
+    alsx.BiasALS().fit([(number, "a"), ("other", "b"), ("other", "a")], [1.0, 2.0, 3.0]).save(tmp_path / "m.npz")
+    assert json.loads(command("alsx", "recommend", "m.npz", number, "--n=5", "--json").out)[0]["item"] == "b"
+
+
+def test_failures_of_the_command_line(tmp_path, story, command, fails):
+    model = story[0] / "made/here/model.npz"
+    (tmp_path / "broken.npz").write_bytes(model.read_bytes()[:5000])
+    (tmp_path / "bad.csv").write_text("user,item,rating\n1,2,nan\n")
+    (tmp_path / "words.csv").write_text("user,item,rating\nann,2,3\nbob,3,4\n")
+    (tmp_path / "empty.csv").write_text("")
+    (tmp_path / "false.parquet").write_text("no parquet")
+    fails("alsx", "fit", "none.csv", says=["none.csv"])
+    fails("alsx", "fit", "empty.csv", says=["mpty"])
+    fails("alsx", "fit", "false.parquet", says=["arquet"])
+    fails("alsx", "fit", "bad.csv", says=["row 0"])
+    fails("alsx", "fit", "bad.csv", "--model=no/where.npz", says=["no folder no", "where.npz"])
+    fails("alsx", "fit", "bad.csv", "--model=.", says=[". is a folder"])
+    fails("alsx", "fit", "words.csv", "--k=-1", says=["k is -1"])
+    fails("alsx", "fit", "words.csv", "--reg=high", says=["reg is 'high'"])
+    fails("alsx", "fit", "demo", "--user-column=x", says=["--user-column=x"])
+    fails("alsx", "evaluate", model, "words.csv", says=["ids are integers"])
+    fails("alsx", "evaluate", model, "words.csv", "--json=yes", says=["--json"])
+    fails("alsx", "recommend", "none.npz", 1, says=["none.npz"])
+    fails("alsx", "recommend", "broken.npz", 1, says=["broken.npz"])
+    fails("alsx", "recommend", model, 77777, says=["77777", "unknown"])
+    fails("alsx", "recommend", model, 5, "--n=0", says=["n is 0"])
+    fails("alsx", "similar", model, "x", says=["item x", "unknown"])
+    command("alsx", "fit", "demo", "--k=0", "--model=bias.npz")
+    fails("alsx", "similar", "bias.npz", 1, says=["BiasALS", "no factors"])
+
+
+def test_the_command_line_as_a_process(tmp_path):
+    """Warnings are a line without code, failures have their exit code, and results alone are on standard output."""
+    (tmp_path / "far.csv").write_text("user,item,rating\n990001,990002,4\n")
+    assert run("-m", "alsx", "fit", "demo", "--k=0", "--model=m.npz", folder=tmp_path).stdout.count("BiasALS") == 1
+    out = run("-m", "alsx", "evaluate", "m.npz", "far.csv", folder=tmp_path)
+    assert out.stderr.splitlines()[-1].startswith("warning: 1 of 1 predictions know only part of their pair")
+    assert len(out.stdout.splitlines()) == 3
+    out = run("-m", "alsx", "recommend", "none.npz", "1", folder=tmp_path, code=2)
+    assert out.stderr.startswith("error: there is no model file none.npz")
+
+
+def test_info_says_what_the_machine_can_do(command):
+    out = command("alsx", "info").out
+    for word in (alsx.__version__, "OpenMP", "threads", alsx._core.simd_level(), "GFLOP/s"):
+        assert word in out
+
+
+@pytest.mark.parametrize("script", ["biases", "factors", "picture"])
+def test_example_scripts(tmp_path, script):
+    file = ROOT / "examples" / f"{script}.py"
+    if not file.exists():
+        pytest.skip("the tests were copied without the examples")
+    out = run(file, folder=tmp_path).stdout
+    assert out
+    if script == "picture":
+        assert (tmp_path / "map.png").read_bytes().startswith(b"\x89PNG")

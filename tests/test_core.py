@@ -1,0 +1,501 @@
+"""The compiled room against its slow twin, at every instruction set and dtype; threads; failures."""
+
+import functools
+import os
+import subprocess
+import sys
+
+import hypothesis.strategies as st
+import numpy as np
+import pytest
+import reference
+from conftest import LEVELS, TOLERANCE
+from hypothesis import HealthCheck, given, settings
+
+from alsx import _core
+from alsx.alternation import aligned, factor_table, workspace
+
+RANKS = [0, 1, 2, 3, 7, 8, 15, 16, 17, 20, 24, 25, 31, 32, 33, 63, 64, 65, 100, 128, 200]
+
+
+class Problem:
+    """Rows of every kind: none, one, few, many ratings, one with everything; more than a panel holds."""
+
+    def __init__(self, k, dtype, weighted=False, seed=0, counts=None):
+        rng = np.random.default_rng(seed)
+        n_rows, n_other = 23, 300
+        if counts is None:
+            counts = rng.integers(0, 90, n_rows)
+            counts[[3, 5, 6, 7]] = 0, 300, 1, 257
+        n_rows = len(counts)
+        self.k, self.dtype = k, np.dtype(dtype)
+        self.indptr = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+        self.indices = np.concatenate([np.sort(rng.choice(n_other, c, replace=False)) for c in counts]).astype(np.int32)
+        self.values = rng.normal(3, 1, len(self.indices)).astype(dtype)
+        self.weights = rng.uniform(0.1, 2, len(self.indices)).astype(dtype) if weighted else None
+        self.table = factor_table(n_other, k, self.dtype)
+        # What is beyond the factors and the bias is nobody's: nothing in it may reach a result.
+        self.table.base[:] = np.nan
+        self.table[:, : k + 1] = rng.normal(0, 0.5, (n_other, k + 1))
+        self.scaling = np.sqrt(np.add(counts, 1.0))
+        self.reg, self.reg_bias, self.offset, self.scale = 1.3, 0.4, 3.0, 0.7
+        self.order = rng.permutation(n_rows).astype(np.int32)
+
+    def solve(self, n_threads=1, starts=None, order=None, **changes):
+        if starts is None:
+            starts = 0, 7, 8, 15, len(self.order)
+        new = {name: changes.get(name, value) for name, value in vars(self).items()}
+        out = np.full((len(self.indptr) - 1, self.table.shape[1]), 7, self.dtype)
+        loss = np.full((len(out), 2), 7.0)
+        work = workspace(n_threads, _core.row_workspace(self.k, self.dtype.itemsize), self.dtype)
+        weights = new["weights"] if new["weights"] is not None else self.values[:0]
+        failed = _core.half_sweep(
+            np.array(starts, np.int64), self.order if order is None else order, new["indptr"], new["indices"],
+            new["values"], weights, new["offset"], new["scale"], new["table"], self.k, new["reg"], new["reg_bias"],
+            new["scaling"], work, out, loss,
+        )  # fmt: skip
+        assert (out[:, self.k + 1 :] == 7).all()
+        return failed, out[:, : self.k + 1], loss
+
+    def expected(self):
+        return reference.half_sweep(
+            self.indptr, self.indices, self.values, self.weights, self.offset, self.scale, self.table, self.k, self.reg,
+            self.reg_bias, self.scaling,
+        )  # fmt: skip
+
+
+# A panel holds 32 to 256 ratings, a multiple of 16, depending on k: rows that end around one.
+AROUND = (1, 15, 16, 17, *(16 * m + d for m in (2, 3, 4, 6, 8, 12, 16) for d in (-1, 0, 1)), 288, 300)
+
+
+@functools.cache
+def solved(k, dtype, weighted, counts=None):
+    """A problem that nobody may change, and its expectation, the same for every instruction set."""
+    problem = Problem(k, dtype, weighted, counts=counts)
+    return problem, *problem.expected()
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("k", RANKS)
+def test_half_sweep(simd, dtype, k, weighted):
+    problem, solutions, losses = solved(k, dtype, weighted)
+    failed, out, loss = problem.solve()
+    assert failed == 0
+    np.testing.assert_allclose(out, solutions, atol=TOLERANCE[dtype] * np.abs(solutions).max())
+    np.testing.assert_allclose(loss, losses, atol=TOLERANCE[dtype] * losses.max())
+    assert not out[3].any()  # no ratings: the prior
+
+
+@pytest.mark.parametrize("k", [0, 5, 20, 64, 128])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_rows_that_end_around_a_panel(simd, dtype, k, weighted):
+    problem, solutions, losses = solved(k, dtype, weighted, AROUND)
+    failed, out, loss = problem.solve()
+    assert failed == 0
+    np.testing.assert_allclose(out, solutions, atol=TOLERANCE[dtype] * np.abs(solutions).max())
+    np.testing.assert_allclose(loss, losses, atol=TOLERANCE[dtype] * losses.max())
+
+
+def test_ratings_without_weight_change_nothing(simd, dtype):
+    problem = Problem(20, dtype, weighted=True)
+    problem.weights[::3] = 0
+    problem.weights[problem.indptr[5] : problem.indptr[6]] = 0
+    failed, out, loss = problem.solve()
+    solutions, losses = problem.expected()
+    assert failed == 0
+    np.testing.assert_allclose(out, solutions, atol=TOLERANCE[dtype] * np.abs(solutions).max())
+    np.testing.assert_allclose(loss, losses, atol=TOLERANCE[dtype] * losses.max())
+    assert not out[5].any()
+    assert not loss[5].any()
+
+
+def test_a_weight_of_two_is_the_rating_twice(simd, dtype):
+    once = Problem(20, dtype, weighted=True)
+    once.weights[:] = np.random.default_rng(1).integers(0, 3, len(once.weights))
+    times = once.weights.astype(int)
+    twice = Problem(20, dtype)
+    twice.table, twice.scaling, twice.order = once.table, once.scaling, once.order
+    twice.indptr = np.concatenate([[0], np.cumsum(times)])[once.indptr].astype(np.int64)
+    twice.indices, twice.values = np.repeat(once.indices, times), np.repeat(once.values, times)
+    for a, b in zip(once.solve()[1:], twice.solve()[1:], strict=True):
+        np.testing.assert_allclose(a, b, atol=TOLERANCE[dtype] * np.abs(b).max())
+
+
+def test_a_call_solves_its_own_rows_only(simd, dtype):
+    problem = Problem(20, dtype)
+    _, whole, losses = problem.solve()
+    # As the pool of Python threads does it: the tasks in several calls.
+    for starts in ((0, 7, 8), (8, 15), (15, 23)):
+        failed, out, loss = problem.solve(starts=starts)
+        rows = np.isin(np.arange(23), problem.order[starts[0] : starts[-1]])
+        assert failed == 0
+        np.testing.assert_array_equal(out[rows], whole[rows])
+        np.testing.assert_array_equal(loss[rows], losses[rows])
+        assert (out[~rows] == 7).all()
+        assert (loss[~rows] == 7).all()
+
+
+@pytest.mark.parametrize("k", [0, 5, 20, 64, 100])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_threads_tasks_and_order_change_no_bit(simd, dtype, k, weighted):
+    problem = Problem(k, dtype, weighted)
+    _, once, loss = problem.solve()
+    for n_threads, starts, order in (
+        (2, (0, 7, 8, 15, 23), None),
+        (5, tuple(range(24)), None),
+        (2, (0, 23), np.arange(23, dtype=np.int32)),
+        (2, (0, 5, 5, 5, 23), np.arange(23, dtype=np.int32)[::-1].copy()),
+        (40, tuple(range(24)), None),
+    ):
+        _, again, other = problem.solve(n_threads, starts, order)
+        np.testing.assert_array_equal(once, again)
+        np.testing.assert_array_equal(loss, other)
+
+
+@pytest.mark.parametrize("k", [0, 1, 20, 64, 200])
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.skipif(len(LEVELS) == 1, reason="this machine has one instruction set only")
+def test_levels_agree(restored_simd, dtype, k, weighted):
+    problem = Problem(k, dtype, weighted)
+    results = {}
+    for level in LEVELS:
+        _core.set_simd_level(level)
+        results[level] = problem.solve()[1]
+    for level in LEVELS:
+        scale = np.abs(results["base"]).max()
+        np.testing.assert_allclose(results[level], results["base"], atol=TOLERANCE[dtype] * scale)
+
+
+def test_inputs_may_be_read_only(simd, dtype):
+    problem = Problem(8, dtype, weighted=True)
+    for array in (problem.indptr, problem.indices, problem.values, problem.weights, problem.table, problem.scaling):
+        array.setflags(write=False)
+    assert problem.solve(order=np.arange(23, dtype=np.int32))[0] == 0
+
+
+def test_singular_rows_are_counted_and_left_alone(simd, dtype):
+    problem = Problem(20, dtype)
+    failed, out, loss = problem.solve(reg=0.0, reg_bias=0.0)
+    counts = np.diff(problem.indptr)
+    singular = (counts > 0) & (counts < 21)
+    assert failed == singular.sum() > 0
+    assert (out[singular] == 7).all()
+    assert np.isnan(loss[singular]).all()
+    assert np.isfinite(out[~singular]).all()
+    assert np.isfinite(loss[~singular]).all()
+
+
+def test_pivots_of_rounding_errors_are_vanished_ones(simd, dtype):
+    # Two factors are the same: what is left of the second pivot is rounding, of either sign.
+    problem = Problem(2, dtype, counts=[*range(3, 100)])
+    problem.table[:, 1] = problem.table[:, 0]
+    failed, out, loss = problem.solve(reg=0.0, reg_bias=0.0)
+    assert failed == len(out)
+    assert (out == 7).all()
+    assert np.isnan(loss).all()
+
+
+def test_a_nan_is_a_failed_row_and_no_other(simd, dtype):
+    problem = Problem(20, dtype)
+    table = factor_table(300, 20, problem.dtype)
+    table[:, :21] = problem.table[:, :21]
+    table[problem.indices[problem.indptr[6]], 0] = np.nan
+    failed, out, loss = problem.solve(table=table)
+    touched = [np.isin(problem.indices[problem.indptr[6]], problem.indices[a:b]) for a, b in
+               zip(problem.indptr[:-1], problem.indptr[1:], strict=True)]  # fmt: skip
+    assert failed == sum(touched) >= 1
+    assert np.isnan(loss[touched]).all()
+    assert np.isfinite(out).all()
+
+
+@pytest.mark.parametrize("k", [0, 1, 15, 16, 20, 33, 64])
+def test_predict_pairs(simd, dtype, k):
+    rng = np.random.default_rng(k)
+    user_table, item_table = factor_table(9, k, np.dtype(dtype)), factor_table(11, k, np.dtype(dtype))
+    for table in (user_table, item_table):
+        table.base[:] = np.nan
+        table[:, : k + 1] = rng.normal(size=(len(table), k + 1))
+        table.setflags(write=False)
+    users = rng.integers(-1, 9, 200).astype(np.int32)
+    items = rng.integers(-1, 11, 200).astype(np.int32)
+    expected = reference.predict_pairs(users, items, user_table, item_table, k, 3.5)
+    results = []
+    for n_threads in (1, 2, 5):
+        out = np.empty(200)
+        _core.predict_pairs(users, items, user_table, item_table, k, 3.5, n_threads, out)
+        results.append(out)
+        np.testing.assert_array_equal(out, results[0])
+    np.testing.assert_allclose(results[0], expected, atol=TOLERANCE[dtype] * 10)
+
+
+@pytest.mark.parametrize("k", [0, 1, 20])
+@pytest.mark.parametrize("n_items", [1, 383, 384, 385, 1000])
+def test_pack_items(dtype, k, n_items):
+    rng = np.random.default_rng(0)
+    table = factor_table(n_items, k, np.dtype(dtype))
+    table[:] = rng.normal(size=table.shape)
+    table.setflags(write=False)
+    block = _core.top_n_block()
+    n_blocks = -(-n_items // block)
+    expected = np.zeros((n_blocks * block, k), dtype)
+    expected[:n_items] = table[:, :k]
+    for n_threads in (1, 2, 5):
+        packed = np.zeros((n_blocks, k, block), dtype)
+        _core.pack_items(table, k, packed, n_threads)
+        np.testing.assert_array_equal(packed, expected.reshape(n_blocks, block, k).transpose(0, 2, 1))
+
+
+def best(k, dtype, n, users, n_threads=1, exclude=True, forbidden=(), n_items=1000, ties=False):
+    """top_n on whole numbers, whose sums are exact in any order, and its expectation."""
+    rng = np.random.default_rng(k)
+    dtype = np.dtype(dtype)
+    table, items = factor_table(150, k, dtype), factor_table(n_items, k, dtype)
+    high = 2 if ties else 50
+    table[:, :k], items[:, :k] = rng.integers(-high, high, (150, k)), rng.integers(-high, high, (n_items, k))
+    bias = rng.integers(-high, high, n_items).astype(dtype)
+    bias[list(forbidden)] = -np.inf
+    block = _core.top_n_block()
+    n_blocks = -(-n_items // block)
+    packed = aligned(n_blocks * max(k, 1), block, dtype)[: n_blocks * k].reshape(n_blocks, k, block)
+    _core.pack_items(items, k, packed, n_threads)
+    padded = np.full(n_blocks * block, -np.inf, dtype)
+    padded[:n_items] = bias
+    seen = [np.sort(rng.choice(n_items, rng.integers(0, min(400, n_items)), replace=False)) for _ in range(150)]
+    seen[2] = np.arange(n_items)
+    indptr = np.concatenate([[0], np.cumsum([len(s) for s in seen])]).astype(np.int64)
+    found = np.empty((len(users), n), np.int32)
+    scores = np.empty((len(users), n), dtype)
+    work = workspace(n_threads, _core.top_n_workspace(k), dtype)
+    _core.top_n(users, table, packed, padded, indptr if exclude else indptr[:0],
+                np.concatenate(seen).astype(np.int32), work, found, scores)  # fmt: skip
+    all_scores = table[users][:, :k].astype(np.float64) @ items[:, :k].T.astype(np.float64) + bias
+    if exclude:
+        for row, user in enumerate(users):
+            all_scores[row, seen[user]] = -np.inf
+    return found, scores, *reference.top_n(all_scores, n)
+
+
+@pytest.mark.parametrize("k", [0, 1, 7, 20, 33])
+@pytest.mark.parametrize("exclude", [True, False])
+@pytest.mark.parametrize("ties", [False, True])
+def test_top_n(simd, dtype, k, exclude, ties):
+    users = np.random.default_rng(0).integers(0, 150, 201).astype(np.int32)
+    users[7] = 2
+    found, scores, items, expected = best(k, dtype, 13, users, exclude=exclude, forbidden=range(0, 900, 3), ties=ties)
+    np.testing.assert_array_equal(found, items)
+    np.testing.assert_array_equal(scores, expected)
+    if exclude:
+        assert (found[7] == -1).all()
+
+
+def test_top_n_of_fewer_items_than_asked_for(simd, dtype):
+    users = np.arange(5, dtype=np.int32)
+    found, _, items, _ = best(4, dtype, 30, users, n_items=30, forbidden=range(20))
+    np.testing.assert_array_equal(found, items)
+
+
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    k=st.integers(0, 20), n=st.integers(1, 40), m=st.integers(1, 140), n_items=st.integers(1, 800),
+    forbidden=st.integers(0, 800), exclude=st.booleans(), ties=st.booleans(), n_threads=st.integers(1, 3),
+    level=st.sampled_from(LEVELS), dtype=st.sampled_from(["float32", "float64"]),
+)  # fmt: skip
+def test_top_n_of_any_shape(restored_simd, k, n, m, n_items, forbidden, exclude, ties, n_threads, level, dtype):
+    _core.set_simd_level(level)
+    n = min(n, n_items)
+    users = np.random.default_rng(m).integers(0, 150, m).astype(np.int32)
+    found, scores, items, expected = best(
+        k, dtype, n, users, n_threads, exclude, range(min(forbidden, n_items)), n_items, ties
+    )
+    np.testing.assert_array_equal(found, items)
+    np.testing.assert_array_equal(scores, expected)
+
+
+@pytest.mark.parametrize("k", [0, 3, 20, 33])
+def test_top_n_depends_neither_on_threads_nor_on_company(simd, dtype, k):
+    rng = np.random.default_rng(1)
+    dtype = np.dtype(dtype)
+    table, items = factor_table(150, k, dtype), factor_table(1000, k, dtype)
+    table[:], items[:] = rng.normal(size=table.shape), rng.normal(size=items.shape)
+    block = _core.top_n_block()
+    packed = aligned(3 * max(k, 1), block, dtype)[: 3 * k].reshape(3, k, block)
+    _core.pack_items(items, k, packed, 1)
+    bias = np.full(3 * block, -np.inf, dtype)
+    bias[:1000] = items[:, k]
+    indptr = np.arange(0, 150 * 200 + 1, 200, dtype=np.int64)
+    seen = np.concatenate([np.sort(rng.choice(1000, 200, replace=False)) for _ in range(150)]).astype(np.int32)
+    for array in (table, items, packed, bias, indptr, seen):
+        array.setflags(write=False)
+
+    def run(users, n_threads):
+        found, scores = np.empty((len(users), 10), np.int32), np.empty((len(users), 10), dtype)
+        work = workspace(n_threads, _core.top_n_workspace(k), dtype)
+        _core.top_n(users, table, packed, bias, indptr, seen, work, found, scores)
+        return found, scores
+
+    users = rng.permutation(150).astype(np.int32)
+    found, scores = run(users, 1)
+    for n_threads in (2, 5):
+        for a, b in zip((found, scores), run(users, n_threads), strict=True):
+            np.testing.assert_array_equal(a, b)
+    # Groups of other sizes, down to one user alone.
+    for size, n_threads in ((1, 1), (1, 3), (2, 1), (7, 1), (8, 2), (9, 1), (63, 1), (64, 1), (65, 1), (129, 1)):
+        first = rng.integers(0, 150 - size)
+        part = slice(first, first + size)
+        for a, b in zip((found, scores), run(users[part], n_threads), strict=True):
+            np.testing.assert_array_equal(a[part], b)
+
+
+def test_peak_counts_operations(simd):
+    assert _core.peak_flops(1000, 2) == 2 * _core.peak_flops(1000, 1) > 0
+
+
+def test_unknown_levels_are_refused(restored_simd):
+    _core.set_simd_level("base")
+    for name in ("v5", "V3", "avx2"):
+        with pytest.raises(ValueError, match=rf"ALSX_SIMD is '{name}'; .* base, v3, v4"):
+            _core.set_simd_level(name)
+        assert _core.simd_level() == "base"
+
+
+def test_a_level_is_a_cap(restored_simd):
+    for cap in ("base", "v3", "v4"):
+        assert (
+            _core.set_simd_level(cap) == _core.simd_level() == max(x for x in LEVELS if x in ("base", cap) or x < cap)
+        )
+    assert _core.set_simd_level(None) == _core.set_simd_level("") == LEVELS[-1]
+
+
+def in_a_process(level):
+    code = "import alsx; print(alsx._core.simd_level())"
+    return subprocess.run([sys.executable, "-c", code], env={**os.environ, "ALSX_SIMD": level}, capture_output=True,
+                          text=True, check=False)  # fmt: skip
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_the_environment_caps_the_level(level):
+    assert in_a_process(level).stdout.strip() == level
+
+
+def test_an_unknown_level_in_the_environment_is_told():
+    done = in_a_process("sse9")
+    assert done.returncode != 0
+    assert "ALSX_SIMD is 'sse9'; it caps the instruction set and must be one of base, v3, v4" in done.stderr
+
+
+# Sorting
+
+
+class Entries:
+    """Unsorted pairs of ids with gaps and an offset, some ids without an entry, and something to carry."""
+
+    def __init__(self, n, raw="int64", payload="float32", seed=0):
+        rng = np.random.default_rng(seed)
+        self.low = {"user": 100, "item": -7}
+        self.tables, self.raws, self.codes, self.n = {}, {}, {}, {}
+        for side, size in (("user", 13), ("item", 40)):
+            ids = np.sort(rng.choice(3 * size, size, replace=False))
+            ids[0] = 0
+            self.tables[side] = np.full(3 * size, -1, np.int32)
+            self.tables[side][ids] = np.arange(size)
+            self.codes[side] = rng.integers(0, size, n)
+            self.raws[side] = (ids[self.codes[side]] + self.low[side]).astype(raw)
+            self.n[side] = size
+        self.payload = np.arange(n).astype(payload)
+
+    def side(self, side):
+        return self.raws[side], self.low[side], self.tables[side]
+
+
+PARTS = [1, 2, 3, 7]
+SIZES = [0, 1, 5, 997]
+
+
+@pytest.mark.parametrize("raw", ["int32", "int64"])
+@pytest.mark.parametrize("n_parts", PARTS)
+@pytest.mark.parametrize("n", SIZES)
+def test_ids_are_marked_and_counted(n, n_parts, raw):
+    entries = Entries(n, raw)
+    for side in ("user", "item"):
+        ids, low, table = entries.side(side)
+        ids.setflags(write=False)
+        seen = np.zeros((n_parts, len(table)), np.uint8)
+        _core.mark_ids(ids, low, seen)
+        np.testing.assert_array_equal(np.flatnonzero(seen.any(axis=0)), np.unique(ids.astype(np.int64) - low))
+        counts = np.zeros((n_parts, entries.n[side]), np.int64)
+        _core.count_ids(ids, low, table, counts)
+        expected = reference.counts_of(entries.codes[side], entries.n[side], n_parts)
+        np.testing.assert_array_equal(counts, expected)
+        again = np.zeros_like(counts)
+        _core.count_codes(entries.codes[side].astype(np.int32), again)
+        np.testing.assert_array_equal(again, expected)
+
+
+@pytest.mark.parametrize("payload", ["int32", "int64", "float32", "float64"])
+@pytest.mark.parametrize("raw", ["int32", "int64"])
+@pytest.mark.parametrize("n_parts", PARTS)
+@pytest.mark.parametrize("n", SIZES)
+def test_entries_are_sorted_stably(n, n_parts, raw, payload):
+    entries = Entries(n, raw, payload)
+    key, other = entries.side("user"), entries.side("item")
+    for array in (*key[::2], *other[::2], entries.payload):
+        array.setflags(write=False)
+    places = reference.places_of(reference.counts_of(entries.codes["user"], entries.n["user"], n_parts))
+    indices, moved = np.full(n, -1, np.int32), np.full(n, -1, payload)
+    _core.move_ids(*key, *other, entries.payload, places, indices, moved)
+    others, carried = reference.sort_by(entries.codes["user"], entries.codes["item"], entries.payload)
+    np.testing.assert_array_equal(indices, others)
+    np.testing.assert_array_equal(moved, carried)
+
+
+@pytest.mark.parametrize("payload", ["int32", "int64", "float32", "float64"])
+@pytest.mark.parametrize("n_parts", PARTS)
+@pytest.mark.parametrize("n", SIZES)
+def test_rows_become_columns(n, n_parts, payload):
+    rng = np.random.default_rng(n)
+    n_columns = 17
+    # Empty rows first, last and in a row; parts begin and end within rows.
+    counts = np.zeros(12, np.int64)
+    counts[[2, 5, 6, 10]] = rng.multinomial(n, [0.5, 0.1, 0.1, 0.3])
+    indptr = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+    indices = rng.integers(0, n_columns, n).astype(np.int32)
+    carried = np.arange(n).astype(payload)
+    for array in (indptr, indices, carried):
+        array.setflags(write=False)
+    places = reference.places_of(reference.counts_of(indices, n_columns, n_parts))
+    rows, moved = np.full(n, -1, np.int32), np.full(n, -1, payload)
+    _core.transpose_rows(indptr, indices, carried, places, rows, moved)
+    expected_rows, expected = reference.transpose(indptr, indices, carried)
+    np.testing.assert_array_equal(rows, expected_rows)
+    np.testing.assert_array_equal(moved, expected)
+
+
+@pytest.mark.parametrize("raw", ["int32", "int64"])
+@pytest.mark.parametrize("n", SIZES)
+def test_the_state_of_an_order_is_seen(n, raw):
+    entries = Entries(n, raw)
+    users, items = entries.codes["user"], entries.codes["item"]
+    by_user, by_both = np.argsort(users, kind="stable"), np.lexsort((items, users))
+    states = set()
+    # The last two: the only entry out of order is the first or the last.
+    for order in (np.arange(n), by_user, by_both, by_both[::-1], np.roll(by_both, 1), np.roll(by_both, -1)):
+        raws = [(entries.raws[side][order], entries.low[side], entries.tables[side]) for side in ("user", "item")]
+        state = _core.sorted_state(*raws[0], *raws[1])
+        assert state == reference.sorted_state(users[order], items[order])
+        states.add(state)
+    if n == 997:
+        assert states == {0, 1, 2}
+
+
+@pytest.mark.parametrize("n_threads", [1, 2, 5])
+def test_repeats_within_rows_are_counted(n_threads):
+    rng = np.random.default_rng(0)
+    counts = rng.integers(0, 30, 50)
+    indptr = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+    # The last index of a row is often the first of the next one, which is no repeat.
+    indices = np.concatenate([np.sort(rng.integers(0, 9, c)) for c in counts]).astype(np.int32)
+    assert _core.count_repeats(indptr, indices, n_threads) == reference.repeats(indptr, indices) > 0
+    distinct = np.concatenate([np.arange(c) for c in counts]).astype(np.int32)
+    assert _core.count_repeats(indptr, distinct, n_threads) == 0
+    same = np.zeros(5, np.int32)
+    assert _core.count_repeats(np.arange(6, dtype=np.int64), same, n_threads) == 0

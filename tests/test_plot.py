@@ -1,0 +1,632 @@
+"""The pictures: what is drawn is the data, similar items lie together, labels keep apart, nothing global changes."""
+
+import os
+import subprocess
+import sys
+from itertools import combinations
+from pathlib import Path
+from types import SimpleNamespace
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg, RendererAgg
+from matplotlib.colors import to_rgb, to_rgba
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+
+from alsx import plot
+
+GENRES = ["Comedy", "Horror", "Sci-Fi", "Western"]
+
+
+@pytest.fixture(scope="module")
+def clustered():
+    """Four tastes of 40 items each, with titles, genres and counts."""
+    rng = np.random.default_rng(3)
+    taste = np.repeat(np.arange(4), 40)
+    vectors = np.eye(8)[taste] + rng.normal(scale=0.15, size=(160, 8))
+    return SimpleNamespace(
+        vectors=vectors * rng.uniform(0.2, 3, size=(160, 1)),  # the length must not matter
+        taste=taste,
+        titles=[f"Film of Some Length {i}, The ({1950 + i % 70})" for i in range(160)],
+        genres=[["Drama", GENRES[t]] for t in taste],
+        counts=rng.integers(20, 400, size=160),
+    )
+
+
+@pytest.fixture(scope="module")
+def drawn(clustered):
+    c = clustered
+    return plot.embedding_map(c.vectors, c.titles, c.genres, c.counts, source="Simulated", n_labels=30)
+
+
+def tagged(ax, gid):
+    return [t for t in ax.texts if t.get_gid() == gid]
+
+
+def extents(ax, texts):
+    width, height = ax.figure.get_size_inches() * ax.figure.dpi
+    renderer = RendererAgg(int(width), int(height), ax.figure.dpi)
+    FigureCanvasAgg(ax.figure).draw()  # only then do annotations know where they are
+    return [Text.get_window_extent(t, renderer) for t in texts]
+
+
+def purity(positions, taste, m=5):
+    distance = ((positions[:, None] - positions[None]) ** 2).sum(axis=2)
+    np.fill_diagonal(distance, np.inf)
+    return (taste[np.argsort(distance, axis=1)[:, :m]] == taste[:, None]).mean()
+
+
+# ---- embed
+
+
+def test_tsne_keeps_tastes_together(clustered):
+    assert purity(plot.embed(clustered.vectors), clustered.taste) > 0.97
+
+
+def test_pca_keeps_more_than_chance(clustered):
+    # Two of three dimensions between four tastes: better than the chance of 0.25, worse than t-SNE.
+    assert purity(plot.embed(clustered.vectors, "pca"), clustered.taste) > 0.6
+
+
+@pytest.mark.parametrize("method", ["tsne", "pca"])
+def test_embed_is_deterministic_centred_and_lies_across(clustered, method):
+    one = plot.embed(clustered.vectors, method)
+    assert one.shape == (160, 2)
+    assert one.dtype == np.float64
+    np.testing.assert_array_equal(one, plot.embed(clustered.vectors, method))
+    np.testing.assert_allclose(one.mean(axis=0), 0, atol=1e-9 * np.abs(one).max())
+    assert one[:, 0].std() >= one[:, 1].std()
+
+
+def test_embed_does_not_change_its_input_or_global_random_state(clustered):
+    before, state = clustered.vectors.copy(), np.random.get_state()[1].copy()  # noqa: NPY002 - the global one is meant
+    clustered.vectors.flags.writeable = False
+    try:
+        plot.embed(clustered.vectors, max_iter=250)
+    finally:
+        clustered.vectors.flags.writeable = True
+    np.testing.assert_array_equal(clustered.vectors, before)
+    np.testing.assert_array_equal(np.random.get_state()[1], state)  # noqa: NPY002
+
+
+def test_pca_is_scikit_learns_up_to_sign(clustered):
+    from sklearn.decomposition import PCA
+
+    unit = clustered.vectors / np.linalg.norm(clustered.vectors, axis=1, keepdims=True)
+    ours = plot.embed(clustered.vectors, "pca")
+    theirs = PCA(2, svd_solver="full").fit_transform(unit)
+    np.testing.assert_allclose(np.abs(ours), np.abs(theirs), atol=1e-9)
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 4, 5, 6, 12])
+@pytest.mark.parametrize("k", [1, 2, 5])
+def test_embed_small(n, k):
+    positions = plot.embed(np.random.default_rng(n).normal(size=(n, k)), max_iter=250)
+    assert positions.shape == (n, 2)
+    assert np.isfinite(positions).all()
+
+
+@pytest.mark.parametrize("vectors", [np.zeros((20, 3)), np.ones((20, 3)), np.eye(3)[[0, 1] * 10]])
+def test_embed_of_equal_vectors_is_finite(vectors):
+    assert np.isfinite(plot.embed(vectors, max_iter=250)).all()
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"vectors": np.ones(5)}, r"vectors must have the shape \(n, k\) with n, k >= 1; it is \(5,\)"),
+        ({"vectors": np.empty((0, 3))}, "it is \\(0, 3\\)"),
+        ({"vectors": [["a", "b"]]}, "vectors must be numbers"),
+        ({"vectors": [[1.0, 2.0], [1.0, np.nan], [np.inf, 0.0]]}, r"vectors is nan in row 1, column 1 \(2 such rows\)"),
+        ({"method": "umap"}, "method must be 'tsne' or 'pca', not 'umap'"),
+        ({"perplexity": 0.5}, "perplexity must be a number of at least 1, not 0.5"),
+        ({"perplexity": np.nan}, "perplexity must be"),
+        ({"max_iter": 100}, "max_iter must be a whole number of at least 250, not 100"),
+        ({"max_iter": True}, "max_iter must be a whole number"),
+    ],
+)
+def test_embed_refuses(change, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        plot.embed(**({"vectors": np.ones((6, 2))} | change))
+
+
+# ---- genres
+
+
+def slow_jaccard(points, genres, m):
+    sets = [set(g) for g in genres]
+    n = len(sets)
+    index = np.array([[len(a & b) / len(a | b) for b in sets] for a in sets])
+    distance = ((points[:, None] - points[None]) ** 2).sum(axis=2)
+    np.fill_diagonal(distance, np.inf)
+    near = np.argsort(distance, axis=1)[:, :m]
+    return index[np.arange(n)[:, None], near].mean(), (index.sum() - n) / (n * (n - 1))
+
+
+@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
+def test_neighbour_jaccard_is_the_definition(metric):
+    rng = np.random.default_rng(1)
+    points = rng.normal(size=(60, 4))
+    genres = [[g for g in "abcde" if rng.random() < 0.4] or ["f"] for _ in range(60)]
+    looked_at = points / np.linalg.norm(points, axis=1, keepdims=True) if metric == "cosine" else points
+    got = plot.neighbour_jaccard(points, genres, n_neighbours=7, metric=metric)
+    np.testing.assert_allclose(got, slow_jaccard(looked_at, genres, 7), rtol=1e-12)
+
+
+def test_neighbour_jaccard_leaves_out_items_without_genre():
+    points = np.random.default_rng(1).normal(size=(40, 3))
+    genres = ["a|b", "b", None, "", []] * 8
+    keep = [i for i, g in enumerate(genres) if g]
+    expected = plot.neighbour_jaccard(points[keep], [genres[i].split("|") for i in keep])
+    assert plot.neighbour_jaccard(points, genres) == expected
+
+
+def test_neighbour_jaccard_refuses():
+    with pytest.raises(ValueError, match="needs more than 10 items with a genre; there are 2"):
+        plot.neighbour_jaccard(np.ones((12, 2)), ["a", "b"] + [None] * 10)
+    with pytest.raises(ValueError, match="genres has 3 entries for 12 items"):
+        plot.neighbour_jaccard(np.ones((12, 2)), ["a"] * 3)
+    with pytest.raises(ValueError, match="metric must be"):
+        plot.neighbour_jaccard(np.ones((12, 2)), ["a"] * 12, metric="manhattan")
+
+
+def test_main_genre_is_the_rarest_of_those_kept():
+    genres = ["Comedy"] * 5 + ["Comedy|Horror"] * 3 + ["Comedy|Western|IMAX"] + [None]
+    assert plot.main_genres(genres, 3) == ["Comedy"] * 5 + ["Horror"] * 3 + ["Western", "other"]
+    assert plot.main_genres(genres, 2) == ["Comedy"] * 5 + ["Horror"] * 3 + ["Comedy", "other"]
+    assert plot.main_genres(genres, 1) == ["Comedy"] * 9 + ["other"]
+    assert plot.main_genres([], 3) == []
+
+
+# ---- the map
+
+
+def test_map_draws_every_item_where_embed_puts_it(clustered):
+    c = clustered
+    place = plot.embed(c.vectors, "pca")
+    ax = plot.embedding_map(c.vectors, c.titles, c.genres, c.counts, method="pca")
+    points = np.asarray(ax.collections[0].get_offsets())
+    order = np.argsort(-c.counts, kind="stable")
+    assert {tuple(p) for p in points.round(9)} == {tuple(p) for p in place[order].round(9)}
+
+
+def test_map_legend_counts_and_colours(drawn, clustered):
+    genre, ratings = [a for a in drawn.get_children() if isinstance(a, mpl.legend.Legend)]
+    if genre.get_title().get_text() != "Genre":
+        genre, ratings = ratings, genre
+    said = dict(t.get_text().rsplit("  ", 1) for t in genre.get_texts())
+    assert said == dict.fromkeys(GENRES, "40")  # each rarer than Drama, which all have
+    assert ratings.get_title().get_text() == "Ratings"
+    drawn_colours = {tuple(np.round(c[:3], 6)) for c in drawn.collections[0].get_facecolors()}
+    assert drawn_colours == {tuple(np.round(to_rgb(h.get_color()), 6)) for h in genre.legend_handles}
+
+
+def test_map_point_has_the_colour_of_its_genre_and_grows_with_its_ratings():
+    rng = np.random.default_rng(0)
+    positions = rng.normal(size=(8, 2))
+    genres, counts = ["a", "b"] * 4, np.array([20, 30, 40, 50, 100, 200, 400, 800])
+    ax = plot.embedding_map(np.ones((8, 3)), None, genres, counts, positions=positions)
+    points = ax.collections[0]
+    row = [int(np.flatnonzero((positions == p).all(axis=1))[0]) for p in np.asarray(points.get_offsets())]
+    colour = dict(zip(row, map(tuple, points.get_facecolors()[:, :3]), strict=True))
+    assert len({colour[i] for i in (0, 2, 4, 6)}) == len({colour[i] for i in (1, 3, 5, 7)}) == 1
+    assert colour[0] != colour[1]
+    size = dict(zip(row, points.get_sizes(), strict=True))
+    assert [size[i] for i in range(8)] == sorted(size.values())
+    assert size[7] > 5 * size[0]
+
+
+def test_labels_overlap_nothing(drawn):
+    labels = tagged(drawn, "label")
+    assert 10 <= len(labels) <= 30
+    boxes = extents(drawn, labels + tagged(drawn, "region"))
+    for a, b in combinations(boxes, 2):
+        assert not a.overlaps(b)
+    frame = drawn.get_window_extent()
+    for box in boxes[: len(labels)]:
+        assert frame.x0 < box.x0
+        assert box.x1 < frame.x1
+        assert frame.y0 < box.y0
+        assert box.y1 < frame.y1
+
+
+@pytest.mark.parametrize("size", [(4, 3), (10, 4), (16, 12)])
+def test_labels_overlap_nothing_in_any_axes_and_keep_clear_of_the_legend(clustered, size):
+    c = clustered
+    figure = Figure(figsize=size, dpi=80)
+    ax = plot.embedding_map(c.vectors, c.titles, c.genres, c.counts, method="pca", ax=figure.subplots(), n_labels=80)
+    boxes = extents(ax, tagged(ax, "label") + tagged(ax, "region"))
+    figure.canvas.draw()
+    boxes.append(ax.get_legend().get_window_extent())
+    for a, b in combinations(boxes[:-1], 2):
+        assert not a.overlaps(b)
+    assert not any(boxes[-1].overlaps(b) for b in extents(ax, tagged(ax, "label")))
+
+
+def test_labels_stay_apart_when_saved_at_another_dpi(clustered):
+    c = clustered
+    figure = Figure(figsize=(8, 6), dpi=60)
+    ax = plot.embedding_map(c.vectors, c.titles, None, c.counts, method="pca", ax=figure.subplots())
+    figure.dpi = 180
+    FigureCanvasAgg(figure).draw()
+    boxes = [b.padded(-2) for b in extents(ax, tagged(ax, "label"))]  # hinting moves letters by a pixel
+    assert not any(a.overlaps(b) for a, b in combinations(boxes, 2))
+
+
+def test_best_known_is_labelled_and_no_more_than_asked(clustered):
+    c = clustered
+    ax = plot.embedding_map(c.vectors, c.titles, c.genres, c.counts, method="pca", n_labels=3)
+    words = [t.get_text().replace("\n", " ") for t in tagged(ax, "label")]
+    assert len(words) == 3
+    assert words[0] == f"The Film of Some Length {c.counts.argmax()}"
+    assert not tagged(plot.embedding_map(c.vectors, c.titles, None, c.counts, method="pca", n_labels=0), "label")
+
+
+@pytest.mark.parametrize(
+    ("title", "label"),
+    [
+        ("Matrix, The (1999)", "The Matrix"),
+        ("Amelie (Fabuleux destin d'Amélie Poulain, Le) (2001)", "Amelie"),
+        ("Léon: The Professional (a.k.a. The Professional) (Léon) (1994)", "Léon: The Professional"),
+        ("(500) Days of Summer (2009)", "(500) Days of Summer"),
+        ("Avventura, L' (1960)", "L'Avventura"),
+        ("2001: A Space Odyssey (1968)", "2001: A Space Odyssey"),
+        ("Me, Myself & Irene", "Me, Myself & Irene"),
+        ("(1999)", "(1999)"),
+        ("E.T. the Extra-Terrestrial (1982)", "E.T. the\nExtra-Terrestrial"),
+        ("Monty Python and the Holy Grail (1975)", "Monty Python and\nthe Holy Grail"),
+        ("", ""),
+    ],
+)
+def test_short_titles(title, label):
+    assert plot._short(title) == label
+
+
+def test_dollars_are_no_mathematics_and_empty_titles_no_error():
+    titles = ["$9.99 and $5", "Ca$h_{Money} $x", "", "   "]
+    ax = plot.embedding_map(
+        np.eye(4), titles, ["$a$", "b", None, "b"], [20, 30, 40, 50], positions=[[0, 0], [1, 1], [0, 1], [1, 0]]
+    )
+    ax.figure.canvas.draw()
+    assert {"$9.99 and $5", "Ca$h_{Money} $x"} <= {t.get_text() for t in ax.texts}
+
+
+def test_min_ratings_and_cap(clustered):
+    c = clustered
+    ax = plot.embedding_map(c.vectors, c.titles, c.genres, c.counts, method="pca", min_ratings=200, max_items=30)
+    n_enough = int((c.counts >= 200).sum())
+    assert len(ax.collections[0].get_offsets()) == 30
+    assert f"the 30 most rated of {n_enough} films with at least 200 ratings" in ax.get_xlabel()
+    sizes = ax.collections[0].get_sizes()
+    assert len(sizes) == 30
+
+
+def test_a_fitted_model_brings_its_own_ids_and_counts(clustered):
+    c = clustered
+
+    class Model:
+        item_factors_ = c.vectors.astype(np.float32)
+        item_ids_ = np.array([f"id{i}" for i in range(160)])
+        item_counts_ = np.where(np.arange(160) < 50, 5, c.counts)
+
+        def get_params(self, deep=True):
+            return {}
+
+    ax = plot.embedding_map(Model(), highlight=["id3", "id100"], method="pca", noun="songs", title="T", source="S")
+    assert len(ax.collections[0].get_offsets()) == 111  # 110 and a highlighted one with few ratings
+    bold = {t.get_text() for t in tagged(ax, "label") if t.get_fontweight() == "bold"}
+    assert bold == {"id3", "id100"}
+    assert len(ax.collections[1].get_offsets()) == 2
+    assert "S: 110 songs with at least 20 ratings and 1 highlighted" in ax.get_xlabel()
+    assert ax.get_title(loc="left") == "T"
+
+
+def test_map_of_arrays_without_anything_else(clustered):
+    ax = plot.embedding_map(clustered.vectors, method="pca")
+    assert len(ax.collections[0].get_offsets()) == 160
+    assert tagged(ax, "label")[0].get_text() == "0"
+    assert ax.get_legend() is None
+
+
+def test_one_item():
+    ax = plot.embedding_map([[1.0, 2.0]], ["Only"], ["a"], [50])
+    ax.figure.canvas.draw()
+    assert [t.get_text() for t in tagged(ax, "label")] == ["Only"]
+
+
+def test_map_needs_no_ticks_and_explains_itself(drawn):
+    assert len(drawn.get_xticks()) == len(drawn.get_yticks()) == 0
+    assert drawn.get_xlabel().startswith("Simulated: 160 films with at least 20 ratings · t-SNE")
+    assert "only nearness has a meaning" in drawn.get_xlabel()
+
+
+def test_map_is_1600_by_1200_and_nothing_is_cut_off(drawn):
+    drawn.figure.canvas.draw()
+    assert drawn.figure.canvas.get_width_height() == (1600, 1200)
+    whole = drawn.figure.get_tightbbox().transformed(drawn.figure.dpi_scale_trans)
+    assert whole.x0 >= 0
+    assert whole.y0 >= 0
+    assert whole.x1 <= 1601
+    assert whole.y1 <= 1201
+
+
+def test_tint_names_the_genre_that_is_there(drawn):
+    points = drawn.collections[0]
+    (legend,) = [a for a in drawn.artists if a.get_title().get_text() == "Genre"]
+    colour = {
+        t.get_text().split("  ")[0].upper(): h.get_color()
+        for t, h in zip(legend.get_texts(), legend.legend_handles, strict=True)
+    }
+    regions = tagged(drawn, "region")
+    assert sorted(t.get_text() for t in regions) == sorted(g.upper() for g in GENRES)
+    for text in regions:
+        away = drawn.transData.transform(points.get_offsets()) - drawn.transData.transform(text.get_position())
+        nearest = np.argsort((away**2).sum(axis=1))[:5]
+        for face in points.get_facecolors()[nearest]:
+            np.testing.assert_allclose(face[:3], to_rgb(colour[text.get_text()]))
+
+
+def test_no_tint_where_genres_are_scattered_at_random():
+    rng = np.random.default_rng(5)
+    genres = [[GENRES[rng.integers(4)]] for _ in range(400)]
+    named = 0
+    for seed in range(5):
+        positions = np.random.default_rng(seed).normal(size=(400, 2))
+        ax = plot.embedding_map(np.ones((400, 2)), None, genres, positions=positions, n_labels=0)
+        named += len(tagged(ax, "region"))
+    assert named <= 2
+
+
+def simulate(colour, matrix):
+    linear = np.array(to_rgb(colour)) ** 2.2
+    return np.clip(matrix @ linear, 0, 1) ** (1 / 2.2)
+
+
+# Machado, Oliveira, Fernandes (2009), severity 1.
+DEUTERANOPIA = np.array(
+    [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.01182, 0.04294, 0.968881]]
+)
+PROTANOPIA = np.array(
+    [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]]
+)
+
+
+@pytest.mark.parametrize("eye", [np.eye(3), DEUTERANOPIA, PROTANOPIA], ids=["common", "deuteranopia", "protanopia"])
+def test_colours_are_told_apart_by_all_readers(eye):
+    def lab(rgb):
+        linear = np.asarray(rgb) ** 2.2
+        xyz = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]) @ linear
+        f = np.cbrt(xyz / np.array([0.9505, 1.0, 1.089]))
+        return np.array([116 * f[1] - 16, 500 * (f[0] - f[1]), 200 * (f[1] - f[2])])
+
+    colours = [lab(simulate(c, eye)) for c in (*plot._PALETTE, plot._OTHER)]
+    assert min(np.linalg.norm(a - b) for a, b in combinations(colours, 2)) > 10  # 2.3 is just noticeable
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"titles": ["a"] * 3}, "titles has 3 entries for 160 items"),
+        ({"genres": ["a"] * 3}, "genres has 3 entries for 160 items"),
+        ({"counts": [1, 2]}, "counts has 2 entries for 160 items"),
+        ({"counts": [1] * 159 + [-2]}, "counts must be numbers of ratings, 0 or more: row 159 is -2"),
+        ({"counts": [7] * 159 + [9]}, "none of the 160 films has min_ratings=20 ratings; the most rated has 9: set"),
+        ({"positions": np.ones((3, 2))}, "positions has 3 entries for 160 items"),
+        ({"positions": np.ones((160, 3))}, r"positions must have the shape \(n, 2\)"),
+        ({"positions": np.full((160, 2), np.inf)}, "positions is inf in row 0, column 0"),
+        ({"highlight": [5, 999]}, "highlight holds 999, which is not the id"),
+        ({"method": "umap"}, "method must be"),
+        ({"n_genres": 9}, "n_genres must be a whole number from 1 to 8, not 9"),
+        ({"n_labels": -1}, "n_labels must be"),
+        ({"max_items": 0}, "max_items must be"),
+        ({"min_ratings": 2.5}, "min_ratings must be"),
+    ],
+)
+def test_map_refuses(clustered, change, sentence):
+    c = clustered
+    with pytest.raises(ValueError, match=sentence):
+        plot.embedding_map(c.vectors, **({"titles": c.titles, "genres": c.genres, "counts": c.counts} | change))
+
+
+def test_map_names_the_first_bad_row_of_the_factors(clustered):
+    bad = clustered.vectors.copy()
+    bad[[7, 90], 2] = np.nan
+    with pytest.raises(ValueError, match=r"vectors is nan in row 7, column 2 \(2 such rows\)"):
+        plot.embedding_map(bad)
+
+
+def test_map_wants_a_model_with_factors():
+    import alsx
+
+    with pytest.raises(TypeError, match="FactorALS is not fitted"):
+        plot.embedding_map(alsx.FactorALS())
+    with pytest.raises(TypeError, match="FactorALS is not fitted"):
+        plot.embedding_map(alsx.FactorALS)
+    ratings = alsx.Ratings.from_arrays([0, 0, 1, 1], [0, 1, 0, 1], [1.0, 2.0, 3.0, 4.0])
+    with pytest.raises(TypeError, match="BiasALS has no item factors: a map needs a fitted FactorALS"):
+        plot.embedding_map(alsx.BiasALS().fit(ratings))
+
+
+# ---- the history
+
+
+def fit_history(n, test=True, start=100.0):
+    t = np.arange(n)
+    made = {"loss": list(start * 2.0**-t + 40), "train_rmse": list(0.7 + 0.2 * 0.5**t), "seconds": [0.1] * n}
+    return made | ({"test_rmse": list(0.9 + 0.002 * (t - 3.0) ** 2)} if test else {})
+
+
+def lines(fig):
+    return {line.get_label(): line for ax in fig.axes for line in ax.lines if not line.get_label().startswith("_")}
+
+
+def test_history_draws_the_values():
+    h = fit_history(8)
+    fig = plot.history(h)
+    drawn_lines = lines(fig)
+    assert set(drawn_lines) == {"fit loss", "fit train_rmse", "fit test_rmse"}
+    for label, line in drawn_lines.items():
+        np.testing.assert_array_equal(line.get_xdata(), np.arange(1, 9))
+        np.testing.assert_array_equal(line.get_ydata(), h[label.split()[1]])
+    said = {t.get_text() for ax in fig.axes for t in ax.texts}
+    assert said == {f"{h['loss'][-1]:.4g}", f"train {h['train_rmse'][-1]:.3f}", f"test {h['test_rmse'][-1]:.3f}"}
+
+
+def test_history_rings_the_lowest_test_error():
+    (ring,) = [line for ax in plot.history(fit_history(8)).axes for line in ax.lines if line.get_label() == "_best"]
+    assert ring.get_xdata() == [4]
+    assert ring.get_ydata() == [0.9]
+
+
+def test_history_of_several_models():
+    h = {"BiasALS": fit_history(3, start=80.0), "FactorALS": fit_history(9)}
+    fig = plot.history(h, title="Two models")
+    assert {t.get_text() for t in fig.legends[0].get_texts()} == set(h)
+    assert len(lines(fig)) == 6
+    colours = {label.split()[0]: to_rgba(line.get_color()) for label, line in lines(fig).items()}
+    assert colours["BiasALS"] != colours["FactorALS"]
+    fig.canvas.draw()
+    for ax in fig.axes:
+        assert not any(a.overlaps(b) for a, b in combinations([t.get_window_extent() for t in ax.texts], 2))
+        assert all(t.get_window_extent().x1 <= fig.bbox.x1 for t in ax.texts)
+
+
+def test_equal_ends_do_not_overlap():
+    fig = plot.history({str(i): fit_history(5) for i in range(6)})
+    fig.canvas.draw()
+    for ax in fig.axes:
+        boxes = [t.get_window_extent() for t in ax.texts]
+        assert not any(a.overlaps(b) for a, b in combinations(boxes, 2))
+        assert all(fig.bbox.y0 <= b.y0 and b.y1 <= fig.bbox.y1 for b in boxes)
+
+
+def test_history_of_models_in_a_list_and_by_themselves():
+    class Model:
+        history_ = fit_history(4, test=False)
+
+    assert set(lines(plot.history([Model(), Model()]))) == {
+        "Model loss", "Model train_rmse", "Model 2 loss", "Model 2 train_rmse"
+    }  # fmt: skip
+    assert set(lines(plot.history(Model()))) == {"Model loss", "Model train_rmse"}
+
+
+@pytest.mark.parametrize("n", [1, 2, 40])
+def test_history_counts_iterations_in_whole_numbers(n):
+    fig = plot.history(fit_history(n))
+    fig.canvas.draw()
+    for ax in fig.axes:
+        low, high = ax.get_xlim()
+        assert low <= 1
+        assert n <= high
+        ticks = [t for t in ax.get_xticks() if low <= t <= high]
+        assert ticks
+        np.testing.assert_array_equal(ticks, np.round(ticks))
+    assert len(lines(fig)["fit loss"].get_xdata()) == n
+    if n == 1:
+        assert lines(fig)["fit loss"].get_marker() == "o"  # a line of one point shows nothing
+
+
+def test_loss_is_logarithmic_only_where_it_spans_much():
+    wide = {"loss": [1000.0, 100.0, 10.0], "train_rmse": [1.0, 0.9, 0.8]}
+    assert plot.history(wide).axes[0].get_yscale() == "log"
+    assert plot.history(fit_history(3)).axes[0].get_yscale() == "linear"
+    assert plot.history({"loss": [1.0, 0.0], "train_rmse": [1.0, 0.0]}).axes[0].get_yscale() == "linear"
+
+
+def test_history_into_a_figure_given():
+    figure = Figure(figsize=(6, 3))
+    assert plot.history(fit_history(3), fig=figure) is figure
+    outer = Figure(figsize=(8, 6))
+    top, _ = outer.subfigures(2, 1)
+    assert plot.history(fit_history(3), fig=top) is outer
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "sentence"),
+    [
+        ({}, ValueError, "models_or_histories is empty"),
+        ([], ValueError, "models_or_histories is empty"),
+        (3, TypeError, r"int \(int\) has no history_"),
+        ({"a": object()}, TypeError, r"a \(object\) has no history_: fit the model first"),
+        ({"a": {"train_rmse": [1.0]}}, ValueError, "the history of a has no 'loss'"),
+        ({"loss": [1.0]}, ValueError, "has no 'train_rmse'; it has \\['loss'\\]"),
+        ({"loss": [], "train_rmse": []}, ValueError, "no iterations in 'loss'"),
+        ({"loss": [1.0, np.nan], "train_rmse": [1.0, 1.0]}, ValueError, "holds nan in 'loss' at iteration 2"),
+        ({"loss": [1.0, 1.0], "train_rmse": [1.0]}, ValueError, "has 1 iterations in 'train_rmse' and 2 in 'loss'"),
+    ],
+)
+def test_history_refuses(given, error, sentence):
+    with pytest.raises(error, match=sentence):
+        plot.history(given)
+
+
+# ---- manners
+
+
+def test_nothing_global_changes(clustered):
+    """In a fresh process: no pyplot, no backend chosen, rcParams as they were, nothing drawn by importing alsx."""
+    code = """
+import sys, alsx
+assert not any(m.split('.')[0] == 'matplotlib' for m in sys.modules), 'alsx imports matplotlib'
+assert 'alsx.plot' not in sys.modules
+import matplotlib, numpy as np
+before = matplotlib.rcParams.copy()
+from alsx import plot
+rng = np.random.default_rng(0)
+ax = plot.embedding_map(rng.normal(size=(80, 4)), None, ['a', 'b'] * 40, np.arange(20, 100))
+fig = plot.history({'loss': [2.0, 1.0], 'train_rmse': [1.0, 0.9]})
+ax.figure.savefig(sys.argv[1]); fig.savefig(sys.argv[2])
+assert matplotlib.rcParams.copy() == before, 'rcParams changed'
+assert 'matplotlib.pyplot' not in sys.modules
+"""
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        out = [str(Path(folder, n)) for n in ("map.png", "history.svg")]
+        environment = {k: v for k, v in os.environ.items() if k not in ("DISPLAY", "MPLBACKEND")}
+        done = subprocess.run(
+            [sys.executable, "-W", "error", "-c", code, *out],
+            capture_output=True, text=True, env=environment, cwd=folder, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        assert all(Path(name).stat().st_size > 5000 for name in out)
+
+
+def test_pyplot_figures_are_left_alone(clustered):
+    mpl.use("agg")
+    from matplotlib import pyplot
+
+    c = clustered
+    before = pyplot.get_fignums(), pyplot.rcParams.copy()
+    plot.embedding_map(c.vectors, c.titles, c.genres, c.counts, method="pca")
+    plot.history(fit_history(3))
+    assert (pyplot.get_fignums(), pyplot.rcParams.copy()) == before
+    figure, ax = pyplot.subplots()
+    try:
+        assert plot.embedding_map(c.vectors, c.titles, c.genres, c.counts, method="pca", ax=ax) is ax
+        assert pyplot.get_fignums() == [*before[0], figure.number]
+    finally:
+        pyplot.close(figure)
+
+
+# ---- real films
+
+
+@pytest.mark.parametrize(("name", "films"), [("ml-latest-small", 1297), ("ml-100k", 939)])
+def test_genres_keep_together_on_the_map_of_real_films(name, films):
+    folder = os.environ.get("ALSX_TEST_DATA")
+    if not folder or not Path(folder, f"{name}.zip").exists():
+        pytest.skip(f"ALSX_TEST_DATA names no folder with {name}.zip")
+    import alsx
+    from alsx.datasets import load_movielens
+
+    data = load_movielens(Path(folder, f"{name}.zip"))
+    model = alsx.FactorALS(random_state=0).fit(data.ratings)
+    enough = model.item_counts_ >= 20
+    assert enough.sum() == films
+    genres = data.genres_of(model.item_ids_[enough])
+    positions = plot.embed(model.item_factors_[enough])
+    near, random = plot.neighbour_jaccard(positions, genres, metric="euclidean")
+    assert near >= 1.3 * random
