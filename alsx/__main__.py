@@ -14,29 +14,16 @@ from typing import Any
 import numpy as np
 
 import alsx
-from alsx import _check, _cli, _core, _threads, metrics
+from alsx import _check, _cli, _core, _threads, files, metrics
 from alsx.ratings import Ratings
 from alsx.recommender import Recommender
 
 
 def read_ratings(path: str, **columns: Any) -> Ratings:
     """Ratings of a CSV or Parquet file, or of a MovieLens archive or name."""
-    file = Path(path)
-    suffix = file.suffix.lower()
-    if suffix in {".csv", ".tsv", ".parquet"} or (suffix == ".gz" and ".csv" in file.suffixes):
-        if not file.is_file():
-            raise FileNotFoundError(f"there is no file {path}; give the path of a CSV or Parquet file of ratings")
+    if path.lower().endswith(files.SUFFIXES):
         _cli.tell(f"reading {path} ...")
-        columns = {name: column for name, column in columns.items() if column is not None}
-        if suffix == ".parquet":
-            from pyarrow import parquet
-
-            table = parquet.read_table(file)
-        else:
-            from pyarrow import csv
-
-            table = csv.read_csv(file, parse_options=csv.ParseOptions(delimiter="\t" if suffix == ".tsv" else ","))
-        return Ratings(table, **columns)
+        return Ratings(path, timestamp=False, **columns)
     for name, column in columns.items():
         if column is not None:
             raise ValueError(

@@ -38,11 +38,13 @@ cdef extern from *:
 
 cdef extern from "kernels.h" nogil:
     const int ALSX_PAD
+    void ALSX_PREFETCH(const void *)
 
     ctypedef struct alsx_ops_f32:
         void (*gather)(Py_ssize_t, const int32_t *, const float *, const float *, const float *, Py_ssize_t, Py_ssize_t,
-                       Py_ssize_t, double, double, float *, float *, float *, double *) noexcept nogil
-        void (*gram)(Py_ssize_t, const float *, Py_ssize_t, Py_ssize_t, float *, Py_ssize_t) noexcept nogil
+                       Py_ssize_t, double, double, Py_ssize_t, float *, float *, float *, double *) noexcept nogil
+        void (*gram)(int, Py_ssize_t, const float *, Py_ssize_t, float *, Py_ssize_t, Py_ssize_t, const int32_t *,
+                     const float *, Py_ssize_t) noexcept nogil
         int (*solve)(Py_ssize_t, Py_ssize_t, float *, Py_ssize_t, const float *, const double *, double, double,
                      float *, float *, double *) noexcept nogil
         float (*dot)(Py_ssize_t, const float *, const float *) noexcept nogil
@@ -51,9 +53,10 @@ cdef extern from "kernels.h" nogil:
         Py_ssize_t (*next_above)(const float *, Py_ssize_t, Py_ssize_t, float) noexcept nogil
 
     ctypedef struct alsx_ops_f64:
-        void (*gather)(Py_ssize_t, const int32_t *, const double *, const double *, const double *, Py_ssize_t,
-                       Py_ssize_t, Py_ssize_t, double, double, double *, double *, double *, double *) noexcept nogil
-        void (*gram)(Py_ssize_t, const double *, Py_ssize_t, Py_ssize_t, double *, Py_ssize_t) noexcept nogil
+        void (*gather)(Py_ssize_t, const int32_t *, const double *, const double *, const double *, Py_ssize_t, Py_ssize_t,
+                       Py_ssize_t, double, double, Py_ssize_t, double *, double *, double *, double *) noexcept nogil
+        void (*gram)(int, Py_ssize_t, const double *, Py_ssize_t, double *, Py_ssize_t, Py_ssize_t, const int32_t *,
+                     const double *, Py_ssize_t) noexcept nogil
         int (*solve)(Py_ssize_t, Py_ssize_t, double *, Py_ssize_t, const double *, const double *, double, double,
                      double *, double *, double *) noexcept nogil
         double (*dot)(Py_ssize_t, const double *, const double *) noexcept nogil
@@ -125,19 +128,23 @@ cdef inline double peak(Py_ssize_t repeats) noexcept nogil:
 
 cdef inline void gather(Py_ssize_t n, const int32_t *indices, const floating *values, const floating *weights,
                         const floating *table, Py_ssize_t ld, Py_ssize_t k, Py_ssize_t kp, double offset, double scale,
-                        floating *panel, floating *targets, floating *border, double *sums) noexcept nogil:
+                        Py_ssize_t ready, floating *panel, floating *targets, floating *border,
+                        double *sums) noexcept nogil:
     if floating is float:
-        OPS.f32.gather(n, indices, values, weights, table, ld, k, kp, offset, scale, panel, targets, border, sums)
+        OPS.f32.gather(n, indices, values, weights, table, ld, k, kp, offset, scale, ready, panel, targets, border,
+                       sums)
     else:
-        OPS.f64.gather(n, indices, values, weights, table, ld, k, kp, offset, scale, panel, targets, border, sums)
+        OPS.f64.gather(n, indices, values, weights, table, ld, k, kp, offset, scale, ready, panel, targets, border,
+                       sums)
 
 
-cdef inline void gram(Py_ssize_t n, const floating *panel, Py_ssize_t k, Py_ssize_t kp, floating *A,
-                      Py_ssize_t lda) noexcept nogil:
+cdef inline void gram(bint first, Py_ssize_t n, const floating *panel, Py_ssize_t k, floating *A, Py_ssize_t lda,
+                      Py_ssize_t n_next, const int32_t *next_indices, const floating *table,
+                      Py_ssize_t ld) noexcept nogil:
     if floating is float:
-        OPS.f32.gram(n, panel, k, kp, A, lda)
+        OPS.f32.gram(first, n, panel, k, A, lda, n_next, next_indices, table, ld)
     else:
-        OPS.f64.gram(n, panel, k, kp, A, lda)
+        OPS.f64.gram(first, n, panel, k, A, lda, n_next, next_indices, table, ld)
 
 
 cdef inline int solve(Py_ssize_t k, Py_ssize_t kp, floating *A, Py_ssize_t lda, const floating *border,
@@ -188,7 +195,7 @@ cdef inline Py_ssize_t panel_rows(Py_ssize_t kp, Py_ssize_t itemsize) noexcept n
 def row_workspace(Py_ssize_t k, Py_ssize_t itemsize):
     """Reals of workspace that one thread needs to solve rows of rank k."""
     cdef Py_ssize_t kp = padded(k), lda = kp + ALSX_PAD, n = panel_rows(kp, itemsize)
-    return (n * kp + ALSX_PAD) + 2 * n + (2 * kp + ALSX_PAD) + kp * lda + (2 * kp + lda)
+    return (n * kp + ALSX_PAD) + 2 * n + (2 * kp + ALSX_PAD) + kp * lda + 5 * kp + ALSX_PAD
 
 
 cdef int solve_row(
@@ -200,29 +207,38 @@ cdef int solve_row(
     const floating *table,      # IN  (n_other, ld)
     Py_ssize_t ld, Py_ssize_t k,
     double ridge, double ridge_bias,
-    floating *work,             # TMP (row_workspace,), its panel zero in front of the factors
+    Py_ssize_t n_next,          # IN  ratings of the row that this thread solves next, to fetch what they need
+    const int32_t *next_indices,  # IN  (n_next,)
+    Py_ssize_t *ready,          # IN, OUT  how many of the first ratings, then of the next row's, were fetched
+    floating *work,             # TMP (row_workspace,)
     floating *x,                # OUT (k+1,)
     double *loss,               # OUT (2,): weighted squared error, penalty
 ) noexcept nogil:
     """x := A^-1 h; returns 1 where A is singular, and then x is untouched."""
     cdef:
-        Py_ssize_t kp = padded(k), lda = kp + ALSX_PAD, step = panel_rows(kp, sizeof(floating)), e = 0, i, m
+        Py_ssize_t kp = padded(k), lda = kp + ALSX_PAD, step = panel_rows(kp, sizeof(floating)), e = 0, i, m, ahead
         floating *panel = work                          # (step, kp) and a vector to spare
         floating *targets = panel + step * kp + ALSX_PAD  # (2, step)
-        floating *border = targets + 2 * step           # (2, kp)
+        floating *border = targets + 2 * step           # (2, kp) and a vector to spare
         floating *A = border + 2 * kp + ALSX_PAD        # (kp, lda)
-        floating *scratch = A + kp * lda                # (2 kp + lda)
+        floating *scratch = A + kp * lda                # (5, kp) and a vector to spare
         double sums[3]
     sums[0] = sums[1] = sums[2] = 0
     for i in range(2 * kp):
         border[i] = 0
-    for i in range(kp * lda):
-        A[i] = 0
     while e < n:
         m = min(step, n - e)
         gather(m, indices + e, values + e, weights + e if weights != NULL else NULL, table, ld, k, kp, offset, scale,
-               panel, targets, border, sums)
-        gram(m, panel, k, kp, A, lda)                   # A (k,k) += panel' (k,m) panel (m,k)
+               min(ready[0], m), panel, targets, border, sums)
+        # While the Gram matrix keeps the arithmetic units busy, memory brings what is gathered after it.
+        ahead = n - e - m
+        if ahead == 0:
+            ahead = n_next
+        else:
+            next_indices = indices + e + m
+        ahead = min(ahead, m)
+        gram(e == 0, m, panel, k, A, lda, ahead, next_indices, table, ld)  # A (k,k) += panel' (k,m) panel (m,k)
+        ready[0] = ahead
         e = e + m
     return solve(k, kp, A, lda, border, sums, ridge, ridge_bias, scratch, x, loss)
 
@@ -239,42 +255,71 @@ def half_sweep(
     Py_ssize_t k,
     double reg, double reg_bias,
     const double[::1] scaling,      # IN  (n_rows,) s
-    floating[:, ::1] work,          # TMP (n_threads, row_workspace), zero at the first call
+    floating[:, ::1] work,          # TMP (n_threads, row_workspace)
     floating[:, ::1] out,           # OUT (n_rows, ld) this side
     double[:, ::1] loss,            # OUT (n_rows, 2): weighted squared error, penalty; NaN where singular
 ):
     """out[x] := A_x^-1 h_x for every row x; returns how many rows were singular (those are left as they were)."""
     cdef:
-        Py_ssize_t n_tasks = starts.shape[0] - 1, task, place
+        Py_ssize_t task
         int n_threads = work.shape[0]
         int failed = 0
-        bint weighted = weights.shape[0] > 0
-    for task in prange(n_tasks, num_threads=n_threads, schedule="dynamic", chunksize=1, nogil=True):
-        for place in range(starts[task], starts[task + 1]):
-            failed += sweep_row(order[place], indptr, indices, values, weights, weighted, offset, scale, table, k, reg,
-                                reg_bias, scaling, &work[threadid(), 0], out, loss)
+    for task in prange(starts.shape[0] - 1, num_threads=n_threads, schedule="dynamic", chunksize=1, nogil=True):
+        failed += sweep_rows(starts[task], starts[task + 1], order, indptr, indices, values, weights, offset, scale,
+                             table, k, reg, reg_bias, scaling, &work[threadid(), 0], out, loss)
     return failed
 
 
-cdef inline int sweep_row(
-    Py_ssize_t row, const int64_t[::1] indptr, const int32_t[::1] indices, const floating[::1] values,
-    const floating[::1] weights, bint weighted, double offset, double scale, const floating[:, ::1] table, Py_ssize_t k,
-    double reg, double reg_bias, const double[::1] scaling, floating *work, floating[:, ::1] out, double[:, ::1] loss,
+cdef int sweep_rows(
+    Py_ssize_t begin, Py_ssize_t end, const int32_t[::1] order, const int64_t[::1] indptr,
+    const int32_t[::1] indices, const floating[::1] values, const floating[::1] weights, double offset, double scale,
+    const floating[:, ::1] table, Py_ssize_t k, double reg, double reg_bias, const double[::1] scaling,
+    floating *work, floating[:, ::1] out, double[:, ::1] loss,
 ) noexcept nogil:
+    """Solve the rows order[begin:end]; returns how many were singular."""
     cdef:
-        int64_t start = indptr[row]
-        Py_ssize_t n = indptr[row + 1] - start, i
-    if n == 0:
-        # The prior is all there is.
-        for i in range(k + 1):
-            out[row, i] = 0
-        loss[row, 0] = loss[row, 1] = 0
-        return 0
-    if solve_row(n, &indices[start], &values[start], &weights[start] if weighted else NULL, offset, scale, &table[0, 0],
-                 table.shape[1], k, reg * scaling[row], reg_bias * scaling[row], work, &out[row, 0], &loss[row, 0]):
-        loss[row, 0] = loss[row, 1] = NAN
-        return 1
-    return 0
+        int failed = 0
+        bint weighted = weights.shape[0] > 0
+        Py_ssize_t place, row, n, i, n_next, ready = 0
+        int64_t start
+        const int32_t *next_indices
+    for place in range(begin, end):
+        row = order[place]
+        start = indptr[row]
+        n = indptr[row + 1] - start
+        if n == 0:
+            # The prior is all there is.
+            for i in range(k + 1):
+                out[row, i] = 0
+            loss[row, 0] = loss[row, 1] = 0
+            continue
+        # The row after the next one lies anywhere in memory; its ratings are asked for now, the table's rows later.
+        if place + 2 < end:
+            fetch_row(order[place + 2], indptr, indices, values, k)
+        n_next = 0
+        next_indices = NULL
+        if place + 1 < end:
+            n_next = indptr[order[place + 1] + 1] - indptr[order[place + 1]]
+            if n_next > 0:
+                next_indices = &indices[indptr[order[place + 1]]]
+        if solve_row(n, &indices[start], &values[start], &weights[start] if weighted else NULL, offset, scale,
+                     &table[0, 0], table.shape[1], k, reg * scaling[row], reg_bias * scaling[row], n_next,
+                     next_indices, &ready, work, &out[row, 0], &loss[row, 0]):
+            loss[row, 0] = loss[row, 1] = NAN
+            failed = failed + 1
+    return failed
+
+
+cdef inline void fetch_row(Py_ssize_t row, const int64_t[::1] indptr, const int32_t[::1] indices,
+                           const floating[::1] values, Py_ssize_t k) noexcept nogil:
+    """Ask memory for the ratings of the row's first panel."""
+    cdef:
+        int64_t p = indptr[row]
+        int64_t end = min(indptr[row + 1], p + <int64_t>panel_rows(padded(k), sizeof(floating)))
+    while p < end:
+        ALSX_PREFETCH(&indices[p])
+        ALSX_PREFETCH(&values[p])
+        p = p + 64 // <int64_t>sizeof(floating)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -636,23 +681,26 @@ cdef inline void transpose_part(
             p = p + 1
 
 
-def count_repeats(
+def count_descents(
     const int64_t[::1] indptr,      # IN  (n_rows+1,)
-    const int32_t[::1] indices,     # IN  (n,) ascending within a row
+    const int32_t[::1] indices,     # IN  (n,)
     int n_threads,
 ):
-    """How many entries have the index of the entry before them in the same row."""
+    """How many entries have an index that is not above that of the entry before them in the same row.
+
+    None: every row is sorted and without repeats. Where rows are sorted, this counts repeats.
+    """
     cdef:
         Py_ssize_t row
-        int64_t repeats = 0
+        int64_t descents = 0
     for row in prange(indptr.shape[0] - 1, num_threads=n_threads, schedule="static", nogil=True):
-        repeats += row_repeats(indptr, indices, row)
-    return repeats
+        descents += row_descents(indptr, indices, row)
+    return descents
 
 
-cdef inline int64_t row_repeats(const int64_t[::1] indptr, const int32_t[::1] indices, Py_ssize_t row) noexcept nogil:
+cdef inline int64_t row_descents(const int64_t[::1] indptr, const int32_t[::1] indices, Py_ssize_t row) noexcept nogil:
     cdef:
-        int64_t p, repeats = 0
+        int64_t p, descents = 0
     for p in range(indptr[row] + 1, indptr[row + 1]):
-        repeats += indices[p] == indices[p - 1]
-    return repeats
+        descents += indices[p] <= indices[p - 1]
+    return descents

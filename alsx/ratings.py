@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse
 
-from alsx import _check, _core, _threads
+from alsx import _check, _core, _threads, files
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -811,13 +811,15 @@ class Ratings:
 
     Parameters
     ----------
-    data : Ratings, sparse matrix, data frame, or array-like of shape (n, 2)
+    data : Ratings, sparse matrix, data frame, path, or array-like of shape (n, 2)
         - *Sparse matrix or array* of SciPy, any format and index width, users x items. Row and column numbers are the
           ids, and all rows and columns are known users and items, empty or not. Explicit zeros are ratings of 0, except
           in the formats DIA and BSR, where a stored zero cannot be told from padding.
         - *Data frame*: whatever offers the Arrow C stream (pandas, polars, pyarrow and more), with columns that are
           named below or recognised: letter case, "_", "-" and blanks do not matter, and ``userId``, ``movieId`` or
           ``product_id`` are as good as ``user`` and ``item``.
+        - *Path* of a CSV file with a line of column names (.csv, .tsv, also .gz; a comma, tab, semicolon or bar between
+          columns) or of a Parquet file. Columns are found as in a data frame, and only they are read.
         - *Pairs* of ids (array, list of pairs, frame of two columns), with `y` their ratings. A user's id may be a
           string and an item's an integer.
         - *Ratings*: the same again, perhaps in another `dtype` or with other weights.
@@ -840,6 +842,9 @@ class Ratings:
         Type of the ratings and weights held. Half stars are exact in either; float32 takes half the memory.
     n_jobs : int, default=None
         Threads for sorting; the result is the same for any number. None: all that the process may use.
+    copy : bool, default=True
+        False shares the arrays of a CSR matrix whose rows are sorted, whose indices are int32 and whose values are of
+        `dtype`, instead of copying them: half the memory, as long as the matrix is not changed.
 
     Attributes
     ----------
@@ -865,8 +870,8 @@ class Ratings:
 
     Notes
     -----
-    A Ratings never changes: its arrays are read-only, and it shares none with its input that could change. Any order
-    of the input rows gives the same Ratings.
+    A Ratings never changes: its arrays are read-only, and unless `copy` is False it shares none with its input that could
+    change. Any order of the input rows gives the same Ratings.
 
     Examples
     --------
@@ -896,6 +901,7 @@ class Ratings:
         duplicates: str = "raise",
         dtype: Any = "float32",
         n_jobs: int | None = None,
+        copy: bool = True,
     ) -> None:
         real, n_threads = _options(duplicates, dtype, n_jobs)
         names = {"user": user, "item": item, "rating": rating, "timestamp": timestamp}
@@ -907,7 +913,13 @@ class Ratings:
             if isinstance(data, Ratings):
                 self._copy(data, sample_weight, real, n_threads)
             else:
-                self._sparse(data, sample_weight, duplicates, real, n_threads)
+                self._sparse(data, sample_weight, duplicates, real, n_threads, copy)
+        elif files.is_path(data):
+            found = files.read(data, lambda columns: _roles(columns, names, y), real)
+            self._arrays(
+                found.pop("user"), found.pop("item"), y if y is not None else found.pop("rating"),
+                found.pop("timestamp", None), sample_weight, duplicates, real, n_threads,
+            )  # fmt: skip
         elif _is_frame(data):
             columns = _columns(data, names, y)
             self._arrays(*columns, sample_weight, duplicates, real, n_threads)
@@ -1000,13 +1012,34 @@ class Ratings:
         rows = _Rows(_coded(u, names[0], n_threads), _coded(i, names[1], n_threads), values, times)
         self._build(rows, weights, duplicates, dtype, (low, high), n_threads)
 
-    def _sparse(self, matrix: Any, sample_weight: Any, duplicates: str, dtype: np.dtype[Any], n_threads: int) -> None:
-        u, i, values = _entries(matrix, sample_weight is not None, n_threads)
+    def _sparse(
+        self, matrix: Any, sample_weight: Any, duplicates: str, dtype: np.dtype[Any], n_threads: int, copy: bool
+    ) -> None:
+        _check_sparse(matrix)
+        n_users, n_items = matrix.shape
+        rows = _sparse_rows(matrix, n_threads)
+        entries = _entries(matrix, sample_weight is not None) if rows is None else rows
+        values = entries[2]
         if not len(values):
             raise ValueError("there are no ratings: the sparse matrix stores no entries. Pass at least one rating.")
-        n_users, n_items = matrix.shape
         bounds = _bounds(values, "ratings", dtype, "stored entry")
         weights = _weights(sample_weight, len(values), dtype)
+        if rows is not None:
+            indptr, indices, _ = rows
+            if not _core.count_descents(indptr, indices, n_threads):
+                # Sorted and without duplicates, as CSR mostly is: the rows are there already.
+                copy = copy and matrix.format == "csr"  # from other formats they are new
+                by_user = Compressed(
+                    indptr.copy() if copy else indptr,
+                    indices.copy() if copy else indices,
+                    values.astype(dtype, copy=copy),
+                    None if weights is None else weights.astype(dtype),
+                )
+                ids = Ids._trusted(np.arange(n_users)), Ids._trusted(np.arange(n_items))
+                self._finish(*ids, by_user, _turned(by_user, n_items, n_threads), None, bounds)
+                return
+            entries = np.repeat(np.arange(n_users, dtype=np.int32), np.diff(indptr)), indices, values
+        u, i, values = entries
         users = _Coded(u, 0, np.arange(n_users, dtype=np.int32), Ids._trusted(np.arange(n_users)))
         items = _Coded(i, 0, np.arange(n_items, dtype=np.int32), Ids._trusted(np.arange(n_items)))
         self._build(_Rows(users, items, values, None), weights, duplicates, dtype, bounds, n_threads)
@@ -1041,7 +1074,7 @@ class Ratings:
         if times is None and weights is None and duplicates == "raise":
             # Nothing but the values travels, and they do so themselves.
             user, item = _sorted(users, items, np.ascontiguousarray(values, dtype), n_threads)
-            if _core.count_repeats(user[0], user[1], n_threads):
+            if _core.count_descents(user[0], user[1], n_threads):
                 del user, item
                 self._refuse_duplicates(users, items, n_threads)
             by_user, by_item = Compressed(*user, None), Compressed(*cast("tuple[Array, Array, Array]", item), None)
@@ -1324,7 +1357,7 @@ def _options(duplicates: Any, dtype: Any, n_jobs: int | None) -> tuple[np.dtype[
 
 def _refuse_names(names: dict[str, Any], what: str) -> None:
     for name, value in names.items():
-        if value is not None:
+        if value is not None and value is not False:
             raise TypeError(f"{name}={value!r} names a column, but data is {what}, not a data frame: leave it out.")
 
 
@@ -1433,7 +1466,17 @@ def _columns(data: Any, names: dict[str, Any], y: Any) -> tuple[Any, Any, Any, A
 
     if not hasattr(data, "columns") and type(data).__module__.partition(".")[0] != "pyarrow":
         data = pa.table(data)
-    found = _frame_names(data)
+    roles = _roles(_frame_names(data), names, y)
+    return (
+        _column(data, roles["user"]),
+        _column(data, roles["item"]),
+        y if y is not None else _column(data, roles["rating"]),
+        None if "timestamp" not in roles else _column(data, roles["timestamp"]),
+    )
+
+
+def _roles(found: list[Any], names: dict[str, Any], y: Any) -> dict[str, Any]:
+    """Which column is what: users and items, ratings where there is no `y`, timestamps where there are some."""
     if y is not None and names["rating"] is not None:
         raise TypeError(f"both y and rating={names['rating']!r} say where the ratings are: pass one of them.")
     chosen: dict[str, Any] = {}
@@ -1450,12 +1493,7 @@ def _columns(data: Any, names: dict[str, Any], y: Any) -> tuple[Any, Any, Any, A
     for part, name in chosen.items():
         if name is not None and used.setdefault(name, part) != part:
             raise ValueError(f"the column {name!r} would be both {used[name]} and {part}: name another column.")
-    return (
-        _column(data, chosen["user"]),
-        _column(data, chosen["item"]),
-        y if y is not None else _column(data, chosen["rating"]),
-        None if chosen.get("timestamp") is None else _column(data, chosen["timestamp"]),
-    )
+    return {part: name for part, name in chosen.items() if name is not None}
 
 
 def _two(user: Any, item: Any, found: list[Any]) -> tuple[Any, Any]:
@@ -1545,8 +1583,8 @@ def _listed_pairs(data: Sequence[Any], y: Any) -> tuple[list[Any], list[Any]]:
     return users, items
 
 
-def _entries(matrix: Any, ordered: bool, n_threads: int) -> tuple[Array, Array, Array]:
-    """Row numbers, column numbers and values of a sparse matrix; in the order of its CSR form where `ordered`."""
+def _check_sparse(matrix: Any) -> None:
+    """Refuse sparse matrices that can be no ratings, whatever their format."""
     if matrix.ndim != 2:
         raise ValueError(f"data is a sparse array of shape {matrix.shape}: pass one of two dimensions, users x items.")
     for n, what in zip(matrix.shape, ("rows (users)", "columns (items)"), strict=True):
@@ -1557,15 +1595,21 @@ def _entries(matrix: Any, ordered: bool, n_threads: int) -> tuple[Array, Array, 
             f"data is a sparse matrix of {matrix.dtype}, but ratings must be numbers: convert it first, "
             '.astype("float32").'
         )
+
+
+def _sparse_rows(matrix: Any, n_threads: int) -> tuple[Array, Array, Array] | None:
+    """The entries by row, as (indptr, indices, values), of a matrix that is compressed; None for other formats."""
     if matrix.format == "lil":
         matrix = matrix.tocsr()
     if matrix.format == "csr":
-        indptr, indices, values = _compressed(matrix, "row", "column")
-        return np.repeat(np.arange(matrix.shape[0], dtype=np.int32), np.diff(indptr)), indices, values
+        return _compressed(matrix, "row", "column")
     if matrix.format == "csc":
-        indptr, indices, values = _compressed(matrix, "column", "row")
-        indptr, indices, values = _transposed(indptr, indices, values, matrix.shape[0], n_threads)
-        return np.repeat(np.arange(matrix.shape[0], dtype=np.int32), np.diff(indptr)), indices, values
+        return _transposed(*_compressed(matrix, "column", "row"), matrix.shape[0], n_threads)
+    return None
+
+
+def _entries(matrix: Any, ordered: bool) -> tuple[Array, Array, Array]:
+    """Row numbers, column numbers and values of other sparse matrices; in the order of its CSR form where `ordered`."""
     padded = matrix.format in ("bsr", "dia")
     matrix = matrix.tocoo(copy=False)
     u, i = matrix.coords if hasattr(matrix, "coords") else (matrix.row, matrix.col)

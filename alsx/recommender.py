@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
+import scipy.sparse
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
@@ -65,9 +66,9 @@ class Recommender(BaseEstimator):  # type: ignore[misc]
 
         Parameters
         ----------
-        R : Ratings, scipy sparse matrix or array, data frame, or array-like of shape (n_ratings, 2)
-            Whatever `alsx.Ratings` takes: users x items, a table with user, item and rating columns, or, with `y`, pairs
-            (user, item).
+        R : Ratings, scipy sparse matrix or array, data frame, path, or array-like of shape (n_ratings, 2)
+            Whatever `alsx.Ratings` takes: users x items, a table with user, item and rating columns, a CSV or Parquet file
+            of them, or, with `y`, pairs (user, item).
         y : array-like of shape (n_ratings,), default=None
             Ratings, where `R` holds pairs of ids.
         sample_weight : array-like of shape (n_ratings,), default=None
@@ -101,7 +102,10 @@ class Recommender(BaseEstimator):  # type: ignore[misc]
         generator = _check.generator(self.random_state)
         n_threads = _threads.resolve(self.n_jobs)
 
-        ratings = Ratings(R, y, sample_weight=sample_weight, dtype=dtype, n_jobs=self.n_jobs)
+        # Timestamps are of no use here, and a matrix of the user's need not be copied while nothing can change it.
+        ratings = Ratings(
+            R, y, sample_weight=sample_weight, timestamp=False, dtype=dtype, n_jobs=self.n_jobs, copy=False
+        )
         alternation = Alternation(ratings, k, users, items, generator, n_threads)
         low, high = ratings.range
         test_rmse = None
@@ -131,9 +135,13 @@ class Recommender(BaseEstimator):  # type: ignore[misc]
         self.rating_range_ = (low, high)
         self._users, self._items = Ids(ratings.user_ids, "users"), Ids(ratings.item_ids, "items")
         self._user_table, self._item_table = user_table, item_table
-        self._seen_indptr, self._seen_indices = ratings.by_user.indptr, ratings.by_user.indices
         self.item_counts_ = np.diff(ratings.by_item.indptr)
         self.user_counts_ = np.diff(ratings.by_user.indptr)
+        indptr, indices = ratings.by_user.indptr, ratings.by_user.indices
+        del ratings, alternation, test_rmse  # room for the copy
+        if scipy.sparse.issparse(R):  # whose arrays are shared, and may change
+            indptr, indices = indptr.copy(), indices.copy()
+        self._seen_indptr, self._seen_indices = indptr, indices
         self._packed: Array | None = None
         self._k = k
         return self

@@ -494,8 +494,8 @@ def test_repeats_within_rows_are_counted(n_threads):
     indptr = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
     # The last index of a row is often the first of the next one, which is no repeat.
     indices = np.concatenate([np.sort(rng.integers(0, 9, c)) for c in counts]).astype(np.int32)
-    assert _core.count_repeats(indptr, indices, n_threads) == reference.repeats(indptr, indices) > 0
+    assert _core.count_descents(indptr, indices, n_threads) == reference.repeats(indptr, indices) > 0
     distinct = np.concatenate([np.arange(c) for c in counts]).astype(np.int32)
-    assert _core.count_repeats(indptr, distinct, n_threads) == 0
+    assert _core.count_descents(indptr, distinct, n_threads) == 0
     same = np.zeros(5, np.int32)
-    assert _core.count_repeats(np.arange(6, dtype=np.int64), same, n_threads) == 0
+    assert _core.count_descents(np.arange(6, dtype=np.int64), same, n_threads) == 0

@@ -20,7 +20,7 @@ PACKAGE = Path(alsx.__file__).parent
 # Imports run from later to earlier; names in one group may import each other.
 ORDER = [
     {"_version", "_core"},
-    {"_threads", "_check"},
+    {"_threads", "_check", "files"},
     {"ratings"},
     {"metrics", "model_selection"},
     {"alternation"},

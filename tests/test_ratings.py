@@ -675,7 +675,8 @@ def test_column_names_twice_refused():
         (["ab", "cd"], [1, 2], ValueError, "row 0 is 'ab', which is not a pair"),
         ([1, 2], [1, 2], ValueError, "row 0 is 1, which is not a pair"),
         ({"user": [1]}, None, TypeError, "data is of type dict"),
-        ("ratings.csv", None, TypeError, "str"),
+        ("ratings", None, ValueError, "ratings is no file of ratings.*must end in one of .csv"),
+        (b"ratings.csv", None, TypeError, "bytes"),
         (None, None, TypeError, "NoneType"),
         (np.zeros(2, [("user", int), ("item", int)]), None, TypeError, "structured array"),
         (scipy.sparse.eye_array(3), [1, 2, 3], TypeError, "y is given, but a sparse matrix"),
@@ -1059,7 +1060,7 @@ def test_kernels_against_plain_numpy(raw, payload, n_parts):
 
     indptr = np.append(0, np.cumsum(np.bincount(i, minlength=25)))
     pairs = np.stack([np.repeat(np.arange(25), np.diff(indptr)), rows])
-    assert _core.count_repeats(indptr, rows, n_parts) == n - len(np.unique(pairs, axis=1).T) > 0
+    assert _core.count_descents(indptr, rows, n_parts) == n - len(np.unique(pairs, axis=1).T) > 0
 
 
 @pytest.mark.parametrize(

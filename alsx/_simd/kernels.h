@@ -13,15 +13,27 @@
 /* Rows of factor tables, panels and matrices are padded to this many reals, a multiple of every vector width. */
 #define ALSX_PAD 16
 
+/* Ask memory for what will be read soon; it changes nothing else. */
+#if defined(__GNUC__)
+#define ALSX_PREFETCH(p) __builtin_prefetch(p, 0, 2) /* into the second-level cache: the first holds the panel */
+#define ALSX_PREFETCH_NEAR(p) __builtin_prefetch(p)
+#else
+#define ALSX_PREFETCH(p) ((void)(p))
+#define ALSX_PREFETCH_NEAR(p) ((void)(p))
+#endif
+
 #define ALSX_DECLARE(REAL, S)                                                                                          \
     typedef struct {                                                                                                   \
-        /* Gathers n ratings: panel (n, kp) = sqrt(w) q, border (2, kp) += [sum w q, sum w t q],                       \
-           sums (3) += [sum w, sum w t, sum w t^2], with t = (value - offset) * scale - bias of the other side. */     \
+        /* Gathers n ratings: panel (n, WIDTH(k)) = sqrt(w) q, border (2, kp) += [sum w q, sum w t q],                 \
+           sums (3) += [sum w, sum w t, sum w t^2], with t = (value - offset) * scale - bias of the other side; targets\
+           (2, n) is scratch. The table's rows of the first `ready` ratings were fetched already. */                   \
         void (*gather)(ptrdiff_t n, const int32_t *indices, const REAL *values, const REAL *weights,                   \
                        const REAL *table, ptrdiff_t ld, ptrdiff_t k, ptrdiff_t kp, double offset, double scale,        \
-                       REAL *panel, REAL *targets, REAL *border, double *sums);                                        \
-        /* A (k, lda) += panel' panel, the upper triangle. */                                                          \
-        void (*gram)(ptrdiff_t n, const REAL *panel, ptrdiff_t k, ptrdiff_t kp, REAL *A, ptrdiff_t lda);               \
+                       ptrdiff_t ready, REAL *panel, REAL *targets, REAL *border, double *sums);                       \
+        /* A (k, lda) = panel' panel where `first`, else +=; the lower triangle. Meanwhile the table's rows of the first\
+           min(n, n_next) of the next ratings are fetched. */                                                          \
+        void (*gram)(int first, ptrdiff_t n, const REAL *panel, ptrdiff_t k, REAL *A, ptrdiff_t lda, ptrdiff_t n_next, \
+                     const int32_t *next_indices, const REAL *table, ptrdiff_t ld);                                    \
         /* Solves the row from its Gram matrix, border and sums; returns 0, or 1 where a pivot vanished. */            \
         int (*solve)(ptrdiff_t k, ptrdiff_t kp, REAL *A, ptrdiff_t lda, const REAL *border, const double *sums,        \
                      double ridge, double ridge_bias, REAL *scratch, REAL *x, double *loss);                           \
