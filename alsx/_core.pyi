@@ -49,6 +49,7 @@ def top_n(
     bias: NDArray[Any],
     seen_indptr: NDArray[np.int64],
     seen_indices: NDArray[np.int32],
+    n_slices: int,
     work: NDArray[Any],
     top_items: NDArray[np.int32],
     top_scores: NDArray[Any],

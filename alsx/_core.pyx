@@ -49,7 +49,7 @@ cdef extern from "kernels.h" nogil:
                      float *, float *, double *) noexcept nogil
         float (*dot)(Py_ssize_t, const float *, const float *) noexcept nogil
         void (*product)(Py_ssize_t, Py_ssize_t, Py_ssize_t, const float *, Py_ssize_t, const float *, Py_ssize_t,
-                        float *, Py_ssize_t) noexcept nogil
+                        const float *, float *, Py_ssize_t) noexcept nogil
         Py_ssize_t (*next_above)(const float *, Py_ssize_t, Py_ssize_t, float) noexcept nogil
 
     ctypedef struct alsx_ops_f64:
@@ -61,7 +61,7 @@ cdef extern from "kernels.h" nogil:
                      double *, double *, double *) noexcept nogil
         double (*dot)(Py_ssize_t, const double *, const double *) noexcept nogil
         void (*product)(Py_ssize_t, Py_ssize_t, Py_ssize_t, const double *, Py_ssize_t, const double *, Py_ssize_t,
-                        double *, Py_ssize_t) noexcept nogil
+                        const double *, double *, Py_ssize_t) noexcept nogil
         Py_ssize_t (*next_above)(const double *, Py_ssize_t, Py_ssize_t, double) noexcept nogil
 
     ctypedef struct alsx_ops:
@@ -164,11 +164,12 @@ cdef inline floating dot(Py_ssize_t k, const floating *p, const floating *q) noe
 
 
 cdef inline void product(Py_ssize_t n, Py_ssize_t rows, Py_ssize_t cols, const floating *a, Py_ssize_t lda,
-                         const floating *b, Py_ssize_t ldb, floating *out, Py_ssize_t ldo) noexcept nogil:
+                         const floating *b, Py_ssize_t ldb, const floating *start, floating *out,
+                         Py_ssize_t ldo) noexcept nogil:
     if floating is float:
-        OPS.f32.product(n, rows, cols, a, lda, b, ldb, out, ldo)
+        OPS.f32.product(n, rows, cols, a, lda, b, ldb, start, out, ldo)
     else:
-        OPS.f64.product(n, rows, cols, a, lda, b, ldb, out, ldo)
+        OPS.f64.product(n, rows, cols, a, lda, b, ldb, start, out, ldo)
 
 
 cdef inline Py_ssize_t next_above(const floating *scores, Py_ssize_t start, Py_ssize_t n,
@@ -338,7 +339,22 @@ def predict_pairs(
     """out := mu + b_u + c_i + p_u . q_i, without what is unknown."""
     cdef Py_ssize_t e, n = users.shape[0]
     for e in prange(n, num_threads=n_threads, schedule="static", nogil=True):
+        if e + AHEAD < n:
+            fetch_vector(user_table, users[e + AHEAD], k)
+            fetch_vector(item_table, items[e + AHEAD], k)
         out[e] = predict_pair(users[e], items[e], user_table, item_table, k, mean)
+
+
+cdef enum:
+    AHEAD = 8           # pairs from asking memory for the vectors to using them
+
+
+cdef inline void fetch_vector(const floating[:, ::1] table, Py_ssize_t row, Py_ssize_t k) noexcept nogil:
+    cdef Py_ssize_t j = 0
+    if row >= 0:
+        while j <= k:
+            ALSX_PREFETCH(&table[row, j])
+            j = j + 64 // <Py_ssize_t>sizeof(floating)
 
 
 cdef inline double predict_pair(Py_ssize_t u, Py_ssize_t i, const floating[:, ::1] user_table,
@@ -358,8 +374,9 @@ cdef inline double predict_pair(Py_ssize_t u, Py_ssize_t i, const floating[:, ::
 
 cdef enum:
     GROUP = 64          # users that share one pass over the packed items
-    STRIP = 8           # of these at a time, a whole number of register tiles
-    BLOCK = 384         # items of one packed block, a whole number of tiles; 8 rows of scores fit the first-level cache
+    STRIP = 16          # of these at a time, a whole number of register tiles
+    BLOCK = 400         # items of one packed block, whole vectors; an odd number of cache lines, so that the few columns
+                        # that a register tile reads, one piece of every row, do not all fall on the same cache sets
 
 
 def pack_items(
@@ -414,10 +431,12 @@ cdef inline void sift_down(floating *scores, int32_t *items, Py_ssize_t n, Py_ss
 cdef void top_n_group(
     const int32_t *users, Py_ssize_t m, const floating[:, ::1] table, const floating[:, :, ::1] packed,
     const floating[::1] bias, const int64_t[::1] seen_indptr, const int32_t[::1] seen_indices, bint exclude,
-    Py_ssize_t n, floating *work, int32_t[:, ::1] top_items, floating[:, ::1] top_scores, Py_ssize_t first,
+    Py_ssize_t begin, Py_ssize_t stop, floating *work, int32_t[:, ::1] top_items, floating[:, ::1] top_scores,
+    Py_ssize_t first,
 ) noexcept nogil:
+    """The best of the blocks from `begin` to `stop` for m users, into the rows from `first` on."""
     cdef:
-        Py_ssize_t k = packed.shape[1], n_blocks = packed.shape[0], block, strip, rows, r, i, j, item
+        Py_ssize_t k = packed.shape[1], n = top_items.shape[1], block, strip, rows, r, i, j, item
         floating *panel = work                          # (strips, k, STRIP)
         floating *scores = work + padded(GROUP * k)     # (STRIP, BLOCK)
         floating *row
@@ -430,21 +449,19 @@ cdef void top_n_group(
     for r in range(m):
         for j in range(k):
             panel[(r // STRIP) * STRIP * k + j * STRIP + r % STRIP] = table[users[r], j]
-        seen[r] = seen_indptr[users[r]] if exclude else 0
+        seen[r] = first_seen(seen_indptr, seen_indices, users[r], begin * BLOCK) if exclude else 0
         for i in range(n):
             top_scores[first + r, i] = -INFINITY
             top_items[first + r, i] = -1
-    for block in range(n_blocks):
+    for block in range(begin, stop):
         for j in range((m + STRIP - 1) // STRIP):
             strip = j * STRIP
             rows = min(<Py_ssize_t>STRIP, m - strip)
-            # scores (STRIP,BLOCK) = panel' (STRIP,k) packed (k,BLOCK)
+            # scores (STRIP,BLOCK) = bias (1,BLOCK) + panel' (STRIP,k) packed (k,BLOCK)
             product(k, 1 if rows == 1 else STRIP, BLOCK, panel + strip * k, STRIP,
-                    &packed[block, 0, 0] if k > 0 else NULL, BLOCK, scores, BLOCK)
+                    &packed[block, 0, 0] if k > 0 else NULL, BLOCK, &bias[block * BLOCK], scores, BLOCK)
             for r in range(rows):
                 row = scores + r * BLOCK
-                for i in range(BLOCK):
-                    row[i] += bias[block * BLOCK + i]
                 if exclude:
                     end = seen_indptr[users[strip + r] + 1]
                     place = seen[strip + r]
@@ -471,6 +488,19 @@ cdef void top_n_group(
             sift_down(heap_scores, heap_items, i, 0)
 
 
+cdef inline int64_t first_seen(const int64_t[::1] indptr, const int32_t[::1] indices, Py_ssize_t user,
+                               Py_ssize_t item) noexcept nogil:
+    """The place of the user's first item that is not below `item`."""
+    cdef int64_t low = indptr[user], high = indptr[user + 1], middle
+    while low < high:
+        middle = low + (high - low) // 2
+        if indices[middle] < item:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
 def top_n(
     const int32_t[::1] users,       # IN  (m,) rows of table
     const floating[:, ::1] table,   # IN  (n_users, ld)
@@ -478,21 +508,26 @@ def top_n(
     const floating[::1] bias,       # IN  (n_blocks * BLOCK,), -inf where an item must not appear
     const int64_t[::1] seen_indptr,    # IN  (n_users+1,) items to leave out, ascending in a row; (0,) for none
     const int32_t[::1] seen_indices,   # IN  (n_seen,)
+    Py_ssize_t n_slices,            # IN  the items are cut into this many slices, for many threads and few users
     floating[:, ::1] work,          # TMP (n_threads, top_n_workspace)
-    int32_t[:, ::1] top_items,      # OUT (m, n) best first, ties by item; -1 where nothing is left
-    floating[:, ::1] top_scores,    # OUT (m, n) p_u . q_i + bias_i; -inf where nothing is left
+    int32_t[:, ::1] top_items,      # OUT (n_slices * m, n) best first, ties by item; -1 where nothing is left
+    floating[:, ::1] top_scores,    # OUT (n_slices * m, n) bias_i + p_u . q_i; -inf where nothing is left
 ):
-    """top_items[u] := the n items of the highest p_u . q_i + bias_i"""
+    """top_items[slice * m + u] := the n items of the slice with the highest bias_i + p_u . q_i"""
     cdef:
-        Py_ssize_t m = users.shape[0], n = top_items.shape[1], group, size = GROUP
+        Py_ssize_t m = users.shape[0], n_blocks = packed.shape[0], size = GROUP, n_groups, task, group, part
         int n_threads = work.shape[0]
         bint exclude = seen_indptr.shape[0] > 0
     # Few users: smaller groups, so that every thread has some.
     if m < GROUP * n_threads:
         size = min(size, max(<Py_ssize_t>1, (m + n_threads - 1) // n_threads))
-    for group in prange((m + size - 1) // size, num_threads=n_threads, schedule="dynamic", chunksize=1, nogil=True):
+    n_groups = (m + size - 1) // size
+    for task in prange(n_groups * n_slices, num_threads=n_threads, schedule="dynamic", chunksize=1, nogil=True):
+        group = task % n_groups
+        part = task // n_groups
         top_n_group(&users[group * size], min(size, m - group * size), table, packed, bias, seen_indptr, seen_indices,
-                    exclude, n, &work[threadid(), 0], top_items, top_scores, group * size)
+                    exclude, part_start(n_blocks, part, n_slices), part_start(n_blocks, part + 1, n_slices),
+                    &work[threadid(), 0], top_items, top_scores, part * m + group * size)
 
 
 # ---------------------------------------------------------------------------------------------------------------------

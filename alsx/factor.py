@@ -183,7 +183,10 @@ class FactorALS(Recommender):
             )
         table = aligned(len(factors), self._item_table.shape[1], factors.dtype)
         table[:, : self._k] = factors / np.where(length > 0, length, 1)[:, None]
-        allowed = self._allowed(min_ratings, None) & (length > 0)
+        allowed = length > 0
+        enough = self._allowed(min_ratings, None)
+        if enough is not None:
+            allowed &= enough
         # An item is left out of its own list.
         itself = np.arange(len(factors) + 1, dtype=np.int64), np.arange(len(factors), dtype=np.int32)
         found, scores = self._top_n(rows, table, *itself, n, allowed, item_table=table)

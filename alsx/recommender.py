@@ -142,7 +142,7 @@ class Recommender(BaseEstimator):  # type: ignore[misc]
         if scipy.sparse.issparse(R):  # whose arrays are shared, and may change
             indptr, indices = indptr.copy(), indices.copy()
         self._seen_indptr, self._seen_indices = indptr, indices
-        self._packed: Array | None = None
+        self._packed: tuple[Array, Array] | None = None
         self._k = k
         return self
 
@@ -348,9 +348,11 @@ class Recommender(BaseEstimator):  # type: ignore[misc]
         """Codes of the items that a user rated."""
         return self._seen_indices[self._seen_indptr[code] : self._seen_indptr[code + 1]]
 
-    def _allowed(self, min_ratings: int, items: Any) -> npt.NDArray[np.bool_]:
-        """Which items may appear in a list."""
-        allowed = self.item_counts_ >= _check.integer("min_ratings", min_ratings, 0)
+    def _allowed(self, min_ratings: int, items: Any) -> npt.NDArray[np.bool_] | None:
+        """Which items may appear in a list; None for all."""
+        if _check.integer("min_ratings", min_ratings, 0) == 0 and items is None:
+            return None
+        allowed = self.item_counts_ >= min_ratings
         if items is not None:
             codes = np.atleast_1d(self._items.codes(items, "items"))
             if (codes < 0).any():
@@ -386,28 +388,33 @@ class Recommender(BaseEstimator):  # type: ignore[misc]
         seen_indptr: Array,
         seen_indices: Array,
         n: int,
-        allowed: npt.NDArray[np.bool_],
+        allowed: npt.NDArray[np.bool_] | None,
         *,
         item_table: Array | None = None,
     ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float64]]:
         """Codes and scores of the n allowed items with the highest p . q + bias, -1 and NaN where there are none."""
         n_threads = _threads.resolve(self.n_jobs)
         k, dtype = self._k, table.dtype
-        if item_table is None:
-            item_table = self._item_table
-            packed = self._packed if self._packed is not None else _packed(item_table, k, n_threads)
-            self._packed = packed
+        if item_table is not None:
+            packed, bias = _packed(item_table, k, n_threads)
         else:
-            packed = _packed(item_table, k, n_threads)
-        bias = np.full(packed.shape[0] * packed.shape[2], -np.inf, dtype)
-        bias[: len(allowed)][allowed] = item_table[allowed, k]
-        m, width = len(rows), min(n, len(allowed))
+            if self._packed is None:
+                self._packed = _packed(self._item_table, k, n_threads)
+            packed, bias = self._packed
+        if allowed is not None:
+            bias = np.where(np.append(allowed, np.zeros(len(bias) - len(allowed), bool)), bias, dtype.type(-np.inf))
+        m, width = len(rows), min(n, len(self._items))
         found = np.full((m, n), -1, np.int32)
         scores = np.full((m, n), np.nan)
         if m:
-            top_items, top_scores = np.empty((m, width), np.int32), np.empty((m, width), dtype)
-            work = workspace(min(n_threads, m), _core.top_n_workspace(k), dtype)
-            _core.top_n(rows, table, packed, bias, seen_indptr, seen_indices, work, top_items, top_scores)
+            # Fewer users than threads: each thread takes a slice of the items, and the best of every slice are merged.
+            n_slices = max(1, min(n_threads // m, len(packed)))
+            top_items = np.empty((n_slices * m, width), np.int32)
+            top_scores = np.empty((n_slices * m, width), dtype)
+            work = workspace(min(n_threads, n_slices * m), _core.top_n_workspace(k), dtype)
+            _core.top_n(rows, table, packed, bias, seen_indptr, seen_indices, n_slices, work, top_items, top_scores)
+            if n_slices > 1:
+                top_items, top_scores = _merged(top_items, top_scores, n_slices)
             found[:, :width] = top_items
             scores[:, :width] = np.where(top_items >= 0, top_scores, np.nan)
         return found, scores
@@ -478,13 +485,25 @@ class Recommender(BaseEstimator):  # type: ignore[misc]
             raise
 
 
-def _packed(table: Array, k: int, n_threads: int) -> Array:
-    """The items' factors in the order that top-n reads them."""
+def _packed(table: Array, k: int, n_threads: int) -> tuple[Array, Array]:
+    """The items' factors in the order that top-n reads them, and their biases, -inf behind the last item."""
     block = _core.top_n_block()
     n_blocks = -(-len(table) // block)
     packed = aligned(n_blocks * max(k, 1), block, table.dtype)[: n_blocks * k].reshape(n_blocks, k, block)
     _core.pack_items(table, k, packed, n_threads)
-    return packed
+    bias = aligned(1, n_blocks * block, table.dtype)[0]
+    bias[: len(table)] = table[:, k]
+    bias[len(table) :] = -np.inf
+    return packed, bias
+
+
+def _merged(items: Array, scores: Array, n_slices: int) -> tuple[Array, Array]:
+    """The best of lists, one a slice of the items and a user: shapes (n_slices * m, n) to (m, n)."""
+    m, n = len(items) // n_slices, items.shape[1]
+    items = items.reshape(n_slices, m, n).swapaxes(0, 1).reshape(m, n_slices * n)
+    scores = scores.reshape(n_slices, m, n).swapaxes(0, 1).reshape(m, n_slices * n)
+    best = np.lexsort((items, -scores), axis=1)[:, :n]
+    return np.take_along_axis(items, best, 1), np.take_along_axis(scores, best, 1)
 
 
 def _roomy(table: Array) -> Array:

@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 
 from alsx import _core
 from alsx.alternation import aligned, factor_table, workspace
+from alsx.recommender import _merged as merged_slices
 
 RANKS = [0, 1, 2, 3, 7, 8, 15, 16, 17, 20, 24, 25, 31, 32, 33, 63, 64, 65, 100, 128, 200]
 
@@ -245,7 +246,7 @@ def test_pack_items(dtype, k, n_items):
         np.testing.assert_array_equal(packed, expected.reshape(n_blocks, block, k).transpose(0, 2, 1))
 
 
-def best(k, dtype, n, users, n_threads=1, exclude=True, forbidden=(), n_items=1000, ties=False):
+def best(k, dtype, n, users, n_threads=1, exclude=True, forbidden=(), n_items=1000, ties=False, n_slices=1):
     """top_n on whole numbers, whose sums are exact in any order, and its expectation."""
     rng = np.random.default_rng(k)
     dtype = np.dtype(dtype)
@@ -263,11 +264,12 @@ def best(k, dtype, n, users, n_threads=1, exclude=True, forbidden=(), n_items=10
     seen = [np.sort(rng.choice(n_items, rng.integers(0, min(400, n_items)), replace=False)) for _ in range(150)]
     seen[2] = np.arange(n_items)
     indptr = np.concatenate([[0], np.cumsum([len(s) for s in seen])]).astype(np.int64)
-    found = np.empty((len(users), n), np.int32)
-    scores = np.empty((len(users), n), dtype)
+    found = np.empty((n_slices * len(users), n), np.int32)
+    scores = np.empty((n_slices * len(users), n), dtype)
     work = workspace(n_threads, _core.top_n_workspace(k), dtype)
     _core.top_n(users, table, packed, padded, indptr if exclude else indptr[:0],
-                np.concatenate(seen).astype(np.int32), work, found, scores)  # fmt: skip
+                np.concatenate(seen).astype(np.int32), n_slices, work, found, scores)  # fmt: skip
+    found, scores = merged_slices(found, scores, n_slices)
     all_scores = table[users][:, :k].astype(np.float64) @ items[:, :k].T.astype(np.float64) + bias
     if exclude:
         for row, user in enumerate(users):
@@ -298,14 +300,16 @@ def test_top_n_of_fewer_items_than_asked_for(simd, dtype):
 @given(
     k=st.integers(0, 20), n=st.integers(1, 40), m=st.integers(1, 140), n_items=st.integers(1, 800),
     forbidden=st.integers(0, 800), exclude=st.booleans(), ties=st.booleans(), n_threads=st.integers(1, 3),
-    level=st.sampled_from(LEVELS), dtype=st.sampled_from(["float32", "float64"]),
+    level=st.sampled_from(LEVELS), dtype=st.sampled_from(["float32", "float64"]), n_slices=st.integers(1, 3),
 )  # fmt: skip
-def test_top_n_of_any_shape(restored_simd, k, n, m, n_items, forbidden, exclude, ties, n_threads, level, dtype):
+def test_top_n_of_any_shape(
+    restored_simd, k, n, m, n_items, forbidden, exclude, ties, n_threads, level, dtype, n_slices
+):
     _core.set_simd_level(level)
     n = min(n, n_items)
     users = np.random.default_rng(m).integers(0, 150, m).astype(np.int32)
     found, scores, items, expected = best(
-        k, dtype, n, users, n_threads, exclude, range(min(forbidden, n_items)), n_items, ties
+        k, dtype, n, users, n_threads, exclude, range(min(forbidden, n_items)), n_items, ties, n_slices
     )
     np.testing.assert_array_equal(found, items)
     np.testing.assert_array_equal(scores, expected)
@@ -327,11 +331,12 @@ def test_top_n_depends_neither_on_threads_nor_on_company(simd, dtype, k):
     for array in (table, items, packed, bias, indptr, seen):
         array.setflags(write=False)
 
-    def run(users, n_threads):
-        found, scores = np.empty((len(users), 10), np.int32), np.empty((len(users), 10), dtype)
+    def run(users, n_threads, n_slices=1):
+        found = np.empty((n_slices * len(users), 10), np.int32)
+        scores = np.empty((n_slices * len(users), 10), dtype)
         work = workspace(n_threads, _core.top_n_workspace(k), dtype)
-        _core.top_n(users, table, packed, bias, indptr, seen, work, found, scores)
-        return found, scores
+        _core.top_n(users, table, packed, bias, indptr, seen, n_slices, work, found, scores)
+        return merged_slices(found, scores, n_slices)
 
     users = rng.permutation(150).astype(np.int32)
     found, scores = run(users, 1)
@@ -342,8 +347,9 @@ def test_top_n_depends_neither_on_threads_nor_on_company(simd, dtype, k):
     for size, n_threads in ((1, 1), (1, 3), (2, 1), (7, 1), (8, 2), (9, 1), (63, 1), (64, 1), (65, 1), (129, 1)):
         first = rng.integers(0, 150 - size)
         part = slice(first, first + size)
-        for a, b in zip((found, scores), run(users[part], n_threads), strict=True):
-            np.testing.assert_array_equal(a[part], b)
+        for n_slices in (1, 2, 3):
+            for a, b in zip((found, scores), run(users[part], n_threads, n_slices), strict=True):
+                np.testing.assert_array_equal(a[part], b)
 
 
 def test_peak_counts_operations(simd):

@@ -39,10 +39,10 @@
                      double ridge, double ridge_bias, REAL *scratch, REAL *x, double *loss);                           \
         /* p . q over the first k reals of two table rows. */                                                          \
         REAL (*dot)(ptrdiff_t k, const REAL *p, const REAL *q);                                                        \
-        /* out (rows, cols) = a' b, a (n, rows) and b (n, cols) packed with leading dimensions lda and ldb;            \
-           rows and cols are padded to whole tiles. */                                                                 \
+        /* out (rows, cols) = a' b, in every row plus start (cols,), a (n, rows) and b (n, cols) packed with leading   \
+           dimensions lda and ldb; rows are 1 or whole tiles, cols whole vectors. */                                   \
         void (*product)(ptrdiff_t n, ptrdiff_t rows, ptrdiff_t cols, const REAL *a, ptrdiff_t lda, const REAL *b,      \
-                        ptrdiff_t ldb, REAL *out, ptrdiff_t ldo);                                                      \
+                        ptrdiff_t ldb, const REAL *start, REAL *out, ptrdiff_t ldo);                                   \
         /* The first position >= from with scores[position] > threshold, or n. */                                      \
         ptrdiff_t (*next_above)(const REAL *scores, ptrdiff_t from, ptrdiff_t n, REAL threshold);                      \
     } alsx_ops_##S;
