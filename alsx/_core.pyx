@@ -373,7 +373,7 @@ cdef inline double predict_pair(Py_ssize_t u, Py_ssize_t i, const floating[:, ::
 # Top-n: users in groups, items in packed blocks, scores only ever in a small buffer
 
 cdef enum:
-    GROUP = 64          # users that share one pass over the packed items
+    GROUP = 128          # users that share one pass over the packed items
     STRIP = 16          # of these at a time, a whole number of register tiles
     BLOCK = 400         # items of one packed block, whole vectors; an odd number of cache lines, so that the few columns
                         # that a register tile reads, one piece of every row, do not all fall on the same cache sets
