@@ -237,7 +237,7 @@ cdef int solve_row(
             ahead = n_next
         else:
             next_indices = indices + e + m
-        ahead = min(ahead, m)
+        ahead = min(ahead, m) if k > 0 else 0
         gram(e == 0, m, panel, k, A, lda, ahead, next_indices, table, ld)  # A (k,k) += panel' (k,m) panel (m,k)
         ready[0] = ahead
         e = e + m

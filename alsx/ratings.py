@@ -1345,7 +1345,9 @@ class Ratings:
         scipy.sparse.csr_array of shape (n_users, n_items)
         """
         user = self.by_user
-        return scipy.sparse.csr_array((user.values.copy(), user.indices.copy(), user.indptr.copy()), shape=self.shape)
+        # SciPy makes the indices as wide as the offsets.
+        offsets = user.indptr.astype(np.int32 if self.n_ratings <= MOST_CODES else np.int64)
+        return scipy.sparse.csr_array((user.values.copy(), user.indices.copy(), offsets), shape=self.shape)
 
 
 def _options(duplicates: Any, dtype: Any, n_jobs: int | None) -> tuple[np.dtype[Any], int]:

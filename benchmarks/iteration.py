@@ -55,6 +55,8 @@ def useful_flops(R, k):
 
 
 def many(value):
+    if isinstance(value, str):  # Fire leaves names with hyphens as one text
+        return value.split(",")
     return value if isinstance(value, (tuple, list)) else (value,)
 
 
@@ -67,7 +69,7 @@ def main(
     print(repr(R), f"level {_core.simd_level()}, OpenMP {_core.OPENMP}", sep="\n", flush=True)
     if peer_python is None:
         best = _core.simd_level()
-        names = list(levels) if levels else [n for n in ("base", "v3", "v4") if n <= best or n == "base"]
+        names = many(levels) if levels else [n for n in ("base", "v3", "v4") if n <= best or n == "base"]
         print("k\tthreads\tlevel\tseconds\tGFLOP/s\tof peak", flush=True)
         for rank in many(k):
             for n in many(threads):

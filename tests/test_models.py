@@ -1039,3 +1039,28 @@ def test_movielens_100k(movielens_folder):
     factor = FactorALS(random_state=0).fit(train, eval_set=test)
     assert bias.history_["test_rmse"][-1] < 0.955
     assert factor.history_["test_rmse"][-1] < 0.925
+
+
+def test_a_model_keeps_nothing_of_the_matrix_that_may_change():
+    R = sp.random_array((60, 40), density=0.4, format="csr", dtype=np.float32, rng=0)
+    R.sort_indices()
+    before = R.copy()
+    model = FactorALS(3, random_state=0).fit(R)
+    for a, b in zip((R.indptr, R.indices, R.data), (before.indptr, before.indices, before.data), strict=True):
+        np.testing.assert_array_equal(a, b)
+    expected = model.recommend(np.arange(60))
+    R.indices[:] = 0
+    R.data[:] = 0
+    for a, b in zip(expected, model.recommend(np.arange(60)), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_one_user_is_recommended_the_same_by_any_number_of_threads():
+    R = sp.random_array((50, 3000), density=0.1, format="csr", dtype=np.float32, rng=0)
+    model = FactorALS(5, random_state=0, n_jobs=1).fit(R)
+    whole = model.recommend(np.arange(50), n=30)
+    for n_jobs in (1, 2, 5):
+        model.n_jobs = n_jobs
+        for user in (0, 7):
+            for all_users, one in zip(whole, model.recommend(user, n=30), strict=True):
+                np.testing.assert_array_equal(all_users[user], one)

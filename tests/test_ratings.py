@@ -1125,3 +1125,50 @@ def test_docstrings():
     found = doctest.testmod(ratings)
     assert found.attempted > 3
     assert not found.failed
+
+
+def test_a_sorted_csr_matrix_is_copied_or_shared():
+    R = scipy.sparse.random_array((30, 20), density=0.3, format="csr", dtype=np.float32, rng=0)
+    R.sort_indices()
+    copied, shared = alsx.Ratings(R), alsx.Ratings(R, copy=False)
+    for mine, theirs in zip(copied.by_user[1:3], (R.indices, R.data), strict=True):
+        assert not np.shares_memory(mine, theirs)
+    for mine, theirs in zip(shared.by_user[1:3], (R.indices, R.data), strict=True):
+        assert np.shares_memory(mine, theirs)
+        assert not mine.flags.writeable
+    assert R.data.flags.writeable
+    for a, b in zip((*copied.by_user, *copied.by_item), (*shared.by_user, *shared.by_item), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("form", ["csc", "coo", "lil", "unsorted"])
+def test_other_sparse_formats_share_nothing(form):
+    R = scipy.sparse.random_array((30, 20), density=0.3, format="csr", dtype=np.float32, rng=0)
+    R.sort_indices()
+    expected = alsx.Ratings(R)
+    if form == "unsorted":
+        for row in range(30):
+            part = slice(R.indptr[row], R.indptr[row + 1])
+            R.indices[part], R.data[part] = R.indices[part][::-1].copy(), R.data[part][::-1].copy()
+        other = R
+    else:
+        other = R.asformat(form)
+    found = alsx.Ratings(other, copy=False)
+    for a, b in zip((*expected.by_user, *expected.by_item), (*found.by_user, *found.by_item), strict=True):
+        np.testing.assert_array_equal(a, b)
+    if form != "lil":
+        assert not np.shares_memory(found.by_user.values, other.data)
+
+
+@pytest.mark.parametrize("index", [np.int32, np.int64])
+def test_weights_of_a_sorted_csr_matrix(index):
+    R = scipy.sparse.random_array((30, 20), density=0.3, format="csr", dtype=np.float64, rng=0)
+    R.sort_indices()
+    R.indices, R.indptr = R.indices.astype(index), R.indptr.astype(index)
+    weights = np.random.default_rng(0).random(R.nnz)
+    coo = R.tocoo()
+    expected = alsx.Ratings.from_arrays(*coo.coords, coo.data, sample_weight=weights)
+    found = alsx.Ratings(R, sample_weight=weights)
+    np.testing.assert_array_equal(found.by_user.weights, expected.by_user.weights)
+    np.testing.assert_array_equal(found.by_item.weights, expected.by_item.weights)
+    np.testing.assert_array_equal(found.by_item.values, expected.by_item.values)
