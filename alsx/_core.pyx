@@ -53,8 +53,9 @@ cdef extern from "kernels.h" nogil:
         Py_ssize_t (*next_above)(const float *, Py_ssize_t, Py_ssize_t, float) noexcept nogil
 
     ctypedef struct alsx_ops_f64:
-        void (*gather)(Py_ssize_t, const int32_t *, const double *, const double *, const double *, Py_ssize_t, Py_ssize_t,
-                       Py_ssize_t, double, double, Py_ssize_t, double *, double *, double *, double *) noexcept nogil
+        void (*gather)(Py_ssize_t, const int32_t *, const double *, const double *, const double *, Py_ssize_t,
+                       Py_ssize_t, Py_ssize_t, double, double, Py_ssize_t, double *, double *, double *,
+                       double *) noexcept nogil
         void (*gram)(int, Py_ssize_t, const double *, Py_ssize_t, double *, Py_ssize_t, Py_ssize_t, const int32_t *,
                      const double *, Py_ssize_t) noexcept nogil
         int (*solve)(Py_ssize_t, Py_ssize_t, double *, Py_ssize_t, const double *, const double *, double, double,
@@ -372,11 +373,12 @@ cdef inline double predict_pair(Py_ssize_t u, Py_ssize_t i, const floating[:, ::
 # ---------------------------------------------------------------------------------------------------------------------
 # Top-n: users in groups, items in packed blocks, scores only ever in a small buffer
 
+# A packed row of BLOCK items is whole vectors and an odd number of cache lines: else the few columns that a register
+# tile reads, one piece of every row, would all fall on the same cache sets.
 cdef enum:
-    GROUP = 128          # users that share one pass over the packed items
+    GROUP = 128         # users that share one pass over the packed items
     STRIP = 16          # of these at a time, a whole number of register tiles
-    BLOCK = 400         # items of one packed block, whole vectors; an odd number of cache lines, so that the few columns
-                        # that a register tile reads, one piece of every row, do not all fall on the same cache sets
+    BLOCK = 400         # items of one packed block
 
 
 def pack_items(
