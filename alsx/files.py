@@ -183,18 +183,17 @@ def _read_parquet(
 
     with parquet.ParquetFile(file) as content:
         schema = content.schema_arrow
-        roles = choose(schema.names)
-        wanted = list(dict.fromkeys(roles.values()))
-        kinds = {name: schema.field(name).type for name in wanted}
-        texts = [name for name, kind in kinds.items() if pt.is_string(kind) or pt.is_large_string(kind)]
-        narrow = {
-            name: pa.int32() if pt.is_integer(kind) else pa.from_numpy_dtype(dtype)
-            for name, kind in kinds.items()
-            if (pt.is_integer(kind) and name != roles.get("timestamp")) or pt.is_floating(kind)
-        }
-        if texts:
-            content = parquet.ParquetFile(file, read_dictionary=texts)
-        parts: list[pa.Table] = []
+    roles = choose(schema.names)
+    wanted = list(dict.fromkeys(roles.values()))
+    kinds = {name: schema.field(name).type for name in wanted}
+    texts = [name for name, kind in kinds.items() if pt.is_string(kind) or pt.is_large_string(kind)]
+    narrow = {
+        name: pa.int32() if pt.is_integer(kind) else pa.from_numpy_dtype(dtype)
+        for name, kind in kinds.items()
+        if (pt.is_integer(kind) and name != roles.get("timestamp")) or pt.is_floating(kind)
+    }
+    parts: list[pa.Table] = []
+    with parquet.ParquetFile(file, read_dictionary=texts) as content:
         for group in range(content.num_row_groups):
             part = content.read_row_group(group, columns=wanted)
             # A row group after the other is made narrow, so that wide columns are never held whole.
@@ -208,7 +207,7 @@ def _read_parquet(
                     continue
                 part = part.set_column(at, name, column)
             parts.append(part)
-        return roles, pa.concat_tables(parts) if parts else schema.empty_table().select(wanted)
+    return roles, pa.concat_tables(parts) if parts else schema.empty_table().select(wanted)
 
 
 def _cast(table: pa.Table, name: str, kind: pa.DataType) -> pa.Table:
