@@ -25,10 +25,56 @@ def half_sweep(
     reg: float,
     reg_bias: float,
     scaling: NDArray[np.float64],
+    precision: NDArray[Any],
+    prior: NDArray[Any],
+    noise: float,
+    seed: int,
+    turn: int,
     work: NDArray[Any],
     out: NDArray[Any],
     loss: NDArray[np.float64],
 ) -> int: ...
+def sparse_product(
+    starts: NDArray[np.int64],
+    order: NDArray[np.int32],
+    indptr: NDArray[np.int64],
+    indices: NDArray[np.int32],
+    values: NDArray[Any],
+    table: NDArray[Any],
+    columns: int,
+    scaling: NDArray[np.float64],
+    ridge: float,
+    minus: NDArray[Any],
+    n_threads: int,
+    out: NDArray[Any],
+) -> None: ...
+def n_parts(n_rows: int) -> int: ...
+def column_products(
+    x: NDArray[Any],
+    y: NDArray[Any],
+    scaling: NDArray[np.float64],
+    columns: int,
+    n_threads: int,
+    out: NDArray[np.float64],
+) -> None: ...
+def scaled_difference(
+    x: NDArray[Any],
+    y: NDArray[Any],
+    scaling: NDArray[np.float64],
+    columns: int,
+    n_threads: int,
+    out: NDArray[Any],
+) -> None: ...
+def advance(
+    a: NDArray[np.float64],
+    x: NDArray[Any],
+    b: NDArray[np.float64],
+    n_threads: int,
+    y: NDArray[Any],
+    total: NDArray[Any],
+) -> None: ...
+def philox(counter: NDArray[np.uint32], key: NDArray[np.uint32], out: NDArray[np.uint32]) -> None: ...
+def normals(seed: int, turn: int, out: NDArray[np.float64]) -> None: ...
 def predict_pairs(
     users: NDArray[np.int32],
     items: NDArray[np.int32],

@@ -5,10 +5,14 @@
 #
 #     sum w (r - mu - b_u - c_i - p_u . q_i)^2 + sum_u s_u (reg |p_u|^2 + reg_bias b_u^2) + the same over items
 #
-# Given the other side it falls apart into one ridge regression for each row x = [p_u ; b_u] (for items swap roles):
+# Given the other side it falls apart into one ridge regression for each row x = [p_u ; b_u] (for items swap roles),
+# with Lambda = s diag(reg, ..., reg, reg_bias), or any precision matrix, and m the prior mean of the row (0 above):
 #
 #     z = [q_i ; 1] (k+1,1)      t = r - mu - c_i
-#     A (k+1,k+1) = sum w z z' + s diag(reg, ..., reg, reg_bias)        h (k+1,1) = sum w t z        A x = h
+#     A (k+1,k+1) = sum w z z' + Lambda        h (k+1,1) = sum w t z + Lambda m        A x = h
+#
+# A sampler draws x from N(A^-1 h, v A^-1) instead, v the variance of the noise. Learned prior means are M = F W, with
+# F (n, f) a sparse matrix of what is known of the rows; sums of table rows give F W, and F' (f, n) times a table.
 #
 # Factor tables are (n, ld): k factors, the bias, padding; they live in a buffer with ALSX_PAD reals to spare behind the
 # last row, since kernels load whole vectors. Everything that can be wrong is decided before entering this room, and
@@ -17,7 +21,7 @@
 from cython cimport floating
 from cython.parallel cimport prange, threadid
 from libc.math cimport INFINITY, NAN
-from libc.stdint cimport int32_t, int64_t
+from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 
 import os
 
@@ -46,10 +50,12 @@ cdef extern from "kernels.h" nogil:
         void (*gram)(int, Py_ssize_t, const float *, Py_ssize_t, float *, Py_ssize_t, Py_ssize_t, const int32_t *,
                      const float *, Py_ssize_t) noexcept nogil
         int (*solve)(Py_ssize_t, Py_ssize_t, float *, Py_ssize_t, const float *, const double *, double, double,
-                     float *, float *, double *) noexcept nogil
+                     const float *, const float *, const float *, float *, double *, float *, double *) noexcept nogil
         float (*dot)(Py_ssize_t, const float *, const float *) noexcept nogil
         void (*product)(Py_ssize_t, Py_ssize_t, Py_ssize_t, const float *, Py_ssize_t, const float *, Py_ssize_t,
                         const float *, float *, Py_ssize_t) noexcept nogil
+        void (*sum_rows)(Py_ssize_t, const int32_t *, const float *, const float *, Py_ssize_t, Py_ssize_t, double,
+                         double, const float *, float *) noexcept nogil
         Py_ssize_t (*next_above)(const float *, Py_ssize_t, Py_ssize_t, float) noexcept nogil
 
     ctypedef struct alsx_ops_f64:
@@ -59,10 +65,13 @@ cdef extern from "kernels.h" nogil:
         void (*gram)(int, Py_ssize_t, const double *, Py_ssize_t, double *, Py_ssize_t, Py_ssize_t, const int32_t *,
                      const double *, Py_ssize_t) noexcept nogil
         int (*solve)(Py_ssize_t, Py_ssize_t, double *, Py_ssize_t, const double *, const double *, double, double,
-                     double *, double *, double *) noexcept nogil
+                     const double *, const double *, const double *, double *, double *, double *,
+                     double *) noexcept nogil
         double (*dot)(Py_ssize_t, const double *, const double *) noexcept nogil
         void (*product)(Py_ssize_t, Py_ssize_t, Py_ssize_t, const double *, Py_ssize_t, const double *, Py_ssize_t,
                         const double *, double *, Py_ssize_t) noexcept nogil
+        void (*sum_rows)(Py_ssize_t, const int32_t *, const double *, const double *, Py_ssize_t, Py_ssize_t, double,
+                         double, const double *, double *) noexcept nogil
         Py_ssize_t (*next_above)(const double *, Py_ssize_t, Py_ssize_t, double) noexcept nogil
 
     ctypedef struct alsx_ops:
@@ -72,6 +81,11 @@ cdef extern from "kernels.h" nogil:
 
     int alsx_best_level() noexcept
     const alsx_ops *alsx_level_ops(int) noexcept
+
+
+cdef extern from "normals.h" nogil:
+    void alsx_philox(const uint32_t *, const uint32_t *, uint32_t *)
+    void alsx_normals(uint64_t, uint64_t, uint32_t, double, Py_ssize_t, double *)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -149,12 +163,15 @@ cdef inline void gram(bint first, Py_ssize_t n, const floating *panel, Py_ssize_
 
 
 cdef inline int solve(Py_ssize_t k, Py_ssize_t kp, floating *A, Py_ssize_t lda, const floating *border,
-                      const double *sums, double ridge, double ridge_bias, floating *scratch, floating *x,
+                      const double *sums, double ridge, double ridge_bias, const floating *precision,
+                      const floating *prior, const floating *noise, floating *scratch, double *pull, floating *x,
                       double *loss) noexcept nogil:
     if floating is float:
-        return OPS.f32.solve(k, kp, A, lda, border, sums, ridge, ridge_bias, scratch, x, loss)
+        return OPS.f32.solve(k, kp, A, lda, border, sums, ridge, ridge_bias, precision, prior, noise, scratch, pull, x,
+                             loss)
     else:
-        return OPS.f64.solve(k, kp, A, lda, border, sums, ridge, ridge_bias, scratch, x, loss)
+        return OPS.f64.solve(k, kp, A, lda, border, sums, ridge, ridge_bias, precision, prior, noise, scratch, pull, x,
+                             loss)
 
 
 cdef inline floating dot(Py_ssize_t k, const floating *p, const floating *q) noexcept nogil:
@@ -171,6 +188,15 @@ cdef inline void product(Py_ssize_t n, Py_ssize_t rows, Py_ssize_t cols, const f
         OPS.f32.product(n, rows, cols, a, lda, b, ldb, start, out, ldo)
     else:
         OPS.f64.product(n, rows, cols, a, lda, b, ldb, start, out, ldo)
+
+
+cdef inline void sum_rows(Py_ssize_t n, const int32_t *indices, const floating *values, const floating *table,
+                          Py_ssize_t ld, Py_ssize_t columns, double scale, double ridge, const floating *minus,
+                          floating *out) noexcept nogil:
+    if floating is float:
+        OPS.f32.sum_rows(n, indices, values, table, ld, columns, scale, ridge, minus, out)
+    else:
+        OPS.f64.sum_rows(n, indices, values, table, ld, columns, scale, ridge, minus, out)
 
 
 cdef inline Py_ssize_t next_above(const floating *scores, Py_ssize_t start, Py_ssize_t n,
@@ -197,7 +223,8 @@ cdef inline Py_ssize_t panel_rows(Py_ssize_t kp, Py_ssize_t itemsize) noexcept n
 def row_workspace(Py_ssize_t k, Py_ssize_t itemsize):
     """Reals of workspace that one thread needs to solve rows of rank k."""
     cdef Py_ssize_t kp = padded(k), lda = kp + ALSX_PAD, n = panel_rows(kp, itemsize)
-    return (n * kp + ALSX_PAD) + 2 * n + (2 * kp + ALSX_PAD) + kp * lda + 5 * kp + ALSX_PAD
+    # What is double takes two reals of float32.
+    return (n * kp + ALSX_PAD) + 2 * n + (2 * kp + ALSX_PAD) + kp * lda + (5 * kp + ALSX_PAD) + 5 * lda
 
 
 cdef int solve_row(
@@ -209,6 +236,10 @@ cdef int solve_row(
     const floating *table,      # IN  (n_other, ld)
     Py_ssize_t ld, Py_ssize_t k,
     double ridge, double ridge_bias,
+    const floating *precision,  # IN  (k+1, kp + PAD) instead of diag(ridge, ..., ridge_bias), or NULL
+    const floating *prior,      # IN  (k+1,) m, or NULL: 0
+    double noise,               # IN  standard deviation of the ratings' noise in a draw; 0: no draw
+    uint64_t seed, uint64_t turn, Py_ssize_t row,  # IN  what a draw's random numbers depend on
     Py_ssize_t n_next,          # IN  ratings of the row that this thread solves next, to fetch what they need
     const int32_t *next_indices,  # IN  (n_next,)
     Py_ssize_t *ready,          # IN, OUT  how many of the first ratings, then of the next row's, were fetched
@@ -216,7 +247,7 @@ cdef int solve_row(
     floating *x,                # OUT (k+1,)
     double *loss,               # OUT (2,): weighted squared error, penalty
 ) noexcept nogil:
-    """x := A^-1 h; returns 1 where A is singular, and then x is untouched."""
+    """x := A^-1 h, or a draw around it; returns 1 where A is singular, and then x is untouched."""
     cdef:
         Py_ssize_t kp = padded(k), lda = kp + ALSX_PAD, step = panel_rows(kp, sizeof(floating)), e = 0, i, m, ahead
         floating *panel = work                          # (step, kp) and a vector to spare
@@ -224,6 +255,8 @@ cdef int solve_row(
         floating *border = targets + 2 * step           # (2, kp) and a vector to spare
         floating *A = border + 2 * kp + ALSX_PAD        # (kp, lda)
         floating *scratch = A + kp * lda                # (5, kp) and a vector to spare
+        floating *normals = scratch + 5 * kp + ALSX_PAD  # (lda,)
+        double *pull = <double *>(normals + lda)        # (2, lda)
         double sums[3]
     sums[0] = sums[1] = sums[2] = 0
     for i in range(2 * kp):
@@ -242,7 +275,15 @@ cdef int solve_row(
         gram(e == 0, m, panel, k, A, lda, ahead, next_indices, table, ld)  # A (k,k) += panel' (k,m) panel (m,k)
         ready[0] = ahead
         e = e + m
-    return solve(k, kp, A, lda, border, sums, ridge, ridge_bias, scratch, x, loss)
+    if n == 0:
+        for i in range(kp * lda):
+            A[i] = 0
+    if noise > 0:
+        alsx_normals(seed, turn, <uint32_t>row, noise, k + 1, pull)
+        for i in range(k + 1):
+            normals[i] = <floating>pull[i]
+    return solve(k, kp, A, lda, border, sums, ridge, ridge_bias, precision, prior, normals if noise > 0 else NULL,
+                 scratch, pull, x, loss)
 
 
 def half_sweep(
@@ -257,18 +298,23 @@ def half_sweep(
     Py_ssize_t k,
     double reg, double reg_bias,
     const double[::1] scaling,      # IN  (n_rows,) s
+    const floating[:, ::1] precision,  # IN  (k+1, padded(k) + PAD) Lambda of every row, whatever s; or (0, 0)
+    const floating[:, ::1] prior,   # IN  (n_rows, ld) m; or (0, 0): 0
+    double noise,                   # IN  the standard deviation of the noise for draws; 0 for A^-1 h itself
+    uint64_t seed, uint64_t turn,   # IN  with the row's number, what a draw depends on
     floating[:, ::1] work,          # TMP (n_threads, row_workspace)
     floating[:, ::1] out,           # OUT (n_rows, ld) this side
     double[:, ::1] loss,            # OUT (n_rows, 2): weighted squared error, penalty; NaN where singular
 ):
-    """out[x] := A_x^-1 h_x for every row x; returns how many rows were singular (those are left as they were)."""
+    """out[x] := A_x^-1 h_x, or a draw, for every row x; returns how many were singular (they stay as they were)."""
     cdef:
         Py_ssize_t task
         int n_threads = work.shape[0]
         int failed = 0
     for task in prange(starts.shape[0] - 1, num_threads=n_threads, schedule="dynamic", chunksize=1, nogil=True):
         failed += sweep_rows(starts[task], starts[task + 1], order, indptr, indices, values, weights, offset, scale,
-                             table, k, reg, reg_bias, scaling, &work[threadid(), 0], out, loss)
+                             table, k, reg, reg_bias, scaling, precision, prior, noise, seed, turn,
+                             &work[threadid(), 0], out, loss)
     return failed
 
 
@@ -276,23 +322,25 @@ cdef int sweep_rows(
     Py_ssize_t begin, Py_ssize_t end, const int32_t[::1] order, const int64_t[::1] indptr,
     const int32_t[::1] indices, const floating[::1] values, const floating[::1] weights, double offset, double scale,
     const floating[:, ::1] table, Py_ssize_t k, double reg, double reg_bias, const double[::1] scaling,
+    const floating[:, ::1] precision, const floating[:, ::1] prior, double noise, uint64_t seed, uint64_t turn,
     floating *work, floating[:, ::1] out, double[:, ::1] loss,
 ) noexcept nogil:
     """Solve the rows order[begin:end]; returns how many were singular."""
     cdef:
         int failed = 0
-        bint weighted = weights.shape[0] > 0
+        bint weighted = weights.shape[0] > 0, has_prior = prior.shape[0] > 0
         Py_ssize_t place, row, n, i, n_next, ready = 0
         int64_t start
         const int32_t *next_indices
+        const floating *full = &precision[0, 0] if precision.shape[0] > 0 else NULL
     for place in range(begin, end):
         row = order[place]
         start = indptr[row]
         n = indptr[row + 1] - start
-        if n == 0:
+        if n == 0 and noise == 0:
             # The prior is all there is.
             for i in range(k + 1):
-                out[row, i] = 0
+                out[row, i] = prior[row, i] if has_prior else 0
             loss[row, 0] = loss[row, 1] = 0
             continue
         # The row after the next one lies anywhere in memory; its ratings are asked for now, the table's rows later.
@@ -304,9 +352,10 @@ cdef int sweep_rows(
             n_next = indptr[order[place + 1] + 1] - indptr[order[place + 1]]
             if n_next > 0:
                 next_indices = &indices[indptr[order[place + 1]]]
-        if solve_row(n, &indices[start], &values[start], &weights[start] if weighted else NULL, offset, scale,
-                     &table[0, 0], table.shape[1], k, reg * scaling[row], reg_bias * scaling[row], n_next,
-                     next_indices, &ready, work, &out[row, 0], &loss[row, 0]):
+        if solve_row(n, &indices[0] + start, &values[0] + start, &weights[0] + start if weighted else NULL, offset,
+                     scale, &table[0, 0], table.shape[1], k, reg * scaling[row], reg_bias * scaling[row], full,
+                     &prior[row, 0] if has_prior else NULL, noise, seed, turn, row, n_next, next_indices, &ready,
+                     work, &out[row, 0], &loss[row, 0]):
             loss[row, 0] = loss[row, 1] = NAN
             failed = failed + 1
     return failed
@@ -322,6 +371,149 @@ cdef inline void fetch_row(Py_ssize_t row, const int64_t[::1] indptr, const int3
         ALSX_PREFETCH(&indices[p])
         ALSX_PREFETCH(&values[p])
         p = p + 64 // <int64_t>sizeof(floating)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Learned prior means: products of a sparse matrix with a table, and what conjugate gradients need of whole tables
+
+def sparse_product(
+    const int64_t[::1] starts,      # IN  (n_tasks+1,): one task does the rows order[starts[t]:starts[t+1]]
+    const int32_t[::1] order,       # IN  (n_rows,) a permutation of the rows
+    const int64_t[::1] indptr,      # IN  (n_rows+1,)
+    const int32_t[::1] indices,     # IN  (nnz,) rows of table
+    const floating[::1] values,     # IN  (nnz,), or (0,): all 1
+    const floating[:, ::1] table,   # IN  (n_other, ld)
+    Py_ssize_t columns,             # IN  how many columns of every table take part
+    const double[::1] scaling,      # IN  (n_rows,)
+    double ridge,
+    const floating[:, ::1] minus,   # IN  (n_rows, ld), or (0, 0): 0
+    int n_threads,
+    floating[:, ::1] out,           # OUT (n_rows, ld)
+):
+    """out[x] := scaling[x] * (sum_e values[e] table[indices[e]] - ridge minus[x]) for every row x."""
+    cdef:
+        Py_ssize_t task
+        const floating *factors = &values[0] if values.shape[0] > 0 else NULL
+    if indices.shape[0] == 0 or table.shape[0] == 0:
+        factors = NULL
+    for task in prange(starts.shape[0] - 1, num_threads=n_threads, schedule="dynamic", chunksize=1, nogil=True):
+        product_rows(starts[task], starts[task + 1], order, indptr, indices, factors, table, columns, scaling, ridge,
+                     minus, out)
+
+
+cdef void product_rows(
+    Py_ssize_t begin, Py_ssize_t end, const int32_t[::1] order, const int64_t[::1] indptr,
+    const int32_t[::1] indices, const floating *values, const floating[:, ::1] table, Py_ssize_t columns,
+    const double[::1] scaling, double ridge, const floating[:, ::1] minus, floating[:, ::1] out,
+) noexcept nogil:
+    cdef:
+        Py_ssize_t place, row
+        int64_t start
+    for place in range(begin, end):
+        row = order[place]
+        start = indptr[row]
+        sum_rows(indptr[row + 1] - start, &indices[0] + start, values + start if values != NULL else NULL,
+                 &table[0, 0], table.shape[1], columns, scaling[row], ridge,
+                 &minus[row, 0] if minus.shape[0] > 0 else NULL, &out[row, 0])
+
+
+# Sums over the rows of a table are taken in parts of this many rows, whatever the number of threads.
+cdef enum:
+    PART = 2048
+
+
+def n_parts(Py_ssize_t n_rows):
+    """In how many parts the rows of a table are summed."""
+    return (n_rows + PART - 1) // PART
+
+
+def column_products(
+    const floating[:, ::1] x,       # IN  (n_rows, ld)
+    const floating[:, ::1] y,       # IN  (n_rows, ld)
+    const double[::1] scaling,      # IN  (n_rows,)
+    Py_ssize_t columns,
+    int n_threads,
+    double[:, ::1] out,             # OUT (n_parts(n_rows), columns)
+):
+    """out[p, c] := sum of scaling[r] x[r, c] y[r, c] over the rows r of part p."""
+    cdef Py_ssize_t part
+    for part in prange(out.shape[0], num_threads=n_threads, schedule="static", nogil=True):
+        part_products(x, y, scaling, columns, part, out)
+
+
+cdef void part_products(
+    const floating[:, ::1] x, const floating[:, ::1] y, const double[::1] scaling, Py_ssize_t columns, Py_ssize_t part,
+    double[:, ::1] out,
+) noexcept nogil:
+    cdef:
+        Py_ssize_t r, c
+        double s
+        const floating *a
+        const floating *b
+        double *sums = &out[part, 0]
+    for c in range(columns):
+        sums[c] = 0
+    for r in range(part * PART, min(x.shape[0], (part + 1) * PART)):
+        a = &x[r, 0]
+        b = &y[r, 0]
+        s = scaling[r]
+        for c in range(columns):
+            sums[c] += s * a[c] * b[c]
+
+
+def scaled_difference(
+    const floating[:, ::1] x,       # IN  (n_rows, ld)
+    const floating[:, ::1] y,       # IN  (n_rows, ld)
+    const double[::1] scaling,      # IN  (n_rows,)
+    Py_ssize_t columns,
+    int n_threads,
+    floating[:, ::1] out,           # OUT (n_rows, ld)
+):
+    """out[r, c] := scaling[r] (x[r, c] - y[r, c])"""
+    cdef Py_ssize_t row
+    for row in prange(x.shape[0], num_threads=n_threads, schedule="static", nogil=True):
+        row_difference(&x[row, 0], &y[row, 0], scaling[row], columns, &out[row, 0])
+
+
+cdef inline void row_difference(const floating *x, const floating *y, double scaling, Py_ssize_t columns,
+                                floating *out) noexcept nogil:
+    cdef Py_ssize_t c
+    for c in range(columns):
+        out[c] = <floating>(scaling * (x[c] - y[c]))
+
+
+def advance(
+    const double[::1] a,            # IN  (columns,)
+    const floating[:, ::1] x,       # IN  (n_rows, ld)
+    const double[::1] b,            # IN  (columns,)
+    int n_threads,
+    floating[:, ::1] y,             # IN, OUT (n_rows, ld)
+    floating[:, ::1] total,         # IN, OUT (n_rows, ld)
+):
+    """y := x diag(a) + y diag(b), and total += y."""
+    cdef Py_ssize_t row
+    for row in prange(x.shape[0], num_threads=n_threads, schedule="static", nogil=True):
+        row_advance(&a[0], &x[row, 0], &b[0], a.shape[0], &y[row, 0], &total[row, 0])
+
+
+cdef inline void row_advance(const double *a, const floating *x, const double *b, Py_ssize_t columns, floating *y,
+                             floating *total) noexcept nogil:
+    cdef Py_ssize_t c
+    for c in range(columns):
+        y[c] = <floating>(a[c] * x[c] + b[c] * y[c])
+        total[c] += y[c]
+
+
+def philox(const uint32_t[::1] counter, const uint32_t[::1] key, uint32_t[::1] out):
+    """out (4,) := the random words of counter (4,) and key (2,)."""
+    alsx_philox(&counter[0], &key[0], &out[0])
+
+
+def normals(uint64_t seed, uint64_t turn, double[:, ::1] out):
+    """out[row] := the first normals of the stream (seed, turn, row)."""
+    cdef Py_ssize_t row
+    for row in range(out.shape[0]):
+        alsx_normals(seed, turn, <uint32_t>row, 1.0, out.shape[1], &out[row, 0])
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -19,19 +19,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alsx import _core, _threads
+from alsx.prior import Prior, PriorMean, aligned, feature_map, indicators, ridge_regression, tasks
 from alsx.ratings import Compressed, Ratings
 
-# Tasks of equal work that the rows of one side are cut into: enough that 64 threads end together, few enough that
-# handing them out costs nothing.
-N_TASKS = 4096
-
-
-def aligned(n_rows: int, width: int, dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Return zeros of shape (n_rows, width) that begin at a 64-byte boundary, with room for a whole vector behind."""
-    spare = 64 // dtype.itemsize
-    buffer = np.zeros(n_rows * width + spare + _core.PAD, dtype)
-    first = (-buffer.ctypes.data % 64) // dtype.itemsize
-    return buffer[first : first + n_rows * width].reshape(n_rows, width)
+# How many ratings make a row half as reliable as it can be, where features are judged by all rows.
+RELIABLE = 10.0
 
 
 def factor_table(n_rows: int, k: int, dtype: np.dtype[Any]) -> NDArray[Any]:
@@ -46,12 +38,39 @@ def workspace(n_threads: int, size: int, dtype: np.dtype[Any]) -> NDArray[Any]:
     return aligned(n_threads, -(-size // line) * line, dtype)
 
 
+def full_precision(precision: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """A precision matrix (k+1, k+1) laid out as the kernels read it."""
+    width = len(precision)
+    out = aligned(width, -(-(width - 1) // _core.PAD) * _core.PAD + _core.PAD, dtype)
+    out[:, :width] = precision
+    return out
+
+
 class Penalty(NamedTuple):
     """The regularisation of one side: of factors and biases, and the exponent of the count that scales both."""
 
     reg: float
     reg_bias: float
     scaling: float
+
+
+class Known(NamedTuple):
+    """
+    What a side's prior means are learned from.
+
+    Parameters
+    ----------
+    implicit : float or None
+        The ridge of a map from who rated what; None for none.
+    features : scipy CSR matrix or None
+        Features of the side's rows, shape (n, f).
+    ridge : float
+        The ridge of the features' map.
+    """
+
+    implicit: float | None = None
+    features: Any = None
+    ridge: float = 0.0
 
 
 class Side:
@@ -67,27 +86,74 @@ class Side:
         if rows.weights is not None:
             # Summed row by row: a difference of running sums would lose the light rows behind heavy ones.
             mass[counts > 0] = np.add.reduceat(rows.weights, rows.indptr[:-1][counts > 0], dtype=np.float64)
+        self.mass = mass.copy()
         # A row whose ratings all weigh 0 knows no more than its prior, whatever the exponent.
         mass[mass == 0] = 1.0
         self.scaling = mass**penalty.scaling
         self.loss = np.zeros((len(counts), 2))
-        # The heaviest rows first, in tasks of equal work, so that no thread is left with a long row at the end.
-        self.order = np.argsort(-counts, kind="stable").astype(np.int32)
         width = k + 1
-        work = np.cumsum(counts[self.order] * float(width * (width + 32)) + float(width) ** 3 + 500.0)
-        n_tasks = max(1, min(N_TASKS, len(counts)))
-        shares = work[-1] * np.arange(1, n_tasks) / n_tasks if len(work) else []
-        self.starts = np.unique(np.concatenate([[0], np.searchsorted(work, shares), [len(counts)]])).astype(np.int64)
+        self.tasks = tasks(counts, float(width * (width + 32)), float(width) ** 3 + 500.0)
+        # Rows without ratings tell a learned prior mean nothing.
+        self.known = np.where(counts > 0, self.scaling, 0.0)
+        self.precision = np.append(np.full(k, penalty.reg), penalty.reg_bias)
+        self.prior: PriorMean | None = None
+        self.energy = 0.0
 
     @property
     def squared_error(self) -> float:
         """The weighted squared error at the side's last solution."""
         return float(self.loss[:, 0].sum())
 
+    def know(self, known: Known, other: Side) -> None:
+        """Give the side prior means that are learned."""
+        ld, columns, dtype = self.table.shape[1], len(self.precision), self.table.dtype
+        maps = []
+        if known.implicit is not None:
+            maps.append(
+                indicators(
+                    self.rows, other.rows, self.tasks, other.tasks, known.implicit, self.known, columns, ld, dtype
+                )
+            )
+        if known.features is not None:
+            maps.append(feature_map(known.features, known.ridge, self.known, columns, ld, dtype))
+        if maps:
+            self.prior = PriorMean(maps, aligned(len(self.table), ld, dtype))
+
+    def later(self, k: int) -> Prior:
+        """What is expected of rows that come after the fit; those without ratings that are there already get it."""
+        implicit = features = cold = None
+        for part in self.prior.maps if self.prior is not None else []:
+            weights = part.weights[:, : k + 1].copy()
+            if part.features is None:
+                implicit = weights
+                continue
+            features = weights
+            # A row with many ratings says more of what a row is like than one whose factors are mostly prior.
+            reliability = self.mass / (self.mass + RELIABLE)
+            cold = ridge_regression(part.features, self.table[:, : k + 1], reliability, part.ridge_given)
+            empty = np.flatnonzero(self.known == 0)
+            self.table[empty, : k + 1] = part.features[empty] @ cold
+            cold = cold.astype(self.table.dtype)
+        return Prior(
+            self.penalty.reg,
+            self.penalty.reg_bias,
+            self.penalty.scaling,
+            implicit=implicit,
+            features=features,
+            cold=cold,
+        )
+
     @property
-    def penalties(self) -> float:
-        """The penalty of the side's rows."""
-        return float(self.loss[:, 1].sum())
+    def means(self) -> NDArray[Any]:
+        """The prior means of the side's rows; of no row where they are 0."""
+        return self.table[:0] if self.prior is None else self.prior.means
+
+    def learn(self, n_threads: int, steps: int) -> None:
+        """Add up the side's penalties, and improve its prior means."""
+        self.energy = float(self.loss[:, 1].sum())
+        if self.prior is not None:
+            self.energy += self.prior.penalty(self.precision)
+            self.energy -= self.prior.improve(self.table, self.precision, n_threads, steps)
 
 
 class Alternation:
@@ -106,10 +172,22 @@ class Alternation:
         For the start.
     n_threads : int
         Threads; they change no bit of the result.
+    known : pair of Known (users, items)
+        What the prior means of each side are learned from.
+    steps : int, default=1
+        Conjugate-gradient steps of a learned map in an iteration.
     """
 
     def __init__(
-        self, ratings: Ratings, k: int, users: Penalty, items: Penalty, generator: np.random.Generator, n_threads: int
+        self,
+        ratings: Ratings,
+        k: int,
+        users: Penalty,
+        items: Penalty,
+        generator: np.random.Generator,
+        n_threads: int,
+        known: tuple[Known, Known] = (Known(), Known()),
+        steps: int = 1,
     ) -> None:
         dtype = ratings.dtype
         self.k = k
@@ -129,6 +207,9 @@ class Alternation:
             self.weight = float(ratings.by_user.weights.sum(dtype=np.float64))
         self.items.table[:, :k] = generator.standard_normal((ratings.n_items, k), dtype=dtype.type) * dtype.type(0.1)
         self.work = workspace(n_threads, _core.row_workspace(k, dtype.itemsize), dtype)
+        self.steps = steps
+        self.users.know(known[0], self.items)
+        self.items.know(known[1], self.users)
 
     def solve(self, side: Side) -> None:
         """
@@ -145,7 +226,7 @@ class Alternation:
         def call(starts: NDArray[np.int64], work: NDArray[np.generic]) -> int:
             return _core.half_sweep(
                 starts,
-                side.order,
+                side.tasks.order,
                 rows.indptr,
                 rows.indices,
                 rows.values,
@@ -157,34 +238,52 @@ class Alternation:
                 side.penalty.reg,
                 side.penalty.reg_bias,
                 side.scaling,
+                self.work[:0],
+                side.means,
+                0.0,
+                0,
+                0,
                 work,
                 side.table,
                 side.loss,
             )
 
-        failed = _threads.run_tasks(call, side.starts, self.work)
+        failed = _threads.run_tasks(call, side.tasks.starts, self.work)
         if failed:
             raise SingularRowError(
                 "user" if side is self.users else "item", int(np.flatnonzero(np.isnan(side.loss[:, 0]))[0]), failed
             )
+        side.learn(len(self.work), self.steps)
 
     @property
     def objective(self) -> float:
         """The regularised loss, in squared rating units, after a half-sweep of the items."""
-        return self.unit**2 * (self.items.squared_error + self.users.penalties + self.items.penalties)
+        return self.unit**2 * (self.items.squared_error + self.users.energy + self.items.energy)
 
     @property
     def train_rmse(self) -> float:
         """The weighted training RMSE, in rating units, after a half-sweep of the items."""
         return self.unit * float(np.sqrt(self.items.squared_error / self.weight))
 
-    def tables(self) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Both tables in rating units: p . q and the biases add up to ratings less their mean."""
-        tables = self.users.table, self.items.table
-        for table in tables:
-            table[:, : self.k] *= np.sqrt(self.unit)
-            table[:, self.k] *= self.unit
-        return tables
+    def finish(self) -> tuple[NDArray[Any], NDArray[Any], Prior, Prior]:
+        """
+        Both tables in rating units, and what is expected of rows that come later.
+
+        Rows without ratings get what a map of features, learned from the rows in the end, says of them.
+        """
+        factors = np.sqrt(self.unit)
+        priors = []
+        for side in (self.users, self.items):
+            prior = side.later(self.k)
+            side.table[:, : self.k] *= factors
+            side.table[:, self.k] *= self.unit
+            scale = np.append(np.full(self.k, factors), self.unit)
+            maps = {name: getattr(prior, name) for name in ("implicit", "features", "cold")}
+            scaled: dict[str, Any] = {
+                name: None if x is None else (x * scale).astype(x.dtype) for name, x in maps.items()
+            }
+            priors.append(prior._replace(reg=side.penalty.reg * self.unit, **scaled))
+        return self.users.table, self.items.table, priors[0], priors[1]
 
 
 class SingularRowError(np.linalg.LinAlgError):

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-from sklearn.utils.validation import check_is_fitted
-
 from alsx import _check
-from alsx.alternation import Penalty, aligned
-from alsx.recommender import Recommender
+from alsx.alternation import Penalty
+from alsx.latent import LatentFactors
 
 
-class FactorALS(Recommender):
+class FactorALS(LatentFactors):
     """
     Biases plus latent factors, by exact alternating least squares.
 
@@ -98,6 +94,9 @@ class FactorALS(Recommender):
         reg: float | tuple[float, float] = 1.25,
         reg_bias: float | tuple[float, float] = 0.625,
         reg_scaling: float = 0.5,
+        implicit: str | None = None,
+        reg_implicit: float | tuple[float, float] = 4.0,
+        reg_features: float | tuple[float, float] = 20.0,
         max_iter: int = 20,
         tol: float = 1e-4,
         dtype: Any = "float32",
@@ -109,6 +108,9 @@ class FactorALS(Recommender):
         self.reg = reg
         self.reg_bias = reg_bias
         self.reg_scaling = reg_scaling
+        self.implicit = implicit
+        self.reg_implicit = reg_implicit
+        self.reg_features = reg_features
         self.max_iter = max_iter
         self.tol = tol
         self.dtype = dtype
@@ -121,74 +123,3 @@ class FactorALS(Recommender):
         bias_users, bias_items = _check.by_side("reg_bias", self.reg_bias)
         scaling = _check.real("reg_scaling", self.reg_scaling, 0.0, 1.0)
         return Penalty(users, bias_users, scaling), Penalty(items, bias_items, scaling)
-
-    @property
-    def user_factors_(self) -> npt.NDArray[Any]:
-        """p_u, shape (n_users, k)."""
-        check_is_fitted(self, "mean_")
-        return self._user_table[:, : self._k]
-
-    @property
-    def item_factors_(self) -> npt.NDArray[Any]:
-        """q_i, shape (n_items, k)."""
-        check_is_fitted(self, "mean_")
-        return self._item_table[:, : self._k]
-
-    def similar_items(
-        self, items: Any, n: int = 10, *, min_ratings: int = 0
-    ) -> tuple[npt.NDArray[Any], npt.NDArray[np.float64]]:
-        """
-        Items whose factors point the same way: liked and disliked by the same users.
-
-        Parameters
-        ----------
-        items : id, or array-like of ids, shape (m,)
-            Items to start from.
-        n : int, default=10
-            How many similar items each.
-        min_ratings : int, default=0
-            Leave out items with fewer training ratings, whose factors are little more than the prior.
-
-        Returns
-        -------
-        ids : ndarray, shape (n,) or (m, n)
-            The most similar items first, never the item itself; padded with -1 (``""`` where ids are strings) and a
-            score of NaN where fewer than `n` are left.
-        scores : ndarray of float64, shape (n,) or (m, n)
-            Cosine of the angle between the factors, from -1 to 1.
-
-        Raises
-        ------
-        sklearn.exceptions.NotFittedError
-            If the model was not fitted.
-        ValueError
-            If an item is unknown, has no training ratings, or only zeros as factors: there is nothing to compare.
-        """
-        check_is_fitted(self, "mean_")
-        n = _check.integer("n", n, 1)
-        codes = np.asarray(self._items.codes(items, "items"))
-        rows = np.atleast_1d(codes).astype(np.int32)
-        factors = self.item_factors_.astype(self._item_table.dtype)
-        length = np.sqrt(np.einsum("ij,ij->i", factors, factors, dtype=np.float64))
-        for place in np.flatnonzero((rows < 0) | (length[rows] == 0)):
-            asked = np.atleast_1d(np.asarray(items))[place].item()
-            if rows[place] < 0:
-                why = "is unknown: it was not among the training items"
-            elif self.item_counts_[rows[place]] == 0:
-                why = "has no training ratings"
-            else:
-                why = f"has factors of length 0 (k is {self._k}; ratings that biases explain leave nothing to factors)"
-            raise ValueError(
-                f"items: {asked!r} (place {place}) {why}, so nothing can be compared with it; leave it out"
-            )
-        table = aligned(len(factors), self._item_table.shape[1], factors.dtype)
-        table[:, : self._k] = factors / np.where(length > 0, length, 1)[:, None]
-        allowed = length > 0
-        enough = self._allowed(min_ratings, None)
-        if enough is not None:
-            allowed &= enough
-        # An item is left out of its own list.
-        itself = np.arange(len(factors) + 1, dtype=np.int64), np.arange(len(factors), dtype=np.int32)
-        found, scores = self._top_n(rows, table, *itself, n, allowed, item_table=table)
-        ids = self._named(found)
-        return (ids[0], scores[0]) if codes.ndim == 0 else (ids, scores)

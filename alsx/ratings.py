@@ -1337,6 +1337,46 @@ class Ratings:
         new._finish(self._users, self._items, by_user, _turned(by_user, self.n_items, n_threads), times)
         return new
 
+    def with_ids(self, users: Ids | None = None, items: Ids | None = None) -> Ratings:
+        """The same ratings among more users and items, those without ratings.
+
+        Parameters
+        ----------
+        users, items : Ids, default=None
+            All ids, the old ones included. None: those there are.
+
+        Returns
+        -------
+        Ratings
+
+        Raises
+        ------
+        ValueError
+            Where an old id is not among them.
+        """
+        moved = []
+        for name, old, new in (("users", self._users, users), ("items", self._items, items)):
+            codes = np.arange(len(old), dtype=np.int32) if new is None else np.asarray(new.codes(old.values, name))
+            if (codes < 0).any():
+                at = int(np.argmax(codes < 0))
+                raise ValueError(f"{name} lacks {_show(old.values[at])}, which has ratings: pass all ids.")
+            moved.append(codes)
+        user_codes, item_codes = moved
+        all_users, all_items = users or self._users, items or self._items
+
+        def spread(rows: Compressed, places: Array, n_rows: int, columns: Array) -> Compressed:
+            counts = np.zeros(n_rows, np.int64)
+            counts[places] = np.diff(rows.indptr)
+            same = len(columns) == 0 or int(columns[-1]) == len(columns) - 1
+            return rows._replace(indptr=_offsets(counts), indices=rows.indices if same else columns[rows.indices])
+
+        new_rows = Ratings.__new__(Ratings)
+        new_rows._finish(
+            all_users, all_items, spread(self.by_user, user_codes, len(all_users), item_codes),
+            spread(self.by_item, item_codes, len(all_items), user_codes), self.timestamps, self.range,
+        )  # fmt: skip
+        return new_rows
+
     def to_csr(self) -> scipy.sparse.csr_array:
         """The ratings as a new SciPy sparse array, users x items; ratings of 0 are explicit zeros.
 

@@ -22,18 +22,22 @@ from alsx._version import __version__
 from alsx.alternation import (
     Alternation,
     Iteration,
+    Known,
     Penalty,
     SingularRowError,
-    aligned,
     alternate,
+    factor_table,
+    full_precision,
     workspace,
 )
+from alsx.prior import Prior, aligned, tasks
 from alsx.ratings import Ids, Ratings, id_pairs
 
 Array = npt.NDArray[Any]
 
 # The layout of saved files; a later one can still read an earlier one.
-FORMAT = 1
+FORMAT = 2
+SIDES = ("user", "item")
 STORED = ("user_ids", "item_ids", "user_table", "item_table", "seen_indptr", "seen_indices", "item_counts")
 
 
@@ -92,6 +96,26 @@ class Recommender(BaseEstimator):  # type: ignore[misc]
         FloatingPointError
             Where numbers leave the range of their type, which needs absurdly large ratings or weights.
         """
+        return self._fit(R, y, sample_weight, eval_set)
+
+    def _known(self, side: str, features: scipy.sparse.csr_array | None) -> Known:
+        """What the prior means of a side are learned from."""
+        return Known()
+
+    def _train(
+        self,
+        alternation: Alternation,
+        max_iter: int,
+        tol: float,
+        test_rmse: Callable[[], float] | None,
+        report: Callable[[Iteration], None],
+    ) -> dict[str, list[float]]:
+        """Fit the tables; a sampler does it in another way."""
+        return alternate(alternation, max_iter, tol, test_rmse, report)
+
+    def _fit(
+        self, R: Any, y: Any, sample_weight: Any, eval_set: Any, user_features: Any = None, item_features: Any = None
+    ) -> Self:
         k = getattr(self, "k", 0)
         k = _check.integer("k", k, 0)
         max_iter = _check.integer("max_iter", self.max_iter, 1)
@@ -106,23 +130,24 @@ class Recommender(BaseEstimator):  # type: ignore[misc]
         ratings = Ratings(
             R, y, sample_weight=sample_weight, timestamp=False, dtype=dtype, n_jobs=self.n_jobs, copy=False
         )
-        alternation = Alternation(ratings, k, users, items, generator, n_threads)
+        shared = scipy.sparse.issparse(R)  # whose arrays may change after the fit
+        encoders, matrices = [None, None], [None, None]
+        for place, features in enumerate((user_features, item_features)):
+            if features is not None:
+                encoders[place], ratings, matrices[place] = _encoded(features, SIDES[place], ratings)
+        known = self._known("user", matrices[0]), self._known("item", matrices[1])
+        alternation = Alternation(ratings, k, users, items, generator, n_threads, known)
         low, high = ratings.range
         test_rmse = None
         if eval_set is not None:
             test_rmse = self._held_out(eval_set, ratings, alternation, n_threads)
         try:
             with _Progress(type(self).__name__, max_iter, verbose) as report:
-                history = alternate(alternation, max_iter, tol, test_rmse, report)
+                history = self._train(alternation, max_iter, tol, test_rmse, report)
         except SingularRowError as error:
             ids = ratings.user_ids if error.side == "user" else ratings.item_ids
-            raise np.linalg.LinAlgError(
-                f"the equations of {error.side} {ids[error.row].item()!r} (row {error.row}"
-                + (f", the first of {error.count}" if error.count > 1 else "")
-                + ") are singular: it has too few ratings for its unknowns without regularisation. "
-                "Give reg and reg_bias larger values (the defaults serve most data)."
-            ) from None
-        user_table, item_table = alternation.tables()
+            raise np.linalg.LinAlgError(_singular(error.side, ids[error.row].item(), error.row, error.count)) from None
+        user_table, item_table, user_prior, item_prior = alternation.finish()
         if not (np.isfinite(user_table).all() and np.isfinite(item_table).all()):
             raise FloatingPointError(
                 f"the fit left the range of {dtype} numbers: rescale the ratings, or raise reg (it is {users.reg:g})"
@@ -135,11 +160,13 @@ class Recommender(BaseEstimator):  # type: ignore[misc]
         self.rating_range_ = (low, high)
         self._users, self._items = Ids(ratings.user_ids, "users"), Ids(ratings.item_ids, "items")
         self._user_table, self._item_table = user_table, item_table
+        self._user_prior, self._item_prior = user_prior, item_prior
+        self._user_encoder, self._item_encoder = encoders
         self.item_counts_ = np.diff(ratings.by_item.indptr)
         self.user_counts_ = np.diff(ratings.by_user.indptr)
         indptr, indices = ratings.by_user.indptr, ratings.by_user.indices
         del ratings, alternation, test_rmse  # room for the copy
-        if scipy.sparse.issparse(R):  # whose arrays are shared, and may change
+        if shared:
             indptr, indices = indptr.copy(), indices.copy()
         self._seen_indptr, self._seen_indices = indptr, indices
         self._packed: tuple[Array, Array] | None = None
@@ -420,6 +447,178 @@ class Recommender(BaseEstimator):  # type: ignore[misc]
         return found, scores
 
     # ------------------------------------------------------------------------------------------------------------
+    # Users and items that come after the fit
+
+    def fold_in(
+        self, R: Any = None, y: Any = None, sample_weight: Any = None, *, side: str = "user", features: Any = None
+    ) -> Self:
+        """
+        A model that knows users, or items, who were not there when this one was fitted.
+
+        Each is one row solve, as in a half-sweep of the fit, with the other side as it is; its prior mean is learned from
+        what is known: features, and where the model was fitted with `implicit` the items it rated.
+
+        Parameters
+        ----------
+        R, y, sample_weight
+            Ratings as `fit` takes them, all that there are of these users (or items); None where there are none.
+        side : {"user", "item"}, default="user"
+            Whose rows are new. The ids of the other side must be known.
+        features : sparse matrix, array or data frame, default=None
+            Features of the new rows, of the kind the model was fitted with. Arrays are aligned with the users of `R`, in
+            ascending order (with 0 to n - 1 where there is no `R`). Default: nothing is known but ratings.
+
+        Returns
+        -------
+        model : like this one
+            It predicts and recommends as ever. With `side` "user", for the new users alone, and shares the items, so that
+            it takes no longer than the row solves; with "item", for all users and both old and new items. An id that was
+            there before is replaced: give all of its ratings.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            If the model was not fitted.
+        ValueError
+            If an id of the other side is unknown, if neither ratings nor features are given, or if features are given
+            to a model that was fitted without.
+        numpy.linalg.LinAlgError
+            Where a row has no unique solution, which needs a regularisation of 0.
+
+        Examples
+        --------
+        >>> from alsx import FactorALS
+        >>> R = [("ann", 7), ("bob", 7), ("ann", 3), ("cat", 3)]
+        >>> model = FactorALS(k=2, random_state=0).fit(R, [4.5, 3.0, 5.0, 4.0])
+        >>> newcomer = model.fold_in([("dan", 7)], [3.5])
+        >>> ids, stars = newcomer.recommend("dan", n=1)
+        >>> ids
+        array([3])
+        """
+        check_is_fitted(self, "mean_")
+        if side not in SIDES:
+            raise ValueError(f'side is {side!r}; it must be "user" or "item"')
+        if R is None and features is None:
+            raise ValueError("R and features are both None: give ratings of the new rows, their features, or both")
+        prior, encoder = (
+            (self._user_prior, self._user_encoder) if side == "user" else (self._item_prior, self._item_encoder)
+        )
+        if features is not None and encoder is None:
+            raise ValueError(
+                f"features: the model was fitted without {side}_features, so it has learned nothing of them"
+            )
+        other = self._items if side == "user" else self._users
+        table = self._item_table if side == "user" else self._user_table
+        dtype, k = table.dtype, self._k
+        ids, indptr, indices, values, weights = None, np.zeros(1, np.int64), np.empty(0, np.int32), table[0, :0], None
+        if R is not None:
+            ratings = Ratings(R, y, sample_weight=sample_weight, timestamp=False, dtype=dtype, n_jobs=self.n_jobs)
+            mine, theirs = ratings.user_ids, ratings.item_ids
+            rows = ratings.by_user
+            if side == "item":
+                mine, theirs, rows = theirs, mine, ratings.by_item
+            codes = np.asarray(other.codes(theirs, "R"))
+            # A sparse matrix has columns without ratings.
+            used = np.unique(rows.indices)
+            if (codes[used] < 0).any():
+                unknown = theirs[used[codes[used] < 0][0]].item()
+                what = "item" if side == "user" else "user"
+                raise ValueError(
+                    f"R: {what} {unknown!r} was not among the training ratings, so it can tell nothing of a new {side}: "
+                    f"leave it out, or fold it in first with side={what!r}"
+                )
+            ids, indptr, values, weights = mine, rows.indptr, rows.values, rows.weights
+            indices = codes[rows.indices]
+        matrix = None
+        if features is not None:
+            own, encoded = encoder.transform(features, "features", ids)
+            union = np.asarray(own if ids is None else np.union1d(ids, own))
+            everyone = Ids(np.unique(union), "features")
+            matrix = _placed(encoded, np.asarray(everyone.codes(own, "features")), len(everyone))
+            counts = np.zeros(len(everyone), np.int64)
+            if ids is not None:
+                counts[everyone.codes(ids)] = np.diff(indptr)
+            ids, indptr = everyone.values, np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+        new = self._solved(side, prior, indptr, indices, values, weights, matrix, Ids(ids, side))
+        if side == "user" and self._packed is None:
+            self._packed = _packed(
+                self._item_table, k, _threads.resolve(self.n_jobs)
+            )  # once, for all newcomers to come
+        model = type(self).__new__(type(self))
+        model.__dict__.update(self.__dict__)
+        if side == "user":
+            model._users, model._user_table = Ids(ids, "users"), new
+            model.user_counts_ = np.diff(indptr)
+            order = np.lexsort((indices, np.repeat(np.arange(len(new)), np.diff(indptr))))
+            model._seen_indptr, model._seen_indices = indptr, indices[order]
+            return model
+        model._add_items(Ids(ids, "items"), new, indptr, indices)
+        return model
+
+    def _solved(
+        self,
+        side: str,
+        prior: Prior,
+        indptr: Array,
+        indices: Array,
+        values: Array,
+        weights: Array | None,
+        features: Any,
+        ids: Ids,
+    ) -> Array:
+        """A table of rows given their ratings, in rating units."""
+        table = self._item_table if side == "user" else self._user_table
+        dtype, k, n = table.dtype, self._k, len(indptr) - 1
+        counts = np.diff(indptr)
+        mass = counts.astype(np.float64)
+        if weights is not None:
+            mass[counts > 0] = np.add.reduceat(weights, indptr[:-1][counts > 0], dtype=np.float64)
+        mass[mass == 0] = 1.0
+        out, means = factor_table(n, k, dtype), factor_table(n, k, dtype)
+        means[:, : k + 1] = prior.means(indptr, indices, features, k)
+        precision = table[:0]
+        if prior.precision is not None:
+            precision = full_precision(prior.precision, dtype)
+        loss = np.zeros((n, 2))
+        jobs = tasks(counts, float((k + 1) * (k + 33)), float(k + 1) ** 3 + 500.0)
+        work = workspace(min(_threads.resolve(self.n_jobs), max(1, n)), _core.row_workspace(k, dtype.itemsize), dtype)
+
+        def call(starts: npt.NDArray[np.int64], mine: Array) -> int:
+            return _core.half_sweep(
+                starts, jobs.order, indptr, indices, values, values[:0] if weights is None else weights, self.mean_, 1.0,
+                table, k, prior.reg, prior.reg_bias, mass**prior.exponent, precision, means, 0.0, 0, 0, mine, out, loss,
+            )  # fmt: skip
+
+        if n and _threads.run_tasks(call, jobs.starts, work):
+            first = int(np.flatnonzero(np.isnan(loss[:, 0]))[0])
+            raise np.linalg.LinAlgError(_singular(side, ids.values[first].item(), first, 1))
+        return out
+
+    def _add_items(self, ids: Ids, table: Array, indptr: Array, users: Array) -> None:
+        """Take in new items, each rated by some of the users; those of ids that were there are replaced."""
+        old, n_users = self._items, len(self._users)
+        union = Ids(np.union1d(old.values, ids.values), "items")
+        from_old, from_new = np.asarray(union.codes(old.values)), np.asarray(union.codes(ids.values))
+        counts = np.zeros(len(union), np.int64)
+        counts[from_old] = self.item_counts_
+        counts[from_new] = np.diff(indptr)
+        whole = factor_table(len(union), self._k, table.dtype)
+        whole[from_old, : self._k + 1] = self._item_table[:, : self._k + 1]
+        whole[from_new, : self._k + 1] = table[:, : self._k + 1]
+        seen_users = np.repeat(np.arange(n_users, dtype=np.int32), np.diff(self._seen_indptr))
+        seen_items = from_old[self._seen_indices]
+        kept = ~np.isin(seen_items, from_new)
+        pairs = (
+            np.concatenate([seen_users[kept], users]),
+            np.concatenate([seen_items[kept], np.repeat(from_new, np.diff(indptr))]),
+        )
+        seen = scipy.sparse.csr_array((np.ones(len(pairs[0]), bool), pairs), shape=(n_users, len(union)))
+        seen.sort_indices()
+        self._items, self._item_table, self.item_counts_, self._packed = union, whole, counts, None
+        self._seen_indptr, self._seen_indices = seen.indptr.astype(np.int64), seen.indices.astype(np.int32)
+        self.user_counts_ = np.diff(self._seen_indptr)
+
+    # ------------------------------------------------------------------------------------------------------------
     # Files and pickles
 
     def __getstate__(self) -> Any:
@@ -434,6 +633,12 @@ class Recommender(BaseEstimator):  # type: ignore[misc]
             if name in self.__dict__:
                 # Kernels need the room behind the last row, which a pickle does not keep.
                 self.__dict__[name] = _roomy(self.__dict__[name])
+
+    def _told(self, side: str) -> dict[str, Any]:
+        """What a file's text says of a side's prior; arrays apart."""
+        encoder = getattr(self, f"_{side}_encoder")
+        numbers = {name: x for name, x in getattr(self, f"_{side}_prior")._asdict().items() if isinstance(x, float)}
+        return {"encoder": None if encoder is None else encoder.state(), **numbers}
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """
@@ -462,6 +667,13 @@ class Recommender(BaseEstimator):  # type: ignore[misc]
             "mean": self.mean_,
             "rating_range": self.rating_range_,
             "k": self._k,
+            "priors": {side: self._told(side) for side in SIDES},
+        }
+        maps: dict[str, Any] = {
+            f"{side}_{name}": part
+            for side in SIDES
+            for name, part in getattr(self, f"_{side}_prior")._asdict().items()
+            if isinstance(part, np.ndarray)
         }
         path = Path(path)
         # Not by tempfile, whose files only their owner may read.
@@ -478,11 +690,21 @@ class Recommender(BaseEstimator):  # type: ignore[misc]
                     seen_indptr=self._seen_indptr,
                     seen_indices=self._seen_indices,
                     item_counts=self.item_counts_,
+                    **maps,
                 )
             os.replace(temporary, path)
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
+
+
+def _singular(side: str, name: Any, row: int, count: int) -> str:
+    return (
+        f"the equations of {side} {name!r} (row {row}"
+        + (f", the first of {count}" if count > 1 else "")
+        + ") are singular: it has too few ratings for its unknowns without regularisation. "
+        "Give reg and reg_bias larger values (the defaults serve most data)."
+    )
 
 
 def _packed(table: Array, k: int, n_threads: int) -> tuple[Array, Array]:
@@ -593,9 +815,56 @@ def _restored(about: dict[str, Any], stored: dict[str, Array]) -> Recommender:
         raise ValueError("its seen_indices are not items in ascending order")
     model._user_table, model._item_table = _roomy(stored["user_table"]), _roomy(stored["item_table"])
     model._seen_indptr, model._seen_indices = indptr, indices
+    for side in SIDES:
+        prior, encoder = _restored_prior(about, stored, side, model._k)
+        setattr(model, f"_{side}_prior", prior)
+        setattr(model, f"_{side}_encoder", encoder)
     model.item_counts_, model.user_counts_ = stored["item_counts"], np.diff(indptr)
     model._packed = None
     return model
+
+
+def _encoded(features: Any, side: str, ratings: Ratings) -> tuple[Any, Ratings, scipy.sparse.csr_array]:
+    """The encoder of a side's features, the ratings among all ids, and the features of every row, 1 at the end."""
+    from alsx.features import FeatureEncoder
+
+    name = f"{side}_features"
+    ids = Ids(ratings.user_ids if side == "user" else ratings.item_ids, name)
+    encoder, own, matrix = FeatureEncoder.fit(features, name, ids)
+    if (np.asarray(ids.codes(own, name)) < 0).any():
+        ids = Ids(np.union1d(ids.values, own), name)
+        ratings = ratings.with_ids(**{f"{side}s": ids})
+    return encoder, ratings, _placed(matrix, np.asarray(ids.codes(own, name)), len(ids))
+
+
+def _placed(matrix: Any, codes: Array, n: int) -> scipy.sparse.csr_array:
+    """Features with a 1 at the end as rows `codes` of n; the others are zeros."""
+    rows = scipy.sparse.coo_array((np.ones(len(codes)), (codes, np.arange(len(codes)))), shape=(n, len(codes)))
+    ones = scipy.sparse.csr_array(np.ones((len(codes), 1)))
+    return (rows.tocsr() @ scipy.sparse.hstack([matrix, ones], format="csr")).tocsr()
+
+
+def _restored_prior(about: dict[str, Any], stored: dict[str, Array], side: str, k: int) -> tuple[Prior, Any]:
+    """What is expected of a side's later rows. Files of format 1 do not say: the regularisation is that of the fit."""
+    if about["format"] < 2:
+        raise ValueError("it was written by a version of before the first release: fit the model again")
+    told = dict(about["priors"][side])
+    state = told.pop("encoder")
+    others = len(stored["item_ids" if side == "user" else "user_ids"])
+    features = None
+    if state is not None:
+        from alsx.features import FeatureEncoder
+
+        features = FeatureEncoder.from_state(state)
+    f = None if features is None else len(features.names) + 1
+    shapes = {"precision": (k + 1, k + 1), "mean": (k + 1,), "implicit": (others, k + 1), "features": (f, k + 1)}
+    shapes["cold"] = shapes["features"]
+    arrays: dict[str, Any] = {name: stored[f"{side}_{name}"] for name in shapes if f"{side}_{name}" in stored}
+    for name, array in arrays.items():
+        if array.shape != shapes[name] or array.dtype.kind != "f":
+            raise ValueError(f"its {side}_{name} is {array.dtype} of shape {array.shape}, not floats of {shapes[name]}")
+    arrays |= {name: float(x) for name, x in told.items()}
+    return Prior(**arrays), features
 
 
 class _Progress:

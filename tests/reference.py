@@ -15,6 +15,28 @@ def row_solve(values, weights, offset, scale, others, k, ridge, ridge_bias):
     return x, (w * (t - z @ x) ** 2).sum(), x @ prior @ x
 
 
+def row_posterior(values, weights, offset, scale, others, k, precision, prior):
+    """One row with any prior N(m, Lambda^-1): the mean A^-1 h, A, and the row's z and t."""
+    z = np.hstack([others[:, :k], np.ones((len(others), 1))]).astype(np.float64)
+    t = (np.asarray(values, np.float64) - offset) * scale - others[:, k].astype(np.float64)
+    w = np.ones(len(t)) if weights is None else np.asarray(weights, np.float64)
+    A = (z.T * w) @ z + precision
+    return np.linalg.solve(A, z.T @ (w * t) + precision @ prior), A, z, t, w
+
+
+def draw(A, mean, eps):
+    """A draw from N(mean, A^-1) out of standard normals, by A = L' L with L lower triangular."""
+    L = np.linalg.cholesky(A[::-1, ::-1]).T[::-1, ::-1]
+    return mean + np.linalg.solve(L, eps)
+
+
+def learned_map(features, table, scaling, ridge):
+    """W that minimises sum_rows s |x - W' f|^2 + ridge |W|^2."""
+    F = np.asarray(features, np.float64)
+    normal = (F.T * scaling) @ F + ridge * np.eye(F.shape[1])
+    return np.linalg.solve(normal, (F.T * scaling) @ np.asarray(table, np.float64))
+
+
 def half_sweep(indptr, indices, values, weights, offset, scale, table, k, reg, reg_bias, scaling):
     """All rows of a side: solutions (n, k+1), and squared errors and penalties (n, 2)."""
     n = len(indptr) - 1

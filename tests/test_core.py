@@ -9,11 +9,14 @@ import hypothesis.strategies as st
 import numpy as np
 import pytest
 import reference
+import scipy.sparse as sp
+import scipy.stats
 from conftest import LEVELS, TOLERANCE
 from hypothesis import HealthCheck, given, settings
 
 from alsx import _core
-from alsx.alternation import aligned, factor_table, workspace
+from alsx.alternation import factor_table, full_precision, workspace
+from alsx.prior import Rows, aligned
 from alsx.recommender import _merged as merged_slices
 
 RANKS = [0, 1, 2, 3, 7, 8, 15, 16, 17, 20, 24, 25, 31, 32, 33, 63, 64, 65, 100, 128, 200]
@@ -46,6 +49,8 @@ class Problem:
         if starts is None:
             starts = 0, 7, 8, 15, len(self.order)
         new = {name: changes.get(name, value) for name, value in vars(self).items()}
+        none = self.table[:0]
+        extra = [changes.get(name, default) for name, default in (("precision", none), ("prior", none), ("noise", 0.0))]
         out = np.full((len(self.indptr) - 1, self.table.shape[1]), 7, self.dtype)
         loss = np.full((len(out), 2), 7.0)
         work = workspace(n_threads, _core.row_workspace(self.k, self.dtype.itemsize), self.dtype)
@@ -53,7 +58,7 @@ class Problem:
         failed = _core.half_sweep(
             np.array(starts, np.int64), self.order if order is None else order, new["indptr"], new["indices"],
             new["values"], weights, new["offset"], new["scale"], new["table"], self.k, new["reg"], new["reg_bias"],
-            new["scaling"], work, out, loss,
+            new["scaling"], *extra, changes.get("seed", 3), changes.get("turn", 5), work, out, loss,
         )  # fmt: skip
         assert (out[:, self.k + 1 :] == 7).all()
         return failed, out[:, : self.k + 1], loss
@@ -95,6 +100,155 @@ def test_rows_that_end_around_a_panel(simd, dtype, k, weighted):
     assert failed == 0
     np.testing.assert_allclose(out, solutions, atol=TOLERANCE[dtype] * np.abs(solutions).max())
     np.testing.assert_allclose(loss, losses, atol=TOLERANCE[dtype] * losses.max())
+
+
+def priors(problem, seed=5):
+    """Prior means of every row, in a table as kernels read it."""
+    prior = factor_table(len(problem.indptr) - 1, problem.k, problem.dtype)
+    prior.base[:] = np.nan
+    prior[:, : problem.k + 1] = np.random.default_rng(seed).normal(0, 0.7, (len(prior), problem.k + 1))
+    return prior
+
+
+def a_precision(k, dtype, seed=6):
+    """A precision matrix of factors and bias that are correlated."""
+    half = np.random.default_rng(seed).normal(0, 1, (k + 1, k + 3))
+    return (half @ half.T / (k + 1) + np.eye(k + 1)).astype(dtype)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("full", [False, True])
+@pytest.mark.parametrize("k", [0, 1, 5, 8, 20, 31, 64, 100])
+def test_prior_means_and_precisions(simd, dtype, k, full, weighted):
+    problem = solved(k, dtype, weighted)[0]
+    prior = priors(problem)
+    matrix = a_precision(k, problem.dtype)
+    changes = {"precision": full_precision(matrix, problem.dtype)} if full else {}
+    failed, out, loss = problem.solve(prior=prior, **changes)
+    assert failed == 0
+    expected, losses = np.empty(out.shape), np.empty(loss.shape)
+    for row in range(len(out)):
+        part = slice(problem.indptr[row], problem.indptr[row + 1])
+        s = problem.scaling[row]
+        Lambda = matrix if full else np.diag(np.append(np.full(k, s * problem.reg), s * problem.reg_bias))
+        m = prior[row, : k + 1].astype(np.float64)
+        x, _, z, t, w = reference.row_posterior(
+            problem.values[part], problem.weights[part] if weighted else None, problem.offset, problem.scale,
+            problem.table[problem.indices[part]], k, Lambda, m,
+        )  # fmt: skip
+        expected[row] = x
+        losses[row] = (w * (t - z @ x) ** 2).sum(), (x - m) @ Lambda @ (x - m)
+    np.testing.assert_allclose(out, expected, atol=TOLERANCE[dtype] * np.abs(expected).max())
+    np.testing.assert_allclose(loss, losses, atol=2 * TOLERANCE[dtype] * losses.max())
+    np.testing.assert_array_equal(out[3], prior[3, : k + 1])  # no ratings: the prior
+
+
+@pytest.mark.parametrize("full", [False, True])
+@pytest.mark.parametrize("k", [0, 1, 5, 20, 64])
+def test_draws(simd, dtype, k, full):
+    problem = solved(k, dtype, False)[0]
+    prior, matrix, noise = priors(problem), a_precision(k, problem.dtype), 0.6
+    changes = {"precision": full_precision(matrix, problem.dtype)} if full else {}
+    failed, out, loss = problem.solve(prior=prior, noise=noise, seed=11, turn=2**40 + 3, **changes)
+    assert failed == 0
+    eps = np.empty((len(out), k + 1))
+    _core.normals(11, 2**40 + 3, eps)
+    expected, errors = np.empty(out.shape), np.empty(len(out))
+    for row in range(len(out)):
+        part = slice(problem.indptr[row], problem.indptr[row + 1])
+        s = problem.scaling[row]
+        Lambda = matrix if full else np.diag(np.append(np.full(k, s * problem.reg), s * problem.reg_bias))
+        mean, A, z, t, _ = reference.row_posterior(
+            problem.values[part], None, problem.offset, problem.scale, problem.table[problem.indices[part]], k, Lambda,
+            prior[row, : k + 1].astype(np.float64),
+        )  # fmt: skip
+        # The kernel eliminates the bias last, so it comes first in the triangle.
+        turned = np.roll(np.arange(k + 1), 1)
+        drawn = reference.draw(A[np.ix_(turned, turned)], mean[turned], noise * eps[row, turned])
+        expected[row, turned] = drawn
+        errors[row] = ((t - z @ expected[row]) ** 2).sum()
+    np.testing.assert_allclose(out, expected, atol=2 * TOLERANCE[dtype] * np.abs(expected).max())
+    np.testing.assert_allclose(loss[:, 0], errors, atol=4 * TOLERANCE[dtype] * errors.max())
+
+
+def test_draws_depend_on_seed_turn_and_row_alone(dtype):
+    problem = Problem(20, dtype)
+    first = problem.solve(noise=1.0, n_threads=1)[1]
+    np.testing.assert_array_equal(first, problem.solve(noise=1.0, n_threads=3, order=problem.order[::-1].copy())[1])
+    for changes in ({"seed": 4}, {"turn": 6}):
+        assert (first != problem.solve(noise=1.0, **changes)[1]).all()
+
+
+def test_philox_gives_the_words_that_its_authors_publish():
+    out = np.empty(4, np.uint32)
+    for counter, key, words in (
+        ([0] * 4, [0] * 2, [0x6627E8D5, 0xE169C58D, 0xBC57AC4C, 0x9B00DBD8]),
+        ([0xFFFFFFFF] * 4, [0xFFFFFFFF] * 2, [0x408F276D, 0x41C83B0E, 0xA20BC7C6, 0x6D5451FD]),
+        (
+            [0x243F6A88, 0x85A308D3, 0x13198A2E, 0x03707344],
+            [0xA4093822, 0x299F31D0],
+            [0xD16CFE09, 0x94FDCCEB, 0x5001E420, 0x24126EA1],
+        ),
+    ):
+        _core.philox(np.array(counter, np.uint32), np.array(key, np.uint32), out)
+        assert out.tolist() == words
+
+
+def test_normals_are_normal():
+    out = np.empty((4000, 25))
+    _core.normals(1, 2, out)
+    assert scipy.stats.kstest(out.ravel(), "norm").pvalue > 1e-3
+    correlation = np.corrcoef(out.T) - np.eye(25)
+    assert np.abs(correlation).max() < 5 / np.sqrt(4000)
+    again = np.empty((4000, 3))
+    _core.normals(1, 2, again)
+    np.testing.assert_array_equal(again, out[:, :3])
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("k", [0, 1, 7, 20, 64, 71, 72, 150])
+def test_sparse_product(simd, dtype, k, weighted):
+    rng = np.random.default_rng(k)
+    matrix = sp.random_array((40, 90), density=0.2, random_state=rng, format="csr", dtype=dtype)
+    matrix.data[:] = rng.normal(0, 1, matrix.nnz)
+    if not weighted:
+        matrix.data[:] = 1
+    table, minus = factor_table(90, k, np.dtype(dtype)), factor_table(40, k, np.dtype(dtype))
+    table.base[:] = np.nan
+    table[:, : k + 1], minus[:, : k + 1] = rng.normal(0, 1, (90, k + 1)), rng.normal(0, 1, (40, k + 1))
+    scaling = rng.uniform(0.5, 2, 40)
+    rows = Rows.of(matrix, np.dtype(dtype))
+    if not weighted:
+        rows = rows._replace(values=rows.values[:0])
+    for extra, n_threads in (({}, 1), ({"ridge": 0.7, "minus": minus}, 3)):
+        out = np.full((40, table.shape[1]), 7, dtype)
+        rows.times(table, k + 1, scaling, n_threads, out, **extra)
+        expected = matrix.astype(float) @ table[:, : k + 1].astype(float)
+        if extra:
+            expected -= 0.7 * minus[:, : k + 1]
+        np.testing.assert_allclose(out[:, : k + 1], scaling[:, None] * expected, atol=TOLERANCE[dtype] * 20)
+        assert (out[:, k + 1 :] == 7).all()
+
+
+def test_what_conjugate_gradients_need_of_tables(dtype):
+    rng = np.random.default_rng(0)
+    x, y, total, out = (rng.normal(0, 1, (5000, 24)).astype(dtype) for _ in range(4))
+    scaling, a, b = rng.uniform(0, 2, 5000), rng.normal(0, 1, 21), rng.normal(0, 1, 21)
+    parts = [np.empty((_core.n_parts(5000), 21)) for _ in range(2)]
+    for n_threads, part in zip((1, 3), parts, strict=True):
+        _core.column_products(x, y, scaling, 21, n_threads, part)
+    np.testing.assert_array_equal(*parts)
+    exact = (scaling[:, None] * x.astype(float) * y)[:, :21].sum(0)
+    np.testing.assert_allclose(parts[0].sum(0), exact, rtol=1e-9, atol=1e-6)
+    before = out.copy()
+    _core.scaled_difference(x, y, scaling, 21, 2, out)
+    np.testing.assert_allclose(out[:, :21], scaling[:, None] * (x - y)[:, :21], rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(out[:, 21:], before[:, 21:])
+    expected = a * x[:, :21] + b * y[:, :21]
+    sums = total[:, :21] + expected
+    _core.advance(a, x, b, 2, y, total)
+    np.testing.assert_allclose(y[:, :21], expected, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(total[:, :21], sums, rtol=1e-5, atol=1e-5)
 
 
 def test_ratings_without_weight_change_nothing(simd, dtype):

@@ -264,7 +264,7 @@ def test_whole_weights_are_ratings_given_again(dtype, exponent):
     rel = 50 * TOLERANCE[dtype]
     assert fits[0].objective == pytest.approx(fits[1].objective, rel=rel)
     assert fits[0].train_rmse == pytest.approx(fits[1].train_rmse, rel=rel)
-    for a, b in zip(fits[0].tables(), fits[1].tables(), strict=True):
+    for a, b in zip(fits[0].finish()[:2], fits[1].finish()[:2], strict=True):
         np.testing.assert_allclose(a, b, atol=rel)
 
 
@@ -316,7 +316,7 @@ def test_both_dtypes_agree():
             fit.solve(side)
         fits.append(fit)
     assert fits[0].objective == pytest.approx(fits[1].objective, rel=1e-5)
-    single, double = (np.vstack([t[:, :6] for t in fit.tables()]) for fit in fits)
+    single, double = (np.vstack([t[:, :6] for t in fit.finish()[:2]]) for fit in fits)
     assert (single.dtype, double.dtype) == (np.float32, np.float64)
     np.testing.assert_allclose(single, double, atol=2e-3)
 
@@ -1009,7 +1009,7 @@ def test_a_file_of_a_later_version_is_refused(tmp_path, data, change):
     """Whatever a later version writes into it."""
     file = tmp_path / "m.npz"
     BiasALS().fit(data).save(file)
-    tampered(file, about={"format": 2, "version": "9.1", **change})
+    tampered(file, about={"format": 3, "version": "9.1", **change})
     with pytest.raises(ValueError, match=r"written by alsx 9\.1, which is newer than this one: upgrade alsx"):
         alsx.load(file)
 

@@ -22,10 +22,12 @@ ORDER = [
     {"_version", "_core"},
     {"_threads", "_check", "files"},
     {"ratings"},
+    {"prior", "features"},
     {"metrics", "model_selection"},
     {"alternation"},
     {"recommender"},
-    {"bias", "factor"},
+    {"latent"},
+    {"bias", "factor", "bayes"},
     {"__init__"},
     {"datasets", "plot", "_cli", "__main__", "examples"},
 ]

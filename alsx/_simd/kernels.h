@@ -34,15 +34,23 @@
            min(n, n_next) of the next ratings are fetched. */                                                          \
         void (*gram)(int first, ptrdiff_t n, const REAL *panel, ptrdiff_t k, REAL *A, ptrdiff_t lda, ptrdiff_t n_next, \
                      const int32_t *next_indices, const REAL *table, ptrdiff_t ld);                                    \
-        /* Solves the row from its Gram matrix, border and sums; returns 0, or 1 where a pivot vanished. */            \
+        /* Solves the row from its Gram matrix, border and sums; returns 0, or 1 where a pivot vanished. The prior has   \
+           the mean `prior` (k+1,), NULL for 0, and the precision diag(ridge ... ridge, ridge_bias), or where it is not  \
+           NULL `precision` (k+1, kp + ALSX_PAD). `noise` (k+1,), normals, makes it a draw. pull (2, kp + ALSX_PAD) is   \
+           scratch. */                                                                                                 \
         int (*solve)(ptrdiff_t k, ptrdiff_t kp, REAL *A, ptrdiff_t lda, const REAL *border, const double *sums,        \
-                     double ridge, double ridge_bias, REAL *scratch, REAL *x, double *loss);                           \
+                     double ridge, double ridge_bias, const REAL *precision, const REAL *prior, const REAL *noise,     \
+                     REAL *scratch, double *pull, REAL *x, double *loss);                                              \
         /* p . q over the first k reals of two table rows. */                                                          \
         REAL (*dot)(ptrdiff_t k, const REAL *p, const REAL *q);                                                        \
         /* out (rows, cols) = a' b, in every row plus start (cols,), a (n, rows) and b (n, cols) packed with leading   \
            dimensions lda and ldb; rows are 1 or whole tiles, cols whole vectors. */                                   \
         void (*product)(ptrdiff_t n, ptrdiff_t rows, ptrdiff_t cols, const REAL *a, ptrdiff_t lda, const REAL *b,      \
                         ptrdiff_t ldb, const REAL *start, REAL *out, ptrdiff_t ldo);                                   \
+        /* out (columns,) = scale * (sum of values[e] * table[indices[e]] - ridge * minus); NULL values are 1, NULL    \
+           minus is 0. */                                                                                              \
+        void (*sum_rows)(ptrdiff_t n, const int32_t *indices, const REAL *values, const REAL *table, ptrdiff_t ld,     \
+                         ptrdiff_t columns, double scale, double ridge, const REAL *minus, REAL *out);                 \
         /* The first position >= from with scores[position] > threshold, or n. */                                      \
         ptrdiff_t (*next_above)(const REAL *scores, ptrdiff_t from, ptrdiff_t n, REAL threshold);                      \
     } alsx_ops_##S;
