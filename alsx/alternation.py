@@ -119,9 +119,32 @@ class Side:
         if maps:
             self.prior = PriorMean(maps, aligned(len(self.table), ld, dtype))
 
+    def typical(self) -> NDArray[np.float64] | None:
+        """
+        A row of which nothing is known, not even what it rated: the mean of the rows; None for 0.
+
+        Prior means that are learned from who rated what need not be 0 on average.
+        """
+        if self.prior is None or all(part.features is not None for part in self.prior.maps):
+            return None
+        rated = np.count_nonzero(self.known)
+        sums = (self.table * (self.known > 0)[:, None]).sum(axis=0, dtype=np.float64)
+        return np.asarray(sums[: len(self.precision)] / max(rated, 1))
+
+    def nothing_known(self) -> NDArray[np.bool_]:
+        """Which rows have neither ratings nor features."""
+        nothing = self.known == 0
+        for part in self.prior.maps if self.prior is not None else []:
+            if part.features is not None:
+                nothing &= np.diff(part.features.indptr) == 0
+        return np.asarray(nothing)
+
     def later(self, k: int) -> Prior:
         """What is expected of rows that come after the fit; those without ratings that are there already get it."""
         implicit = features = cold = None
+        unknown = self.typical()
+        if unknown is not None:
+            self.table[self.nothing_known(), : k + 1] = unknown
         for part in self.prior.maps if self.prior is not None else []:
             weights = part.weights[:, : k + 1].copy()
             if part.features is None:
@@ -131,7 +154,7 @@ class Side:
             # A row with many ratings says more of what a row is like than one whose factors are mostly prior.
             reliability = self.mass / (self.mass + RELIABLE)
             cold = ridge_regression(part.features, self.table[:, : k + 1], reliability, part.ridge_given)
-            empty = np.flatnonzero(self.known == 0)
+            empty = np.flatnonzero((self.known == 0) & ~self.nothing_known())
             self.table[empty, : k + 1] = part.features[empty] @ cold
             cold = cold.astype(self.table.dtype)
         return Prior(
@@ -141,6 +164,7 @@ class Side:
             implicit=implicit,
             features=features,
             cold=cold,
+            unknown=unknown,
         )
 
     @property
@@ -278,7 +302,7 @@ class Alternation:
             side.table[:, : self.k] *= factors
             side.table[:, self.k] *= self.unit
             scale = np.append(np.full(self.k, factors), self.unit)
-            maps = {name: getattr(prior, name) for name in ("implicit", "features", "cold")}
+            maps = {name: getattr(prior, name) for name in ("implicit", "features", "cold", "unknown")}
             scaled: dict[str, Any] = {
                 name: None if x is None else (x * scale).astype(x.dtype) for name, x in maps.items()
             }

@@ -155,12 +155,15 @@ class LatentFactors(Recommender):
         rows = np.atleast_1d(codes).astype(np.int32)
         factors = self.item_factors_.astype(self._item_table.dtype)
         length = np.sqrt(np.einsum("ij,ij->i", factors, factors, dtype=np.float64))
-        for place in np.flatnonzero((rows < 0) | (length[rows] == 0)):
+        lonely = self.item_counts_ == 0
+        if self._item_encoder is not None:
+            lonely &= length == 0
+        for place in np.flatnonzero((rows < 0) | lonely[rows] | (length[rows] == 0)):
             asked = np.atleast_1d(np.asarray(items))[place].item()
             if rows[place] < 0:
                 why = "is unknown: it was not among the training items"
-            elif self.item_counts_[rows[place]] == 0:
-                why = "has no training ratings, and features say nothing of it"
+            elif lonely[rows[place]]:
+                why = "has no training ratings" + ("" if self._item_encoder is None else " and no features")
             else:
                 why = f"has factors of length 0 (k is {self._k}; ratings that biases explain leave nothing to factors)"
             raise ValueError(
@@ -168,7 +171,7 @@ class LatentFactors(Recommender):
             )
         table = aligned(len(factors), self._item_table.shape[1], factors.dtype)
         table[:, : self._k] = factors / np.where(length > 0, length, 1)[:, None]
-        allowed = length > 0
+        allowed = (length > 0) & ~lonely
         enough = self._allowed(min_ratings, None)
         if enough is not None:
             allowed &= enough

@@ -254,6 +254,8 @@ class Prior(NamedTuple):
         What each feature adds to the mean of rows with ratings.
     cold : ndarray, shape (f, k+1), or None
         What each feature adds to rows without ratings.
+    unknown : ndarray of float64, shape (k+1,), or None
+        A row of which nothing is known: the mean of all rows, where means are learned from who rated what; None for 0.
     """
 
     reg: float = 0.0
@@ -264,6 +266,7 @@ class Prior(NamedTuple):
     implicit: Array | None = None
     features: Array | None = None
     cold: Array | None = None
+    unknown: Array | None = None
 
     def means(self, indptr: Array, indices: Array, features: Any, k: int) -> Array:
         """
@@ -273,8 +276,8 @@ class Prior(NamedTuple):
         ----------
         indptr, indices : ndarray
             The rows of the other side that each row rated, or was rated by, by CSR offsets.
-        features : scipy sparse matrix, shape (n, f), or None
-            Features of the rows.
+        features : scipy CSR matrix, shape (n, f), or None
+            Features of the rows; a row of zeros is not known.
         k : int
             Rank.
 
@@ -293,6 +296,11 @@ class Prior(NamedTuple):
         if features is not None and self.features is not None and self.cold is not None:
             rated = features @ self.features.astype(np.float64)
             means += np.where(counts[:, None] > 0, rated, features @ self.cold.astype(np.float64))
+        if self.unknown is not None:
+            nothing = counts == 0
+            if features is not None:
+                nothing &= np.diff(features.indptr) == 0
+            means[nothing] = self.unknown
         return means
 
 

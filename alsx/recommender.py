@@ -185,13 +185,15 @@ class Recommender(BaseEstimator):  # type: ignore[misc]
         user_codes = np.asarray(ratings.user_codes(test.user_ids))[user_codes]
         item_codes = np.asarray(ratings.item_codes(test.item_ids))[item_codes]
         weights = test.by_user.weights
-        out = np.empty(len(values))
+        for codes, side in ((user_codes, alternation.users), (item_codes, alternation.items)):
+            codes[(codes >= 0) & side.nothing_known()[codes]] = -1
         low, high = ratings.range
 
         def rmse() -> float:
-            _core.predict_pairs(
-                user_codes, item_codes, alternation.users.table, alternation.items.table, alternation.k, 0.0,
-                n_threads, out,
+            users, items = alternation.users, alternation.items
+            out = _predicted(
+                user_codes, item_codes, users.table, items.table, (users.typical(), items.typical()), alternation.k, 0.0,
+                n_threads,
             )  # fmt: skip
             predicted = np.clip(alternation.mean + alternation.unit * out, low, high)
             return float(metrics.rmse(values, predicted, sample_weight=weights))
@@ -245,8 +247,9 @@ class Recommender(BaseEstimator):  # type: ignore[misc]
         Returns
         -------
         predicted : float, or ndarray of float64, shape (n,)
-            A float where user and item are single ids. Unknown users and items get what the prior knows:
-            the mean and the bias of the known side.
+            A float where user and item are single ids. Unknown users and items get what the prior
+            knows: the mean and the bias of the known side; where the model has learned from who rated what, the average
+            user or item.
 
         Raises
         ------
@@ -281,10 +284,10 @@ class Recommender(BaseEstimator):  # type: ignore[misc]
             )
         user_codes, item_codes = np.broadcast_arrays(np.atleast_1d(user_codes), np.atleast_1d(item_codes))
         self._warn_unknown(user_codes, item_codes)
-        out = np.empty(len(user_codes))
-        _core.predict_pairs(
+        out = _predicted(
             np.ascontiguousarray(user_codes), np.ascontiguousarray(item_codes), self._user_table, self._item_table,
-            self._k, self.mean_, _threads.resolve(self.n_jobs) if len(out) > 10_000 else 1, out,
+            (self._user_prior.unknown, self._item_prior.unknown), self._k, self.mean_,
+            _threads.resolve(self.n_jobs) if len(user_codes) > 10_000 else 1,
         )  # fmt: skip
         if clip:
             np.clip(out, *self.rating_range_, out=out)
@@ -350,15 +353,17 @@ class Recommender(BaseEstimator):  # type: ignore[misc]
         codes = np.asarray(self._users.codes(users, "users"))
         self._warn_unknown(np.atleast_1d(codes))
         allowed = self._allowed(min_ratings, items)
-        # The last row is the prior's: no factors, no bias, nothing rated.
+        # The last row is that of somebody of whom nothing is known.
         k, table = self._k, self._user_table
         rows = np.atleast_1d(codes)
-        base = np.where(rows >= 0, self._user_table[rows, k], 0).astype(np.float64) + self.mean_
+        stranger = np.zeros(k + 1) if self._user_prior.unknown is None else self._user_prior.unknown
+        base = np.where(rows >= 0, self._user_table[rows, k], stranger[k]).astype(np.float64) + self.mean_
         indptr = self._seen_indptr if exclude_rated else self._seen_indptr[:0]
         if (rows < 0).any():
             known, inverse = np.unique(rows[rows >= 0], return_inverse=True)
             small = aligned(len(known) + 1, table.shape[1], table.dtype)
             small[:-1] = table[known]
+            small[-1, : k + 1] = stranger
             seen = [self._seen(code) for code in known] if exclude_rated else []
             indptr = np.concatenate([[0], np.cumsum([len(s) for s in seen]), [sum(map(len, seen))]]).astype(np.int64)
             indptr = indptr if exclude_rated else indptr[:0]
@@ -698,6 +703,33 @@ class Recommender(BaseEstimator):  # type: ignore[misc]
             raise
 
 
+def _predicted(
+    users: Array,
+    items: Array,
+    user_table: Array,
+    item_table: Array,
+    unknown: tuple[Array | None, Array | None],
+    k: int,
+    mean: float,
+    n_threads: int,
+) -> Array:
+    """Predictions of pairs of codes; rows of codes -1 are `unknown`, (k+1,) for users and for items."""
+    out = np.empty(len(users))
+    _core.predict_pairs(users, items, user_table, item_table, k, mean, n_threads, out)
+    for codes, others, row, table in (
+        (users, items, unknown[0], item_table),
+        (items, users, unknown[1], user_table),
+    ):
+        if row is not None:
+            lone = np.flatnonzero((codes < 0) & (others >= 0))
+            out[lone] += row[k] + table[others[lone], :k].astype(np.float64) @ row[:k]
+    nobody = np.flatnonzero((users < 0) & (items < 0))
+    if len(nobody):
+        u, i = (np.zeros(k + 1) if row is None else row for row in unknown)
+        out[nobody] += u[k] + i[k] + u[:k] @ i[:k]
+    return out
+
+
 def _singular(side: str, name: Any, row: int, count: int) -> str:
     return (
         f"the equations of {side} {name!r} (row {row}"
@@ -789,7 +821,9 @@ def _restored(about: dict[str, Any], stored: dict[str, Array]) -> Recommender:
     missing = [name for name in STORED if name not in stored]
     if missing:
         raise ValueError(f"it holds no {missing[0]}")
-    model = Recommender.kinds[about["model"]](**about["parameters"])
+    # JSON has no tuples.
+    parameters = {name: tuple(x) if isinstance(x, list) else x for name, x in about["parameters"].items()}
+    model = Recommender.kinds[about["model"]](**parameters)
     model.mean_, model.history_, model._k = float(about["mean"]), about["history"], _check.integer("k", about["k"], 0)
     low, high = about["rating_range"]
     model.n_iter_, model.rating_range_ = len(model.history_["loss"]), (float(low), float(high))
@@ -858,7 +892,7 @@ def _restored_prior(about: dict[str, Any], stored: dict[str, Array], side: str, 
         features = FeatureEncoder.from_state(state)
     f = None if features is None else len(features.names) + 1
     shapes = {"precision": (k + 1, k + 1), "mean": (k + 1,), "implicit": (others, k + 1), "features": (f, k + 1)}
-    shapes["cold"] = shapes["features"]
+    shapes |= {"cold": shapes["features"], "unknown": (k + 1,)}
     arrays: dict[str, Any] = {name: stored[f"{side}_{name}"] for name in shapes if f"{side}_{name}" in stored}
     for name, array in arrays.items():
         if array.shape != shapes[name] or array.dtype.kind != "f":

@@ -88,13 +88,31 @@ def top_n(scores, n):
     return np.where(np.isneginf(best), -1, order), best
 
 
-def objective_in_ratings(u, i, r, w, mean, b, c, P, Q, reg, reg_bias, exponent):
-    """The loss as the models document it, in rating units; `reg` and `reg_bias` are pairs (users, items)."""
+def implicit_features(own, other, n_own, n_other):
+    """Who rated what: ones where a row has ratings, over the root of their number."""
+    F = np.zeros((n_own, n_other))
+    F[own, other] = 1
+    return F / np.sqrt(np.maximum(F.sum(1), 1))[:, None]
+
+
+def objective_in_ratings(u, i, r, w, mean, b, c, P, Q, reg, reg_bias, exponent, maps=((), ())):
+    """
+    The loss as the models document it, in rating units; `reg` and `reg_bias` are pairs (users, items).
+
+    `maps` has for users and for items the (F, W, ridge) of what prior means are learned from.
+    """
     w = np.ones(len(r)) if w is None else np.asarray(w, np.float64)
     r, b, c, P, Q = (np.asarray(x, np.float64) for x in (r, b, c, P, Q))
     sd = np.sqrt(np.average((r - np.average(r, weights=w)) ** 2, weights=w))
     total = (w * (r - mean - b[u] - c[i] - (P[u] * Q[i]).sum(1)) ** 2).sum()
     for codes, bias, factors, side in ((u, b, P, 0), (i, c, Q, 1)):
+        mass = np.bincount(codes, w, len(bias))
+        scale = np.mean(mass[mass > 0] ** exponent)
+        for F, W, ridge in maps[side]:
+            W = np.asarray(W, np.float64)
+            means = F @ W
+            factors, bias = factors - means[:, :-1], bias - means[:, -1]
+            total += ridge * scale * (reg[side] * sd * (W[:, :-1] ** 2).sum() + reg_bias[side] * (W[:, -1] ** 2).sum())
         for row in range(len(bias)):
             mass = w[codes == row].sum()
             s = mass**exponent if mass > 0 else 0.0  # without ratings a row is its prior

@@ -22,8 +22,9 @@ from sklearn.model_selection import GridSearchCV, cross_val_score
 
 import alsx
 from alsx import BiasALS, FactorALS, Ratings, _check, metrics
-from alsx.alternation import Alternation, Penalty
+from alsx.alternation import Alternation, Known, Penalty, factor_table
 from alsx.datasets import load_movielens, make_ratings
+from alsx.prior import feature_map, ridge_regression
 from alsx.ratings import Compressed
 
 
@@ -44,7 +45,11 @@ def data():
 
 
 def models():
-    return [BiasALS(), FactorALS(5, random_state=0), FactorALS(40, random_state=1, dtype="float64", reg_scaling=1)]
+    return [
+        BiasALS(),
+        FactorALS(5, random_state=0),
+        FactorALS(40, random_state=1, dtype="float64", reg=2, reg_bias=1, reg_scaling=1, implicit=None),
+    ]
 
 
 # Properties of the fit
@@ -76,17 +81,98 @@ def test_the_objective_never_rises(seed, k, exponent, reg, dtype, weighted):
     np.testing.assert_allclose(alternation.objective, values[-1], rtol={"float32": 1e-4, "float64": 1e-10}[dtype])
 
 
+@settings(max_examples=15)
+@given(
+    seed=st.integers(0, 1000),
+    k=st.integers(0, 8),
+    exponent=st.sampled_from([0.0, 0.5]),
+    implicit=st.sampled_from([(5.0, 2.0), (None, 1.0), (3.0, None), (None, None)]),
+    n_features=st.sampled_from([0, 4]),
+    exact=st.booleans(),
+    weighted=st.booleans(),
+)
+def test_the_objective_never_rises_with_learned_prior_means(seed, k, exponent, implicit, n_features, exact, weighted):
+    users, items, ratings = pairs(n=300, seed=seed)
+    weights = np.random.default_rng(seed).uniform(0, 3, 300) if weighted else None
+    data = Ratings.from_arrays(users, items, ratings, sample_weight=weights, dtype="float64")
+    penalties = Penalty(2.0, 0.7, exponent), Penalty(4.0, 1.0, exponent)
+    F = [sp.csr_array(np.random.default_rng(seed).normal(size=(n, n_features))) for n in data.shape]
+    known = [Known(ridge, f if n_features else None, 3.0) for ridge, f in zip(implicit, F, strict=True)]
+    # Few features are solved exactly, many by conjugate gradients; both must only ever lower the loss.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(alsx.prior, "EXACT", 100 if exact else 0)
+        alternation = Alternation(data, k, *penalties, np.random.default_rng(seed), 1, tuple(known))
+    values = []
+    for _ in range(6):
+        alternation.solve(alternation.users)
+        alternation.solve(alternation.items)
+        values.append(alternation.objective)
+    assert np.diff(values).max() <= 1e-12 * values[0]
+    # The means are what the maps say, and the objective is what it is by its formula.
+    u, i, r = data.triples()
+    maps = [[], []]
+    sides = (alternation.users, u, i), (alternation.items, i, u)
+    for place, (side, own, other) in enumerate(sides):
+        n, columns = len(side.table), k + 1
+        means = np.zeros((n, columns))
+        for part in side.prior.maps if side.prior else []:
+            features = F[place].toarray()
+            if part.features is None:
+                features = reference.implicit_features(own, other, n, len(sides[1 - place][0].table))
+            means += features @ part.weights[:, :columns]
+            maps[place].append((features, part.weights[:, :columns], part.ridge_given))
+        np.testing.assert_allclose(side.means[:, :columns], means[: len(side.means)], atol=1e-10)
+    x, y = alternation.users.table, alternation.items.table
+    by_hand = reference.objective_in_ratings(
+        u, i, (r - alternation.mean) / alternation.unit, data.by_user.weights, 0.0, x[:, k], y[:, k], x[:, :k], y[:, :k],
+        (2.0, 4.0), (0.7, 1.0), exponent, maps,
+    )  # fmt: skip
+    # That formula scales by the ratings' deviation, which is 1 here.
+    assert values[-1] == pytest.approx(alternation.unit**2 * by_hand, rel=1e-9)
+
+
+def test_maps_of_prior_means_reach_the_ridge_solution():
+    rng = np.random.default_rng(0)
+    dtype = np.dtype(np.float64)
+    table = factor_table(200, 3, dtype)
+    table[:, :4] = rng.normal(size=(200, 4))
+    scaling = rng.uniform(0.5, 3, 200)
+    scaling[:20] = 0
+    features = sp.random_array((200, 30), density=0.2, random_state=rng, format="csr")
+    for exact in (True, False):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(alsx.prior, "EXACT", 100 if exact else 0)
+            part = feature_map(features, 2.0, scaling, 4, table.shape[1], dtype)
+        means = np.zeros_like(table)
+        for _ in range(1 if exact else 60):
+            part.improve(table, means, 1)
+        expected = reference.learned_map(features.toarray(), table[:, :4], scaling, 2.0 * scaling[20:].mean())
+        np.testing.assert_allclose(part.weights[:, :4], expected, atol=1e-8)
+        np.testing.assert_allclose(means[:, :4], features @ expected, atol=1e-8)
+    expected = reference.learned_map(features.toarray(), table[:, :4], scaling, 2.0)
+    np.testing.assert_allclose(ridge_regression(features, table[:, :4], scaling, 2.0), expected, atol=1e-10)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(alsx.prior, "EXACT", 0)
+        np.testing.assert_allclose(ridge_regression(features, table[:, :4], scaling, 2.0), expected, atol=1e-5)
+
+
 def documented_loss(model, data):
-    """The loss by the formula of the model's documentation, from its public attributes."""
-    by_side = {name: _check.by_side(name, getattr(model, name)) for name in ("reg", "reg_bias") if hasattr(model, name)}
+    """The loss by the formula of the model's documentation, from its attributes."""
+    users, items = model._penalties()
+    regs, biases = (users.reg, items.reg), (users.reg_bias, items.reg_bias)
     factors = [np.zeros((data.n_users, 0)), np.zeros((data.n_items, 0))]
+    u, i, r = data.triples()
+    maps = [[], []]
     if isinstance(model, FactorALS):
         factors = [model.user_factors_, model.item_factors_]
-    else:
-        by_side = {"reg": (0, 0), "reg_bias": by_side["reg"]}
+        ridges = _check.by_side("reg_implicit", model.reg_implicit)
+        sides = (u, i, data.n_users, data.n_items), (i, u, data.n_items, data.n_users)
+        for side, prior in enumerate((model._user_prior, model._item_prior)):
+            if prior.implicit is not None:
+                maps[side].append((reference.implicit_features(*sides[side]), prior.implicit, ridges[side]))
     return reference.objective_in_ratings(
-        *data.triples(), data.by_user.weights, model.mean_, model.user_biases_, model.item_biases_, *factors,
-        by_side["reg"], by_side["reg_bias"], model.reg_scaling,
+        u, i, r, data.by_user.weights, model.mean_, model.user_biases_, model.item_biases_, *factors, regs, biases,
+        model.reg_scaling, maps,
     )  # fmt: skip
 
 
@@ -128,7 +214,7 @@ def test_a_whole_fit_is_its_slow_twin(dtype, k, exponent, weighted):
     weights[users == users[0]] *= not weighted  # a user who has no weight at all
     data = Ratings.from_arrays(users, items, ratings, sample_weight=weights if weighted else None, dtype=dtype)
     model = FactorALS(k, reg=(0.8, 1.5), reg_bias=(0.3, 0.7), reg_scaling=exponent, max_iter=4, tol=0, dtype=dtype,
-                      random_state=0).fit(data)  # fmt: skip
+                      implicit=None, random_state=0).fit(data)  # fmt: skip
     u, i = data.user_codes(users), data.item_codes(items)
     times = [np.repeat(x, weights) for x in (u, i, ratings.astype(dtype))]
     mean, p, q = reference.fit(
@@ -271,7 +357,9 @@ def test_whole_weights_are_ratings_given_again(dtype, exponent):
 @pytest.mark.parametrize("model", models(), ids=repr)
 @pytest.mark.parametrize("scaling", [0.0, 0.5, 1.0])
 def test_a_weight_of_zero_is_no_rating(model, scaling):
-    """A user and an item all of whose ratings weigh nothing have the prior, as without ratings."""
+    """A user and an item all of whose ratings weigh nothing have the prior, as without ratings (but were rated)."""
+    if isinstance(model, FactorALS):
+        model = clone(model).set_params(implicit=None)
     users, items, ratings = pairs()
     weights = np.random.default_rng(2).integers(0, 3, len(ratings)).astype(float)
     weights[(users == users[0]) | (items == items[1])] = 0
@@ -299,7 +387,8 @@ def test_biases_are_the_ridge_solution(data):
 
 
 def test_no_factors_are_biases(data):
-    factor = FactorALS(0, reg_bias=(5.0, 2.0), reg_scaling=0.0, tol=1e-6, max_iter=50, dtype="float64").fit(data)
+    same = {"reg_bias": (5.0, 2.0), "reg_scaling": 0.0, "tol": 1e-6, "max_iter": 50, "dtype": "float64"}
+    factor = FactorALS(0, implicit=None, **same).fit(data)
     np.testing.assert_array_equal(factor.user_biases_, BiasALS().fit(data).user_biases_)
     assert factor.user_factors_.shape == (data.n_users, 0)
 
@@ -343,8 +432,13 @@ def test_empty_rows_and_columns_have_the_prior():
     matrix[0, 1], matrix[2, 1], matrix[2, 4] = 3, 5, 4
     for model in models():
         model = clone(model).fit(matrix)
-        assert model.predict(1, 0) == pytest.approx(4.0)
-        assert model.user_biases_[[1, 3, 4]].tolist() == [0, 0, 0]
+        if getattr(model, "implicit", None) is None:
+            assert model.predict(1, 0) == pytest.approx(4.0)
+            assert model.user_biases_[[1, 3, 4]].tolist() == [0, 0, 0]
+        else:  # like the average of those who rated
+            np.testing.assert_allclose(
+                model._user_table[[1, 3, 4]], model._user_table[[0, 2]].mean(0)[None].repeat(3, 0)
+            )
         ids, scores = model.recommend(1, 6)
         assert len(set(ids.tolist())) == 6
         assert np.isfinite(scores).all()
@@ -618,8 +712,24 @@ def test_predict_and_fit_frames(data, library):
     np.testing.assert_array_equal(model.item_factors_, FactorALS(3, random_state=0).fit(data).item_factors_)
 
 
-def test_the_unknown_get_what_the_prior_knows(data):
+def test_the_unknown_are_like_the_average_where_who_rated_what_counts(data):
     model = FactorALS(5, random_state=0).fit(data)
+    x, y = (table[:, :6].mean(0, dtype=np.float64) for table in (model._user_table, model._item_table))
+    user, item = data.user_ids[3], data.item_ids[4]
+    got = model.predict([user] * 4 + [-5, user, -5], [item] * 4 + [item, -9, -9], clip=False)[4:]
+    u, i = model._user_table[3, :6].astype(float), model._item_table[4, :6].astype(float)
+    expected = [model.mean_ + a[5] + b[5] + a[:5] @ b[:5] for a, b in ((x, i), (u, y), (x, y))]
+    np.testing.assert_allclose(got, expected, rtol=1e-6)
+    with pytest.warns(UserWarning, match="1 of 1 predictions"):
+        ids, scores = model.recommend(-77, 4)
+    whole = model.mean_ + x[5] + model.item_biases_ + model.item_factors_ @ x[:5]
+    order = np.argsort(-whole, kind="stable")[:4]
+    np.testing.assert_array_equal(ids, data.item_ids[order])
+    np.testing.assert_allclose(scores, whole[order], rtol=1e-6)
+
+
+def test_the_unknown_get_what_the_prior_knows(data):
+    model = FactorALS(5, implicit=None, random_state=0).fit(data)
     user, item = data.user_ids[3], data.item_ids[4]
     known = [user] * 6, [item] * 6
     got = model.predict([*known[0], -5, user, -5], [*known[1], item, -9, -9], clip=False)[6:]
@@ -816,7 +926,7 @@ def test_lists_do_not_depend_on_threads_or_company(data):
 
 
 def test_unknown_users_are_recommended_what_most_like(data):
-    model = FactorALS(3, random_state=0).fit(data)
+    model = FactorALS(3, implicit=None, random_state=0).fit(data)
     with pytest.warns(UserWarning, match="1 of 1 predictions"):
         ids, scores = model.recommend(-77, 4)
     order = np.argsort(-model.item_biases_, kind="stable")[:4]
@@ -862,6 +972,89 @@ def test_similar_items(data):
     floor = int(np.median(model.item_counts_))
     ids, _ = model.similar_items(data.item_ids, 30, min_ratings=floor)
     assert set(ids.ravel().tolist()) == {-1, *data.item_ids[model.item_counts_ >= floor].tolist()}
+
+
+# Users and items that come later
+
+
+@pytest.mark.parametrize("implicit", ["both", "user", "item", None])
+def test_folding_in_all_users_again_is_a_half_sweep(data, implicit):
+    model = FactorALS(4, implicit=implicit, random_state=0, dtype="float64", max_iter=60, tol=0).fit(data)
+    again = model.fold_in(data)
+    # Near the minimum of the loss a half-sweep changes little.
+    np.testing.assert_allclose(again._user_table, model._user_table, atol=2e-2)
+    other = model.fold_in(data, side="item")
+    np.testing.assert_allclose(other._item_table, model._item_table, atol=2e-2)
+    u, i, r = data.triples()
+    row = u == 7
+    prior, k = model._user_prior, 4
+    m = np.zeros(k + 1)
+    if prior.implicit is not None:
+        m = prior.implicit[i[row]].sum(0) / np.sqrt(row.sum())
+    s = row.sum() ** prior.exponent
+    x = reference.row_posterior(
+        r[row], None, model.mean_, 1.0, model._item_table[i[row]], k,
+        s * np.diag([prior.reg] * k + [prior.reg_bias]), m,
+    )[0]  # fmt: skip
+    np.testing.assert_allclose(again._user_table[7, : k + 1], x, atol=1e-6)
+
+
+def test_a_new_user_is_served_like_an_old_one(data):
+    model = FactorALS(4, random_state=0).fit(data)
+    films = data.item_ids[[2, 5, 9]]
+    new = model.fold_in([(7, film) for film in films], [5, 4, 1])
+    assert new.user_ids_.tolist() == [7]
+    assert new.user_counts_.tolist() == [3]
+    ids, scores = new.recommend(7, 100)
+    assert not set(films.tolist()) & set(ids.tolist())
+    np.testing.assert_allclose(np.clip(scores[:5], *new.rating_range_), new.predict(7, ids[:5]), rtol=1e-6)
+    np.testing.assert_array_equal(model.user_ids_, data.user_ids)
+    weighted = model.fold_in([(7, film) for film in films], [5, 4, 1], [1, 1, 0])
+    assert weighted.predict(7, films[0]) != new.predict(7, films[0])
+    strings = model.fold_in([("zoe", film) for film in films], [5, 4, 1])
+    assert strings.predict("zoe", films[0]) == new.predict(7, films[0])
+
+
+def test_new_items_join_the_old_ones(data):
+    model = FactorALS(4, random_state=0).fit(data)
+    users = data.user_ids[[1, 4, 8, 20]]
+    more = model.fold_in([(user, 8) for user in users], [5, 5, 5, 4.5], side="item")
+    assert more.item_ids_.tolist() == sorted([*data.item_ids.tolist(), 8])
+    assert more.item_counts_[1] == 4
+    np.testing.assert_array_equal(more.predict(users[0], data.item_ids), model.predict(users[0], data.item_ids))
+    assert 8 not in more.recommend(users[0], 100)[0]
+    assert 8 in more.recommend(data.user_ids[0], 100)[0]
+    assert more.user_counts_.sum() == data.n_ratings + 4
+    replaced = more.fold_in([(user, 8) for user in users[:2]], [1, 1], side="item")
+    assert len(replaced.item_ids_) == len(more.item_ids_)
+    assert replaced.item_counts_[1] == 2
+    assert replaced.predict(users[0], 8) < more.predict(users[0], 8)
+
+
+def test_folding_in_what_cannot_be(data):
+    model = FactorALS(4, random_state=0).fit(data)
+    with pytest.raises(ValueError, match=r"R: item 8 was not among the training ratings.*side='item'"):
+        model.fold_in([(7, 8)], [3.0])
+    with pytest.raises(ValueError, match="side is \"both\"|side is 'both'"):
+        model.fold_in([(7, 10)], [3.0], side="both")
+    with pytest.raises(ValueError, match="R and features are both None"):
+        model.fold_in()
+    with pytest.raises(ValueError, match="fitted without user_features"):
+        model.fold_in(features=np.ones((1, 2)))
+    model._user_prior = model._user_prior._replace(reg=0.0, reg_bias=0.0)
+    with pytest.raises(np.linalg.LinAlgError, match="user 9 .* singular"):
+        model.fold_in([(9, data.item_ids[0])], [3.0])
+
+
+def test_a_model_that_comes_back_folds_in_the_same(tmp_path, data):
+    model = FactorALS(4, random_state=0).fit(data)
+    model.save(tmp_path / "m.npz")
+    again = alsx.load(tmp_path / "m.npz")
+    new = [(-3, item) for item in data.item_ids[:4]], [1, 2, 3, 5]
+    np.testing.assert_array_equal(again.fold_in(*new)._user_table, model.fold_in(*new)._user_table)
+    asked = [-77, data.user_ids[0], data.user_ids[1]], data.item_ids[:3]
+    np.testing.assert_array_equal(again.predict(*asked), model.predict(*asked))
+    assert repr(again) == repr(model)
 
 
 # Files

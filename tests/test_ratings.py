@@ -1172,3 +1172,18 @@ def test_weights_of_a_sorted_csr_matrix(index):
     np.testing.assert_array_equal(found.by_user.weights, expected.by_user.weights)
     np.testing.assert_array_equal(found.by_item.weights, expected.by_item.weights)
     np.testing.assert_array_equal(found.by_item.values, expected.by_item.values)
+
+
+def test_with_ids_keeps_the_ratings():
+    R = Ratings([("ann", 7), ("bob", 7), ("ann", 3)], [4.5, 3.0, 5.0], sample_weight=[1, 2, 3])
+    more = R.with_ids(Ids(["al", "ann", "ben", "bob", "cat"]), Ids([1, 3, 5, 7]))
+    assert more.shape == (5, 4)
+    assert more.user_ids[more.triples()[0]].tolist() == ["ann", "ann", "bob"]
+    assert more.item_ids[more.triples()[1]].tolist() == [3, 7, 7]
+    np.testing.assert_array_equal(more.triples()[2], R.triples()[2])
+    assert np.diff(more.by_item.indptr).tolist() == [0, 1, 0, 2]
+    assert more.user_ids[more.by_item.indices].tolist() == ["ann", "ann", "bob"]
+    np.testing.assert_array_equal(more.by_item.weights, R.by_item.weights)
+    assert R.with_ids().shape == R.shape
+    with pytest.raises(ValueError, match="users lacks 'bob', which has ratings"):
+        R.with_ids(users=Ids(["ann"]))
