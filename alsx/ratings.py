@@ -1496,6 +1496,57 @@ def _is_frame(data: Any) -> bool:
     return hasattr(data, "__arrow_c_stream__") and module not in {"numpy", "pandas", "polars"}
 
 
+def is_frame(data: Any) -> bool:
+    """Whether `data` is a table with named columns."""
+    return not isinstance(data, np.ndarray) and not scipy.sparse.issparse(data) and _is_frame(data)
+
+
+def described_rows(data: Any, part: str, name: str) -> tuple[Array, dict[str, pa.ChunkedArray]]:
+    """
+    Ids and the other columns of a data frame that has a row for each user, or item.
+
+    Parameters
+    ----------
+    data : data frame
+    part : {"user", "item"}
+        Whose ids.
+    name : str
+        What sentences call the frame.
+
+    Returns
+    -------
+    ids : ndarray of int64, uint64 or str, shape (n,)
+        In the order of the rows; no id comes twice.
+    columns : dict of str to pyarrow.ChunkedArray
+    """
+    import pyarrow as pa
+
+    if not hasattr(data, "columns") and type(data).__module__.partition(".")[0] != "pyarrow":
+        data = pa.table(data)
+    found = _frame_names(data)
+    hits = [x for x in found if isinstance(x, str) and re.sub("[^a-z0-9]", "", x.lower()) in COLUMNS[part]]
+    if len(hits) != 1:
+        what = f"no column of {part} ids is recognised" if not hits else f"{len(hits)} columns could be the {part} ids"
+        raise ValueError(
+            f"{name}: {what}; the columns are {', '.join(map(repr, found)) or 'none'}. Call one of them {part!r}, or give a "
+            "matrix with a row for each"
+        )
+    raw = _ids(_column(data, hits[0]), name)
+    if not len(raw):
+        raise ValueError(f"{name} has no rows: give at least one, or leave it out")
+    coded = _coded(raw, name, 1)
+    codes = np.asarray(coded.ids.codes(_column(data, hits[0]), name))
+    if len(coded.ids) < len(codes):
+        first = np.zeros(len(codes), bool)
+        first[np.unique(codes, return_index=True)[1]] = True
+        at = int(np.argmin(first))
+        raise ValueError(
+            f"{name}: row {at} is {_show(coded.ids.values[codes[at]])} for the second time: give one row each"
+        )
+    others = {str(x): _arrow(_column(data, x)) for x in found if x != hits[0]}
+    return coded.ids.values[codes], others
+
+
 def _frame_names(data: Any) -> list[Any]:
     if type(data).__module__.partition(".")[0] == "pyarrow":
         return list(data.schema.names)

@@ -536,7 +536,7 @@ class Recommender(BaseEstimator):  # type: ignore[misc]
             indices = codes[rows.indices]
         matrix = None
         if features is not None:
-            own, encoded = encoder.transform(features, "features", ids)
+            own, encoded = encoder.transform(features, "features", side, ids)
             union = np.asarray(own if ids is None else np.union1d(ids, own))
             everyone = Ids(np.unique(union), "features")
             matrix = _placed(encoded, np.asarray(everyone.codes(own, "features")), len(everyone))

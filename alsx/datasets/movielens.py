@@ -21,6 +21,7 @@ import io
 import os
 import re
 import zipfile
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
@@ -180,6 +181,66 @@ class MovieLens:
             An id is not among `items`; the sentence names the first.
         """
         return cast(list[list[str]], self.items["genres"].take(self._rows(item_ids)).to_pylist())
+
+    def item_features(self, *, year: bool = True, tags: bool = False, min_films: int = 5) -> pa.Table:
+        """
+        What is known of the films, as the models take it: ``fit(..., item_features=data.item_features())``.
+
+        Parameters
+        ----------
+        year : bool, default=True
+            Take the year of the film.
+        tags : bool, default=False
+            Take the tags that users gave, lower case, where a tag was given to at least `min_films` films. Users tag what
+            they have seen, so films without ratings have few.
+        min_films : int, default=5
+            Rarer tags are left out.
+
+        Returns
+        -------
+        pyarrow.Table
+            ``item``, ``genres`` list<string>, and as asked ``year`` int32 and ``tags`` list<string>; a row a film.
+
+        Raises
+        ------
+        ValueError
+            If tags are asked for and the archive has none.
+        """
+        import pyarrow as pa
+
+        features = self.items.select(["item", "genres", *(["year"] if year else [])])
+        if tags:
+            if self.tags is None:
+                raise ValueError(f"tags: {self.name} has no tags; leave them out")
+            of_film: dict[int, set[str]] = {}
+            columns = (self.tags[name].to_pylist() for name in ("item", "tag"))
+            for item, tag in zip(*columns, strict=True):
+                of_film.setdefault(item, set()).add(tag.strip().lower())
+            films = Counter(tag for given in of_film.values() for tag in given)
+            kept = {tag for tag, count in films.items() if count >= min_films and tag}
+            given = [sorted(of_film.get(item, set()) & kept) for item in features["item"].to_pylist()]
+            features = features.append_column("tags", pa.array(given, pa.list_(pa.string())))
+        return features
+
+    def user_features(self) -> pa.Table:
+        """
+        What is known of the users, as the models take it: ``fit(..., user_features=data.user_features())``.
+
+        Returns
+        -------
+        pyarrow.Table
+            ``user``, ``age`` int32, ``gender`` and ``occupation``, a row a user; where the archive has ages in groups (ml-1m)
+            ``age_group`` instead of ``age``.
+
+        Raises
+        ------
+        ValueError
+            If the archive says nothing about users.
+        """
+        if self.users is None:
+            raise ValueError(f"{self.name} says nothing about users; ml-100k and ml-1m do")
+        age = "age_group" if "age_group" in self.users.column_names else "age"
+        return self.users.select(["user", age, "gender", "occupation"])
 
     def fold(self, name: str) -> tuple[pa.Table, pa.Table]:
         """One of the canonical folds of ml-100k.
