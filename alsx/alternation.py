@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alsx import _core, _threads
-from alsx.prior import Prior, PriorMean, aligned, feature_map, indicators, ridge_regression, tasks
+from alsx.prior import Prior, PriorMean, aligned, feature_map, indicators, ridge_regression, scales, tasks
 from alsx.ratings import Compressed, Ratings
 
 # How many ratings make a row half as reliable as it can be, where features are judged by all rows: MovieLens 100k with a
@@ -87,10 +87,8 @@ class Side:
         if rows.weights is not None:
             # Summed row by row: a difference of running sums would lose the light rows behind heavy ones.
             mass[counts > 0] = np.add.reduceat(rows.weights, rows.indptr[:-1][counts > 0], dtype=np.float64)
-        self.mass = mass.copy()
-        # A row whose ratings all weigh 0 knows no more than its prior, whatever the exponent.
-        mass[mass == 0] = 1.0
-        self.scaling = mass**penalty.scaling
+        self.mass = mass
+        self.scaling = scales(mass, penalty.scaling)
         self.loss = np.zeros((len(counts), 2))
         width = k + 1
         self.tasks = tasks(counts, float(width * (width + 32)), float(width) ** 3 + 500.0)
@@ -144,6 +142,8 @@ class Side:
         """What is expected of rows that come after the fit; those without ratings that are there already get it."""
         implicit = features = cold = None
         unknown = self.typical()
+        counts = np.diff(self.rows.indptr)
+        few = float(np.quantile(counts[counts > 0], 0.05)) if unknown is not None else 1.0
         if unknown is not None:
             self.table[self.nothing_known(), : k + 1] = unknown
         for part in self.prior.maps if self.prior is not None else []:
@@ -166,6 +166,7 @@ class Side:
             features=features,
             cold=cold,
             unknown=unknown,
+            few=few,
         )
 
     @property

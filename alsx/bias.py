@@ -17,8 +17,9 @@ class BiasALS(Recommender):
 
         sum w (r - mu - b_u - c_i)^2 + reg_user sum_u n_u^v b_u^2 + reg_item sum_i n_i^v c_i^2
 
-    with n the (weighted) number of ratings of a row and v `reg_scaling`. A row's solution is a shrunk mean of its residuals,
-    so a film with one rating stays near the mean. The baseline that any model of ratings has to beat.
+    with n the (weighted) number of ratings of a row, taken to be 30 where it is less, and v `reg_scaling`. A row's solution
+    is a shrunk mean of its residuals, so a film with one rating stays near the mean. The baseline that any model of ratings
+    has to beat.
 
     Parameters
     ----------

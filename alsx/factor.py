@@ -19,9 +19,10 @@ class FactorALS(LatentFactors):
             + sum_u n_u^v (reg_user sd |p_u - m_u|^2 + reg_bias_user (b_u - m'_u)^2)
             + sum_i n_i^v (reg_item sd |q_i - m_i|^2 + reg_bias_item (c_i - m'_i)^2)
 
-    with n the (weighted) number of ratings of a row, v `reg_scaling` and sd the standard deviation of the ratings, which
-    makes the model the same on every scale: ratings times 2 give predictions times 2. A row's bias and factors are solved
-    jointly by one Cholesky factorisation, each half-sweep is exact, and the loss never rises.
+    with n the (weighted) number of ratings of a row, taken to be 30 where it is less, v `reg_scaling` and sd the standard
+    deviation of the ratings, which makes the model the same on every scale: ratings times 2 give predictions times 2. A
+    row's bias and factors are solved jointly by one Cholesky factorisation, each half-sweep is exact, and the loss never
+    rises.
 
     The prior means ``[m_u, m'_u] = W' f_u`` are 0 without `implicit` and features. Otherwise f_u is what is known of the
     user, and W is learned with the rest: a ridge regression of [p_u, b_u] on f_u, for which the loss has the terms

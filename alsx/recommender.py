@@ -30,7 +30,7 @@ from alsx.alternation import (
     full_precision,
     workspace,
 )
-from alsx.prior import Prior, aligned, tasks
+from alsx.prior import Prior, aligned, scales, tasks
 from alsx.ratings import Ids, Ratings, id_pairs
 
 Array = npt.NDArray[Any]
@@ -578,7 +578,6 @@ class Recommender(BaseEstimator):  # type: ignore[misc]
         mass = counts.astype(np.float64)
         if weights is not None:
             mass[counts > 0] = np.add.reduceat(weights, indptr[:-1][counts > 0], dtype=np.float64)
-        mass[mass == 0] = 1.0
         out, means = factor_table(n, k, dtype), factor_table(n, k, dtype)
         means[:, : k + 1] = prior.means(indptr, indices, features, k)
         precision = table[:0]
@@ -591,7 +590,7 @@ class Recommender(BaseEstimator):  # type: ignore[misc]
         def call(starts: npt.NDArray[np.int64], mine: Array) -> int:
             return _core.half_sweep(
                 starts, jobs.order, indptr, indices, values, values[:0] if weights is None else weights, self.mean_, 1.0,
-                table, k, prior.reg, prior.reg_bias, mass**prior.exponent, precision, means, 0.0, 0, 0, mine, out, loss,
+                table, k, prior.reg, prior.reg_bias, scales(mass, prior.exponent), precision, means, 0.0, 0, 0, mine, out, loss,
             )  # fmt: skip
 
         if n and _threads.run_tasks(call, jobs.starts, work):

@@ -4,6 +4,9 @@ import itertools
 
 import numpy as np
 
+# Rows with fewer ratings are regularised as if they had so many.
+LEAST = 30.0
+
 
 def row_solve(values, weights, offset, scale, others, k, ridge, ridge_bias):
     """One row: the solution [p ; b], its weighted squared error and its penalty."""
@@ -61,7 +64,7 @@ def objective(ratings, user_table, item_table, k, users, items, mean, unit):
     total = (w * ((r.astype(np.float64) - mean) / unit - predicted) ** 2).sum()
     for table, codes, (reg, reg_bias, exponent) in ((p, u, users), (q, i, items)):
         mass = np.bincount(codes, w, len(table))
-        s = np.where(mass > 0, mass**exponent, 0.0)
+        s = np.where(mass > 0, np.maximum(mass, LEAST) ** exponent, 0.0)
         total += (s * (reg * (table[:, :k] ** 2).sum(1) + reg_bias * table[:, k] ** 2)).sum()
     return unit**2 * total
 
@@ -107,7 +110,7 @@ def objective_in_ratings(u, i, r, w, mean, b, c, P, Q, reg, reg_bias, exponent, 
     total = (w * (r - mean - b[u] - c[i] - (P[u] * Q[i]).sum(1)) ** 2).sum()
     for codes, bias, factors, side in ((u, b, P, 0), (i, c, Q, 1)):
         mass = np.bincount(codes, w, len(bias))
-        scale = np.mean(mass[mass > 0] ** exponent)
+        scale = np.mean(np.maximum(mass[mass > 0], LEAST) ** exponent)
         for F, W, ridge in maps[side]:
             W = np.asarray(W, np.float64)
             means = F @ W
@@ -115,7 +118,7 @@ def objective_in_ratings(u, i, r, w, mean, b, c, P, Q, reg, reg_bias, exponent, 
             total += ridge * scale * (reg[side] * sd * (W[:, :-1] ** 2).sum() + reg_bias[side] * (W[:, -1] ** 2).sum())
         for row in range(len(bias)):
             mass = w[codes == row].sum()
-            s = mass**exponent if mass > 0 else 0.0  # without ratings a row is its prior
+            s = max(mass, LEAST) ** exponent if mass > 0 else 0.0  # without ratings a row is its prior
             total += s * (reg[side] * sd * (factors[row] ** 2).sum() + reg_bias[side] * bias[row] ** 2)
     return total
 
@@ -139,7 +142,7 @@ def fit(u, i, r, w, start, n_users, reg, reg_bias, exponent, n_iter):
                 mass = w[mine].sum()
                 tables[side][row] = 0
                 if mass > 0:
-                    s = mass**exponent
+                    s = max(mass, LEAST) ** exponent
                     tables[side][row] = row_solve(
                         r[mine], w[mine], mean, 1.0, tables[1 - side][other[mine]], k, s * reg[side] * sd,
                         s * reg_bias[side],

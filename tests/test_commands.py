@@ -15,7 +15,7 @@ import alsx
 import alsx.__main__
 from alsx import _cli
 from alsx.datasets import load_demo
-from alsx.examples import movielens
+from alsx.examples import coldstart, movielens
 from alsx.model_selection import train_test_split
 
 ROOT = Path(__file__).parents[1]
@@ -61,6 +61,7 @@ def command(tmp_path, monkeypatch, capsys):
 STARTS = {
     "alsx": alsx.__main__.main,
     "movielens": lambda: _cli.run(movielens.movielens, "python -m alsx.examples.movielens"),
+    "coldstart": lambda: _cli.run(coldstart.coldstart, "python -m alsx.examples.coldstart"),
 }
 
 
@@ -103,6 +104,18 @@ def test_the_main_job_tells_and_writes(story):
     # As readable as any file that is written here.
     (folder / "plain").write_text("")
     assert {path.stat().st_mode for path in (folder / "made/here").iterdir()} == {(folder / "plain").stat().st_mode}
+
+
+def test_the_story_of_cold_starts(command, tmp_path):
+    out = command("coldstart", "--k=6", f"--out={tmp_path}").out
+    rows = {line.split("  ")[0]: line.split() for line in out.splitlines()}
+    assert float(rows["FactorALS with features"][-1]) < float(rows["BiasALS"][-1])
+    steps = [line.split() for line in out.splitlines() if line.strip()[:1].isdigit() and len(line.split()) == 3]
+    assert [int(step[0]) for step in steps] == [0, 1, 2, 3, 5, 10, 20]
+    assert float(steps[-1][1]) < float(steps[-1][2])
+    assert float(steps[-1][1]) < float(steps[0][1])
+    assert (tmp_path / "coldstart.png").read_bytes().startswith(b"\x89PNG")
+    assert "share is 2" in command("coldstart", "--share=2", code=2).err
 
 
 def test_the_models_are_as_good_as_the_table_says(story):

