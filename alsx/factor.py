@@ -50,8 +50,9 @@ class FactorALS(LatentFactors):
         at ML-32M's size and k = 64; where who rated what tells nothing, as among simulated ratings, it costs up to 1.3 %.
     reg_implicit : float or pair of floats (users, items), default=(5.0, 2.5)
         Ridge of the map from who rated what, in numbers of average rows.
-    reg_features : float or pair of floats (users, items), default=20.0
-        Ridge of the map from features, in numbers of average rows.
+    reg_features : float or pair of floats (users, items), default=(60.0, 20.0)
+        Ridge of the map from features, in numbers of average rows: with less, demographics make warm predictions worse on
+        MovieLens 100k (``benchmarks/coldstart.py``).
     max_iter : int, default=20
         The most iterations, each of users and then items.
     tol : float, default=1e-4
@@ -118,7 +119,7 @@ class FactorALS(LatentFactors):
         reg_scaling: float = 0.5,
         implicit: str | None = "both",
         reg_implicit: float | tuple[float, float] = (5.0, 2.5),
-        reg_features: float | tuple[float, float] = 20.0,
+        reg_features: float | tuple[float, float] = (60.0, 20.0),
         max_iter: int = 20,
         tol: float = 1e-4,
         dtype: Any = "float32",

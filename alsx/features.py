@@ -2,21 +2,35 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import scipy.sparse
-from sklearn.preprocessing import MultiLabelBinarizer, StandardScaler
 
 from alsx.ratings import Ids, described_rows, is_frame
 
 Array = npt.NDArray[Any]
 
-# A column of more different texts than this, that differ in more than half of the rows, is no category: titles, comments.
-MANY = 1000
+# A column of more different texts than this, that differ in more than half of the rows, is no category: titles, post
+# codes, comments. Fewer do little harm, and small tables differ in every row by chance.
+MANY = 100
+
+# What a column may hold later, by what it held when the encoder was fitted. A column that is missing whole has no type.
+LATER = {
+    "numbers": ("numbers", "nothing"),
+    "days": ("days", "nothing"),
+    "category": ("category", "text", "numbers", "nothing"),
+    "labels": ("text", "lists", "nothing"),
+}
+WORDS = {
+    "numbers": "numbers",
+    "days": "dates",
+    "category": "categories",
+    "labels": "lists of texts, or texts with bars",
+    "text": "texts",
+    "lists": "lists",
+}
 
 
 class FeatureEncoder:
@@ -25,7 +39,8 @@ class FeatureEncoder:
 
     `fit` makes it. Numbers are standardised (a missing one is the mean); texts, categories and truth values become one
     column a value, lists of texts and texts with bars such as ``"Comedy|Drama"`` one column a label, of zeros and ones
-    (missing or never seen before: zeros); times are numbers of days. Columns of a matrix are taken as they are.
+    (missing, blank or never seen before: zeros); times are numbers of days. Integers that stand for categories must be
+    made categories or texts first. Columns of a matrix are taken as they are.
 
     Attributes
     ----------
@@ -45,7 +60,7 @@ class FeatureEncoder:
         Parameters
         ----------
         data : scipy sparse matrix, array-like of shape (n, m), or data frame
-            A matrix has a row for each of the known ids; a frame has a column of ids.
+            A matrix has a row for each of the known ids; a frame has a column of ids, known or not.
         name : {"user_features", "item_features"}
             What sentences call it, and which column of ids is looked for.
         known : Ids
@@ -63,25 +78,26 @@ class FeatureEncoder:
         TypeError, ValueError
             Where `data` cannot be used; the sentence names the column or the row, and what to do.
         """
+        side = name.partition("_")[0]
         if not is_frame(data):
-            matrix = _numbers(data, name)
+            matrix = _matrix(data, name)
             if matrix.shape[0] != len(known):
                 raise ValueError(
-                    f"{name} has {matrix.shape[0]:,} rows, but the ratings have {len(known):,} {name.partition('_')[0]}s: "
-                    "give a row for each, in ascending order of ids, or a data frame with a column of ids"
+                    f"{name} has {matrix.shape[0]:,} rows, but the ratings have {len(known):,} {side}s: give a row for "
+                    "each, in ascending order of ids, or a data frame with a column of ids"
                 )
             return cls([f"feature {place}" for place in range(matrix.shape[1])], None), known.values, matrix
-        ids, found = described_rows(data, name.partition("_")[0], name)
-        known.codes(ids, name)  # ids of another kind are refused
-        columns, names = [], []
-        for column, values in found.items():
-            learned = _learned(column, values, name)
-            columns.append(learned)
-            names += [column] if "mean" in learned else [f"{column}={label}" for label in learned["labels"]]
-        if not names:
+        ids, found = described_rows(data, side, name)
+        if not found:
             raise ValueError(f"{name} has no columns but the ids: give at least one feature, or leave {name} out")
+        known.codes(ids, name)  # ids of another kind are refused
+        columns = [_learned(column, values, name) for column, values in found.items()]
+        names = []
+        for column in columns:
+            own = column["name"]
+            names += [own] if "mean" in column else [f"{own}={label}" for label in column["labels"]]
         encoder = cls(names, columns)
-        return encoder, ids, encoder._encoded(found)
+        return encoder, ids, encoder._encoded(found, name)
 
     def transform(self, data: Any, name: str, side: str, ids: Any = None) -> tuple[Array, scipy.sparse.csr_array]:
         """
@@ -90,52 +106,52 @@ class FeatureEncoder:
         Parameters
         ----------
         data : as for `fit`
-            Of the same columns.
+            Of the same columns, in any order; others are passed over.
         name : str
             What sentences call it.
         side : {"user", "item"}
             Which column of ids is looked for.
         ids : ndarray, shape (n,), default=None
-            The ids of the rows of a matrix; None: 0 to n - 1.
+            The ids of the rows of a matrix; None: 0 to n - 1. A frame has its own ids, which must be of the kind of these.
 
         Returns
         -------
         ids : ndarray, shape (n,)
         matrix : csr_array of float64, shape (n, len(names))
+
+        Raises
+        ------
+        TypeError, ValueError
+            Where `data` cannot be used, or is not like what the encoder was fitted to.
         """
         if is_frame(data) != (self._columns is not None):
             had = "a data frame" if self._columns is not None else "a matrix"
             raise TypeError(f"{name}: the model was fitted to features in {had}: give {had} of the same columns")
         if self._columns is None:
-            matrix = _numbers(data, name)
-            if matrix.shape[1] != len(self.names):
-                raise ValueError(f"{name} has {matrix.shape[1]} columns; the model was fitted to {len(self.names)}")
-            own = np.arange(matrix.shape[0]) if ids is None else np.asarray(ids)
-            if len(own) != matrix.shape[0]:
-                raise ValueError(f"{name} has {matrix.shape[0]:,} rows for {len(own):,} {side}s: give a row for each")
+            matrix = _matrix(data, name)
+            n, m = matrix.shape
+            if m != len(self.names):
+                raise ValueError(
+                    f"{name} has {m} columns; the model was fitted to {len(self.names)}: give the same ones"
+                )
+            own = np.arange(n) if ids is None else np.asarray(ids)
+            if len(own) != n:
+                raise ValueError(f"{name} has {n:,} rows for {len(own):,} {side}s: give a row for each")
             return own, matrix
         own, found = described_rows(data, side, name)
+        if ids is not None:
+            Ids(np.unique(ids), f"{side}s").codes(own, name)  # ids of another kind are refused
         lacking = [column["name"] for column in self._columns if column["name"] not in found]
         if lacking:
-            raise ValueError(f"{name} lacks the column {lacking[0]!r}, which the model was fitted to")
-        return own, self._encoded(found)
+            raise ValueError(
+                f"{name} lacks the column {lacking[0]!r}, which the model was fitted to: add it, with nulls where "
+                "nothing is known"
+            )
+        return own, self._encoded(found, name)
 
-    def _encoded(self, found: dict[str, Any]) -> scipy.sparse.csr_array:
-        blocks = []
-        for column in self._columns or []:
-            values = found[column["name"]]
-            if "mean" in column:
-                scaler = StandardScaler()
-                scaler.mean_, scaler.scale_ = np.array([column["mean"]]), np.array([column["scale"]])
-                scaler.var_, scaler.n_features_in_ = scaler.scale_**2, 1
-                scaled = scaler.transform(_as_numbers(column["name"], values, "")[:, None])
-                blocks.append(scipy.sparse.csr_array(np.nan_to_num(scaled, nan=0.0)))
-            else:
-                binarizer = MultiLabelBinarizer(classes=column["labels"], sparse_output=True).fit([])
-                with warnings.catch_warnings():
-                    warnings.filterwarnings("ignore", "unknown class", UserWarning)
-                    blocks.append(binarizer.transform(_as_labels(values)).astype(np.float64))
-        return scipy.sparse.csr_array(scipy.sparse.hstack(blocks, format="csr"))
+    def _encoded(self, found: dict[str, Any], name: str) -> scipy.sparse.csr_array:
+        blocks = [_block(column, found[column["name"]], name) for column in self._columns or []]
+        return _tidy(scipy.sparse.csr_array(scipy.sparse.hstack(blocks, format="csr"), dtype=np.float64))
 
     def state(self) -> dict[str, Any]:
         """All that there is, as JSON can hold it."""
@@ -147,98 +163,203 @@ class FeatureEncoder:
         return cls([str(name) for name in state["names"]], state["columns"])
 
 
-def _numbers(data: Any, name: str) -> scipy.sparse.csr_array:
-    """A matrix of finite numbers."""
-    try:
-        whole = data if scipy.sparse.issparse(data) else np.asarray(data)
-        if whole.ndim != 2:
-            raise ValueError(f"{name} has {whole.ndim} dimensions; give a matrix with a row each, or a data frame")
-        matrix = scipy.sparse.csr_array(whole, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        if name in str(error):
-            raise
-        raise TypeError(f"{name} is no matrix of numbers ({error}): give numbers, or a data frame") from None
-    if not matrix.shape[1]:
-        raise ValueError(f"{name} has no columns: give at least one feature, or leave {name} out")
-    wrong = np.flatnonzero(~np.isfinite(matrix.data))
-    if len(wrong):
-        entries = matrix.tocoo()
-        at = wrong[0]
-        raise ValueError(
-            f"{name}: row {entries.row[at]}, column {entries.col[at]} is {entries.data[at]}; fill such places in first "
-            "(a data frame may have missing ones)"
-        )
+def _tidy(matrix: scipy.sparse.csr_array) -> scipy.sparse.csr_array:
+    """Without stored zeros, which would cost time in every sweep, and in the order of columns."""
+    matrix.sum_duplicates()
+    matrix.eliminate_zeros()
     return matrix
 
 
+def _matrix(data: Any, name: str) -> scipy.sparse.csr_array:
+    """A matrix of finite numbers."""
+    remedy = "give a matrix of numbers with a row each, or a data frame with a column of ids (collect a lazy one)"
+    if not scipy.sparse.issparse(data):
+        if data is None or isinstance(data, str | bytes | dict | set) or hasattr(data, "collect"):
+            raise TypeError(
+                f"{name} is of type {type(data).__name__}, which holds no features that can be read: {remedy}"
+            )
+        if np.ma.is_masked(data):
+            row = int(np.argwhere(np.ma.getmaskarray(data))[0][0])
+            raise ValueError(f"{name}: row {row} has a masked place: fill it in, or {remedy}")
+        try:
+            data = np.asarray(data)
+        except ValueError:
+            raise ValueError(f"{name} has rows of different lengths: {remedy}") from None
+    if data.ndim != 2:
+        raise ValueError(f"{name} has {data.ndim} dimensions: {remedy}")
+    if data.dtype.kind not in "biufO":
+        raise TypeError(f"{name} is no matrix of numbers (but of {data.dtype}): {remedy}")
+    if not data.shape[1]:
+        raise ValueError(f"{name} has no columns: give at least one feature, or leave {name} out")
+    try:
+        matrix = scipy.sparse.csr_array(data.astype(np.float64), copy=True)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"{name} is no matrix of numbers ({error}): {remedy}") from None
+    matrix.sum_duplicates()
+    wrong = np.flatnonzero(~np.isfinite(matrix.data))
+    if len(wrong):
+        row = int(np.searchsorted(matrix.indptr, wrong[0], side="right")) - 1
+        raise ValueError(
+            f"{name}: row {row}, column {matrix.indices[wrong[0]]} is {matrix.data[wrong[0]]}: fill such places in first "
+            "(a data frame may have missing ones)"
+        )
+    return _tidy(matrix)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Columns of data frames
+
+
 def _learned(column: str, values: Any, name: str) -> dict[str, Any]:
-    """How one column becomes numbers."""
+    """How one column becomes numbers: what scikit-learn's transformer for its kind learns."""
+    from sklearn.preprocessing import MultiLabelBinarizer, OneHotEncoder, StandardScaler
+
+    family = _family(column, values, name)
+    nothing = f"{name}: the column {column!r} holds nothing: drop it"
+    if family == "nothing":
+        raise ValueError(nothing)
+    if family in ("numbers", "days"):
+        numbers = _numbers(column, values, family, name)
+        if np.isnan(numbers).all():
+            raise ValueError(nothing)
+        with np.errstate(over="ignore", invalid="ignore"):
+            scaler = StandardScaler().fit(numbers[:, None])
+        mean, scale = float(scaler.mean_[0]), float(scaler.scale_[0])
+        if not np.isfinite([mean, scale, scaler.var_[0]]).all():
+            raise ValueError(
+                f"{name}: the numbers of the column {column!r} are too large to be standardised: rescale it"
+            )
+        return {"name": column, "kind": family, "mean": mean, "scale": scale}
+    bars = _with_bars(values) if family == "text" else 0
+    if bars or family == "lists":
+        rows: list[Any] = [labels for labels in _labels(values) if labels]
+        found = MultiLabelBinarizer().fit(rows).classes_.tolist()
+        kind = "labels"
+    else:
+        rows = [word for word in _words(values) if word is not None]
+        found = OneHotEncoder().fit(_upright(rows)).categories_[0].tolist() if rows else []
+        kind = "category"
+    if not found:
+        raise ValueError(nothing)
+    # A bar in a few rows makes no list of labels of a column; where there are lists, labels may be as many as they like.
+    if family != "lists" and 10 * bars < len(rows) and len(found) > MANY and 2 * len(found) > len(rows):
+        raise ValueError(
+            f"{name}: the column {column!r} has {len(found):,} different values in {len(rows):,} rows, as free text has, "
+            "not categories: drop it (or make lists of it, to have one feature a value all the same)"
+        )
+    return {"name": column, "kind": kind, "labels": found}
+
+
+def _block(column: dict[str, Any], values: Any, name: str) -> Any:
+    """The numbers of one column, by scikit-learn's transformer, told what it learned before."""
+    from sklearn.preprocessing import MultiLabelBinarizer, OneHotEncoder, StandardScaler
+
+    own, kind = column["name"], column["kind"]
+    family = _family(own, values, name)
+    if family not in LATER[kind]:
+        raise TypeError(
+            f"{name}: the column {own!r} holds {WORDS[family]} ({values.type}), but {WORDS[kind]} when the model was "
+            "fitted: convert it"
+        )
+    # Whatever sklearn.set_config says of outputs, no frames come back.
+    if "mean" in column:
+        scaler = StandardScaler().set_output(transform="default")
+        scaler.mean_, scaler.scale_ = np.array([column["mean"]]), np.array([column["scale"]])
+        scaler.var_, scaler.n_features_in_, scaler.n_samples_seen_ = scaler.scale_**2, 1, 1
+        scaled = scaler.transform(_numbers(own, values, family, name)[:, None])
+        return scipy.sparse.csr_array(np.nan_to_num(scaled, nan=0.0))
+    labels = column["labels"]
+    if kind == "category":
+        encoder = OneHotEncoder(categories=[np.array(labels, object)], handle_unknown="ignore")
+        return encoder.set_output(transform="default").fit(_upright(labels[:1])).transform(_upright(_words(values)))
+    # MultiLabelBinarizer would warn of labels that it does not know.
+    known = set(labels)
+    rows = [[label for label in row if label in known] for row in _labels(values)]
+    return MultiLabelBinarizer(classes=labels, sparse_output=True).fit([]).transform(rows)
+
+
+def _family(column: str, values: Any, name: str) -> str:
+    """What an Arrow column holds: numbers, days, text, category, lists, or nothing."""
     import pyarrow.types as kinds
 
-    if not (_is_text(values.type) or kinds.is_boolean(values.type)):
-        numbers = _as_numbers(column, values, name)
-        scaler = StandardScaler().fit(numbers[:, None])
-        mean = float(np.nan_to_num(scaler.mean_[0]))
-        return {"name": column, "mean": mean, "scale": float(scaler.scale_[0]) or 1.0}
-    labels = _as_labels(values)
-    found = MultiLabelBinarizer().fit(labels).classes_.tolist()
-    if len(found) > MANY and 2 * len(found) > len(labels):
-        raise ValueError(
-            f"{name}: the column {column!r} has {len(found):,} different values in {len(labels):,} rows, as free text has; "
-            "drop it, or make categories of it"
-        )
-    if not found:
-        raise ValueError(f"{name}: the column {column!r} holds nothing: drop it")
-    return {"name": column, "labels": found}
+    kind = values.type
+    if kinds.is_integer(kind) or kinds.is_floating(kind) or kinds.is_decimal(kind):
+        return "numbers"
+    if kinds.is_date(kind) or kinds.is_timestamp(kind):
+        return "days"
+    if kinds.is_null(kind):
+        return "nothing"
+    if _is_text(kind.value_type if kinds.is_dictionary(kind) else kind):
+        return "text"
+    if kinds.is_boolean(kind) or kinds.is_dictionary(kind):
+        return "category"
+    remedy = "drop it, or make numbers, texts, categories, dates or lists of texts of it"
+    lists = (kinds.is_list, kinds.is_large_list, kinds.is_fixed_size_list, kinds.is_list_view, kinds.is_large_list_view)
+    if any(is_one(kind) for is_one in lists):
+        part = kind.value_type.value_type if kinds.is_dictionary(kind.value_type) else kind.value_type
+        if _is_text(part) or kinds.is_integer(part) or kinds.is_null(part):
+            return "lists"
+        if kinds.is_floating(part) or kinds.is_decimal(part):
+            remedy = "give each number of the list a column of its own, or pass a matrix"
+    raise TypeError(f"{name}: the column {column!r} is {kind}, which cannot be a feature: {remedy}")
 
 
 def _is_text(kind: Any) -> bool:
-    """Texts, categories of them, and lists."""
     import pyarrow.types as kinds
 
-    if kinds.is_dictionary(kind):
-        kind = kind.value_type
-    return bool(
-        kinds.is_string(kind) or kinds.is_large_string(kind) or kinds.is_string_view(kind)
-        or kinds.is_list(kind) or kinds.is_large_list(kind)
-    )  # fmt: skip
+    return bool(kinds.is_string(kind) or kinds.is_large_string(kind) or kinds.is_string_view(kind))
 
 
-def _as_numbers(column: str, values: Any, name: str) -> npt.NDArray[np.float64]:
-    """Numbers, NaN where missing; times in days."""
+def _numbers(column: str, values: Any, family: str, name: str) -> npt.NDArray[np.float64]:
+    """Numbers, NaN where missing; times in days since 1970."""
     import pyarrow as pa
     import pyarrow.types as kinds
 
-    try:
-        if kinds.is_dictionary(values.type):
-            values = values.cast(values.type.value_type)
-        days = kinds.is_date(values.type) or kinds.is_timestamp(values.type)
-        if days:
-            values = values.cast(pa.timestamp("us")).cast(pa.int64())
-        numbers = np.asarray(values.cast(pa.float64()).to_numpy(), np.float64)
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-        raise TypeError(
-            f"{name}: the column {column!r} is {values.type}, neither numbers nor texts nor lists of texts: drop or "
-            "convert it"
-        ) from error
-    if np.isinf(numbers).any():
-        at = int(np.argmax(np.isinf(numbers)))
-        raise ValueError(f"{name}: the column {column!r} is {numbers[at]} in row {at}: give finite numbers, or null")
-    return numbers / 86_400e6 if days else numbers
+    per_day = 1.0
+    if family == "days":
+        if kinds.is_date(values.type):
+            values = values.cast(pa.timestamp("s" if kinds.is_date32(values.type) else "ms"))
+        per_day = 86_400.0 * {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}[values.type.unit]
+        values = values.cast(pa.int64())
+    numbers = np.asarray(values.cast(pa.float64(), safe=False).to_numpy(), np.float64) / per_day
+    wrong = np.flatnonzero(np.isinf(numbers))
+    if len(wrong):
+        raise ValueError(
+            f"{name}: the column {column!r} is {numbers[wrong[0]]} in row {wrong[0]}: give finite numbers, or null where "
+            "none is known"
+        )
+    return numbers
 
 
-def _as_labels(values: Any) -> list[list[str]]:
+def _with_bars(values: Any) -> int:
+    """In how many rows a text holds a bar."""
+    return sum(text is not None and "|" in text for text in values.to_pylist())
+
+
+def _word(value: Any) -> str | None:
+    """A category or label as text, the same whether integers came as integers or as floats; None where missing."""
+    if isinstance(value, dict):  # an interval, as pandas.cut makes them
+        return " to ".join(str(_word(part)) for part in value.values())
+    if isinstance(value, float):
+        if np.isnan(value):
+            return None
+        value = int(value) if value.is_integer() else value
+    text = "" if value is None else str(value).strip()
+    return text or None
+
+
+def _words(values: Any) -> list[str | None]:
+    return [_word(value) for value in values.to_pylist()]
+
+
+def _labels(values: Any) -> list[list[str]]:
     """The labels of every row."""
+    parts = ((row.split("|") if isinstance(row, str) else row or []) for row in values.to_pylist())
+    return [[word for word in map(_word, row) if word is not None] for row in parts]
 
-    def split(value: Any) -> list[str]:
-        if value is None:
-            return []
-        if isinstance(value, str):
-            parts: Iterable[Any] = value.split("|")
-        elif isinstance(value, bool):
-            parts = [value]
-        else:
-            parts = (part for part in value if part is not None)
-        return [text for text in (str(part).strip() for part in parts) if text]
 
-    return [split(value) for value in values.to_pylist()]
+def _upright(words: Any) -> Array:
+    """One column of objects, (n, 1)."""
+    column = np.empty((len(words), 1), object)
+    column[:, 0] = words
+    return column

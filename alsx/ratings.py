@@ -1521,30 +1521,45 @@ def described_rows(data: Any, part: str, name: str) -> tuple[Array, dict[str, pa
     """
     import pyarrow as pa
 
-    if not hasattr(data, "columns") and type(data).__module__.partition(".")[0] != "pyarrow":
+    if type(data).__module__.partition(".")[0] == "pyarrow" or not hasattr(data, "columns"):
         data = pa.table(data)
     found = _frame_names(data)
-    hits = [x for x in found if isinstance(x, str) and re.sub("[^a-z0-9]", "", x.lower()) in COLUMNS[part]]
+    told = ", ".join(map(repr, found)) or "none"
+    doubled = next((x for at, x in enumerate(found) if str(x) in map(str, found[:at])), None)
+    if doubled is not None:
+        raise ValueError(f"{name} has two columns {doubled!r}; the columns are {told}. Rename or drop one")
+    hits = [x for x in found if _choose(part, None, [x], True) is not None]
     if len(hits) != 1:
         what = f"no column of {part} ids is recognised" if not hits else f"{len(hits)} columns could be the {part} ids"
-        raise ValueError(
-            f"{name}: {what}; the columns are {', '.join(map(repr, found)) or 'none'}. Call one of them {part!r}, or give a "
-            "matrix with a row for each"
-        )
-    raw = _ids(_column(data, hits[0]), name)
+        remedy = f"Call one of them {part!r}, or give a matrix with a row for each"
+        if not hits and _choose(part, None, [getattr(getattr(data, "index", None), "name", None)], True) is not None:
+            remedy = "The ids are the frame's index: pass .reset_index()"
+        elif hits:
+            remedy = f"Leave one of {', '.join(map(repr, hits))} its name, and rename the others"
+        raise ValueError(f"{name}: {what}; the columns are {told}. {remedy}")
+    where = f"{name}[{hits[0]!r}]"
+    raw = _ids(_column(data, hits[0]), where)
     if not len(raw):
         raise ValueError(f"{name} has no rows: give at least one, or leave it out")
-    coded = _coded(raw, name, 1)
-    codes = np.asarray(coded.ids.codes(_column(data, hits[0]), name))
+    coded = _coded(raw, where, 1)
+    codes = coded.table[coded.raw - coded.low]
+    ids = coded.ids.values[codes]
     if len(coded.ids) < len(codes):
         first = np.zeros(len(codes), bool)
         first[np.unique(codes, return_index=True)[1]] = True
         at = int(np.argmin(first))
-        raise ValueError(
-            f"{name}: row {at} is {_show(coded.ids.values[codes[at]])} for the second time: give one row each"
-        )
-    others = {str(x): _arrow(_column(data, x)) for x in found if x != hits[0]}
-    return coded.ids.values[codes], others
+        raise ValueError(f"{where}: row {at} is {_show(ids[at])} for the second time: give one row each")
+    others = {}
+    for x in found:
+        if x == hits[0]:
+            continue
+        try:
+            others[str(x)] = _arrow(_column(data, x))
+        except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, TypeError) as error:
+            raise TypeError(
+                f"{name}: the column {x!r} cannot be read ({error}): drop it, or make all its values of one kind"
+            ) from None
+    return ids, others
 
 
 def _frame_names(data: Any) -> list[Any]:

@@ -532,6 +532,39 @@ def test_importing_datasets_imports_nothing_heavy():
     )
 
 
+def test_features_of_films(tmp_path):
+    data = load_movielens(write_zip(tmp_path / "a.zip", files_csv()))
+    films = {film["item"]: film for film in data.item_features().to_pylist()}
+    assert films[73] == {"item": 73, "genres": ["Drama", "War"], "year": 1995, "decade": "1990s"}
+    assert films[156605] == {"item": 156605, "genres": [], "year": None, "decade": None}
+    assert data.item_features(year=False).column_names == ["item", "genres"]
+    with pytest.raises(ValueError, match="has no tags"):
+        load_movielens(write_zip(tmp_path / "b.zip", files_100k())).item_features(tags=True)
+
+
+def test_tags_that_enough_films_share(tmp_path):
+    files = files_csv()
+    rows = ["2,1, Funny ,1", "3,1,funny,2", "2,73,FUNNY,3", "2,73,war,4", "2,99,   ,5", "2,555,funny,6"]
+    files["tags.csv"] = ("\n".join(["userId,movieId,tag,timestamp", *rows]) + "\n").encode()
+    data = load_movielens(write_zip(tmp_path / "a.zip", files))
+    for least, expected in ((1, [["funny"], ["funny", "war"], []]), (2, [["funny"], ["funny"], []])):
+        features = data.item_features(tags=True, min_films=least)
+        assert str(features.schema.field("tags").type).startswith("list<")
+        assert features["tags"].to_pylist()[:3] == expected
+
+
+def test_features_of_users(tmp_path):
+    data = load_movielens(write_zip(tmp_path / "a.zip", files_100k()))
+    expected = {"user": 186, "age": 53, "gender": "F", "occupation": "other"}
+    assert data.user_features().to_pylist()[1] == expected
+    data = load_movielens(write_zip(tmp_path / "b.zip", files_1m()))
+    expected = {"user": 1, "age_group": "Under 18", "gender": "F", "occupation": "K-12 student"}
+    assert data.user_features().to_pylist()[0] == expected
+    data = load_movielens(write_zip(tmp_path / "c.zip", files_csv()))
+    with pytest.raises(ValueError, match="c says nothing about users; ml-100k and ml-1m do"):
+        data.user_features()
+
+
 @pytest.fixture
 def real():
     """A function from a name to the path of the real archive."""

@@ -239,7 +239,8 @@ def test_rated_ids_without_features_are_fitted_too(planted):
 
 def test_features_of_movielens(movielens_folder):
     data = load_movielens(movielens_folder / "ml-100k.zip")
-    assert data.item_features().column_names == ["item", "genres", "year"]
+    assert data.item_features().column_names == ["item", "genres", "year", "decade"]
+    assert data.item_features()["decade"].to_pylist()[0] == "1990s"
     assert data.user_features().column_names == ["user", "age", "gender", "occupation"]
     train, test = (Ratings(part) for part in data.fold("u1"))
     plain = FactorALS(random_state=0).fit(train, eval_set=test)
@@ -264,3 +265,150 @@ def test_features_of_the_demo():
     demo = load_demo()
     model = FactorALS(4, random_state=0, max_iter=3).fit(demo.ratings, item_features=demo.item_features())
     assert "genres=Drama" in model.feature_effects_["feature"].to_pylist()
+
+
+# Odd columns
+
+
+def fitted(**columns):
+    """Names and numbers of a frame with three items."""
+    encoder, _, matrix = FeatureEncoder.fit(pa.table({"item": [1, 2, 3], **columns}), "item_features", Ids([1]))
+    return encoder, matrix.toarray().tolist()
+
+
+def later(encoder, **columns):
+    table = pa.table({"item": [9] * len(next(iter(columns.values()))), **columns}).slice(0, 1)
+    return encoder.transform(table, "features", "item")[1].toarray()[0].tolist()
+
+
+def test_categories_of_integers_are_categories_also_when_they_come_as_numbers():
+    encoder, rows = fitted(c=pa.array([10, 20, 10]).dictionary_encode())
+    assert encoder.names == ["c=10", "c=20"]
+    assert rows == [[1, 0], [0, 1], [1, 0]]
+    for column in ([20], [20.0], ["20"], pa.array([20]).dictionary_encode()):
+        assert later(encoder, c=column) == [0, 1]
+    assert later(encoder, c=pa.nulls(1)) == later(encoder, c=[30]) == [0, 0]
+
+
+def test_intervals_of_pandas_are_categories():
+    pd = pytest.importorskip("pandas")
+    frame = pd.DataFrame({"item": [1, 2, 3], "age": pd.cut([1, 5, 9], [0, 4, 10])})
+    encoder, _, matrix = FeatureEncoder.fit(frame, "item_features", Ids([1]))
+    assert encoder.names == ["age=0 to 4", "age=4 to 10"]
+    assert matrix.toarray().tolist() == [[1, 0], [0, 1], [0, 1]]
+
+
+def test_lists_may_hold_integers_and_doubles_but_no_floats():
+    encoder, rows = fitted(g=[[28, 12, 28], [12], []])
+    assert encoder.names == ["g=12", "g=28"]
+    assert rows == [[1, 1], [1, 0], [0, 0]]
+    with pytest.raises(TypeError, match="'v' is list<.*: double>, .* give each number of the list a column of its own"):
+        fitted(v=[[0.1, 0.2], [0.3, 0.4], [0.5, 0.6]])
+
+
+@pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
+def test_times_are_days_in_every_unit(unit):
+    day = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}[unit] * 86_400
+    encoder, rows = fitted(t=pa.array([0, 2 * day, None], pa.timestamp(unit)))
+    np.testing.assert_allclose(rows, [[-1], [1], [0]])
+    np.testing.assert_allclose(later(encoder, t=[datetime.date(1970, 1, 5)]), [3])
+
+
+def test_numbers_of_every_size():
+    assert fitted(n=[7, 7, None])[1] == [[0], [0], [0]]
+    np.testing.assert_allclose(fitted(n=[2**53 + 1, 0, None])[1], [[1], [-1], [0]])
+    with pytest.raises(ValueError, match="numbers of the column 'n' are too large to be standardised: rescale it"):
+        fitted(n=[1e300, -1e300, 0.0])
+    with pytest.raises(ValueError, match="the column 'n' holds nothing: drop it"):
+        fitted(n=pa.array([None, None, np.nan], pa.float64()))
+    with pytest.raises(ValueError, match="the column 'n' holds nothing: drop it"):
+        fitted(n=pa.nulls(3))
+
+
+def test_a_column_of_another_kind_later_is_refused_by_name():
+    encoder = fitted(n=[1, 2, 3], g=["a|b", "b", None], t=[datetime.date(2000, 1, day) for day in (1, 2, 3)])[0]
+    fine = {"n": [2], "g": [["b", "unseen"]], "t": [datetime.date(2000, 1, 2)]}
+    assert later(encoder, **fine) == [0, 0, 1, 0]
+    for wrong, says in (
+        ({"n": ["3"]}, "features: the column 'n' holds texts \\(string\\), but numbers when the model was fitted"),
+        ({"g": [5]}, "features: the column 'g' holds numbers"),
+        ({"t": [5]}, "features: the column 't' holds numbers \\(int64\\), but dates"),
+    ):
+        with pytest.raises(TypeError, match=says):
+            later(encoder, **(fine | wrong))
+
+
+def test_free_text_in_small_tables_and_with_a_stray_bar():
+    n = 500
+    item, genre = pa.array(range(n)), pa.array(["Drama", "Comedy"] * (n // 2))
+    titles = [f"film {at}" for at in range(n)]
+    for column in (titles, ["film | one", *titles[1:]]):
+        with pytest.raises(ValueError, match="'title' has 50. different values in 500 rows, as free text has"):
+            FeatureEncoder.fit(pa.table({"item": item, "title": column}), "item_features", Ids([1]))
+    # Many labels are fine where they are lists, in either form.
+    for column in ([[title] for title in titles], [f"{title}|all" for title in titles]):
+        table = pa.table({"item": item, "genre": genre, "cast": column})
+        assert len(FeatureEncoder.fit(table, "item_features", Ids([1]))[0].names) > n
+
+
+def test_frames_that_cannot_be_read():
+    pd = pytest.importorskip("pandas")
+    ids = {"item": [1, 2, 3]}
+    for frame, error, says in (
+        (pd.DataFrame(ids | {"c": ["a", 1, 2.5]}), TypeError, "the column 'c' cannot be read .* of one kind"),
+        (pd.DataFrame([[1, 2, 3]], columns=["item", "a", "a"]), ValueError, "two columns 'a'"),
+        (pd.DataFrame({"a": [1, 2]}, index=pd.Index([1, 2], name="movieId")), ValueError, "pass .reset_index"),
+        (
+            pd.DataFrame({"item": [1.0, 2.0], "a": [1, 2]}),
+            TypeError,
+            r"item_features\['item'\] must be integers or str",
+        ),
+    ):
+        with pytest.raises(error, match=says):
+            FeatureEncoder.fit(frame, "item_features", Ids([1]))
+
+
+@pytest.mark.parametrize("data", ["films.csv", None, {"item": [1], "a": [2]}])
+def test_what_is_no_matrix_is_called_by_its_type(data):
+    with pytest.raises(TypeError, match=f"item_features is of type {type(data).__name__}, .*data frame"):
+        FeatureEncoder.fit(data, "item_features", Ids([1]))
+
+
+def test_matrices_that_are_no_numbers():
+    for data, error, says in (
+        (np.ones((2, 1)) * 1j, TypeError, "no matrix of numbers"),
+        (np.ma.masked_less([[0.0], [1.0]], 1), ValueError, "row 0 has a masked place"),
+        ([[1.0], [1.0, 2.0]], ValueError, "rows of different lengths"),
+        (sp.csr_array([[0.0, 1.0], [0.0, np.inf]]), ValueError, "row 1, column 1 is inf"),
+    ):
+        with pytest.raises(error, match=says):
+            FeatureEncoder.fit(data, "item_features", Ids([1, 2]))
+
+
+def test_a_matrix_that_is_given_stays_as_it_was():
+    given = sp.csr_array((np.array([0.0, 2.0]), np.array([1, 0]), np.array([0, 2, 2])), shape=(2, 2))
+    matrix = FeatureEncoder.fit(given, "item_features", Ids([1, 2]))[2]
+    assert (given.nnz, matrix.nnz) == (2, 1)
+    matrix.data[:] = 7
+    assert given.toarray().tolist() == [[2, 0], [0, 0]]
+
+
+def test_a_stream_of_batches_is_a_frame():
+    encoder, ids, _ = FeatureEncoder.fit(FILMS.to_reader(), "item_features", Ids([10]))
+    assert ids.tolist() == [30, 10, 20]
+    assert "year" in encoder.names
+
+
+def test_outputs_of_scikit_learn_may_be_set_to_frames():
+    sklearn = pytest.importorskip("sklearn")
+    pytest.importorskip("pandas")
+    expected = FeatureEncoder.fit(FILMS, "item_features", Ids([10]))[2]
+    with sklearn.config_context(transform_output="pandas"):
+        got = FeatureEncoder.fit(FILMS, "item_features", Ids([10]))[2]
+    np.testing.assert_array_equal(got.toarray(), expected.toarray())
+
+
+def test_ids_of_new_rows_are_of_one_kind():
+    encoder = fitted(n=[1, 2, 3])[0]
+    with pytest.raises(TypeError, match="features: these ids are strings, but row 0 is 9"):
+        encoder.transform(pa.table({"item": [9], "n": [1]}), "features", "item", np.array(["x"]))

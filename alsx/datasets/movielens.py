@@ -189,7 +189,7 @@ class MovieLens:
         Parameters
         ----------
         year : bool, default=True
-            Take the year of the film.
+            Take the year of the film, as a number and by decade: films of an age are alike in more than a trend.
         tags : bool, default=False
             Take the tags that users gave, lower case, where a tag was given to at least `min_films` films. Users tag what
             they have seen, so films without ratings have few.
@@ -199,7 +199,8 @@ class MovieLens:
         Returns
         -------
         pyarrow.Table
-            ``item``, ``genres`` list<string>, and as asked ``year`` int32 and ``tags`` list<string>; a row a film.
+            ``item``, ``genres`` list<string>, and as asked ``year`` int32, ``decade`` string ("1990s") and ``tags``
+            list<string>; a row a film.
 
         Raises
         ------
@@ -209,6 +210,9 @@ class MovieLens:
         import pyarrow as pa
 
         features = self.items.select(["item", "genres", *(["year"] if year else [])])
+        if year:
+            decades = [None if x is None else f"{x // 10 * 10}s" for x in features["year"].to_pylist()]
+            features = features.append_column("decade", pa.array(decades, pa.string()))
         if tags:
             if self.tags is None:
                 raise ValueError(f"tags: {self.name} has no tags; leave them out")
