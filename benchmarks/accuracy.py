@@ -76,6 +76,11 @@ def measured_peer(python, peer, k, training, test):
         return told["rmse"], told["mae"], told["seconds"]
 
 
+def of_peer(python, peer, k):
+    """What the table calls a peer, and how it is measured."""
+    return f"{peer}, k = {k}", lambda training, test: measured_peer(python, peer, k, training, test)
+
+
 def own_ids(part):
     return part.user_ids, part.item_ids
 
@@ -121,11 +126,7 @@ def main(folder=None, sets=("u1-u5", "small", "time"), k=(20, 40), peer_python=N
                 text = f"FactorALS({rank}{', ' + label if options else ''}){' ' + label if told else ''}"
                 jobs.append((text, lambda a, b, m=model, t=told: measured(m, a, b, t)))
         if peer_python:
-            rank = int(next(iter(ranks)))
-            jobs += [
-                (f"{peer}, k = {rank}", lambda a, b, p=peer: measured_peer(peer_python, p, rank, a, b))
-                for peer in peers
-            ]
+            jobs += [of_peer(peer_python, peer, int(next(iter(ranks)))) for peer in peers]
         for label, run in jobs:
             found = np.array([run(*split) for split in splits])
             each = " ".join(f"{x:.4f}" for x in found[:, 0])

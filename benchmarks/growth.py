@@ -47,7 +47,7 @@ def measure(millions, k, threads, iterations):
         file.write("5")  # the high-water mark begins anew
     before = status("VmRSS")
     start = time.perf_counter()
-    model = alsx.FactorALS(k, max_iter=iterations + 1, tol=0, random_state=0, n_jobs=threads).fit(R)
+    model = alsx.FactorALS(k, implicit=None, max_iter=iterations + 1, tol=0, random_state=0, n_jobs=threads).fit(R)
     return {
         "ratings": R.nnz,
         "rows": sum(R.shape),

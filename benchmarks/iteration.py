@@ -2,9 +2,10 @@
 
     python benchmarks/iteration.py [--ratings=FILE.npz] [--k=20,64,128] [--threads=1,2] [--levels=base,v3,v4]
     python benchmarks/iteration.py --k=64 --threads=2 --peer-python=PATH --solvers=implicit-cholesky --rounds=3
+    python benchmarks/iteration.py --k=20,64 --threads=2 --learned --rounds=3
 
 FILE.npz holds u, i (int32), r (float32) and, where a part is held out, test (bool); without it ratings are simulated at
---scale times the size of MovieLens 32M (0.1: 3.2 million). PATH is a Python with implicit and cmfrec installed. Ours and the
+--scale times the size of MovieLens 32M (0.1: 3.2 million). PATH is a Python with implicit and cmfrec installed. --learned compares with iterations that learn prior means from who rated what. Ours and the
 peers' iterations alternate over the rounds; figures are medians, the ratio is the median of the rounds' own ratios.
 """
 
@@ -43,9 +44,11 @@ def peak(threads):
     return best
 
 
-def ours(R, k, threads, dtype, iterations):
+def ours(R, k, threads, dtype, iterations, implicit=None):
     """Seconds of the iterations after the first, which also touches fresh memory."""
-    model = alsx.FactorALS(k, max_iter=iterations + 1, tol=0, n_jobs=threads, random_state=0, dtype=dtype).fit(R)
+    model = alsx.FactorALS(
+        k, implicit=implicit, max_iter=iterations + 1, tol=0, n_jobs=threads, random_state=0, dtype=dtype
+    ).fit(R)
     return float(np.median(model.history_["seconds"][1:]))
 
 
@@ -62,11 +65,19 @@ def many(value):
 
 def main(
     ratings=None, scale=0.1, k=(20, 64, 128), threads=(1, 2), levels=None, dtype="float32", iterations=2, rounds=3,
-    peer_python=None, solvers=("implicit-cholesky",),
+    peer_python=None, solvers=("implicit-cholesky",), learned=False,
 ):  # fmt: skip
     """Print the tables."""
     R = read(ratings, scale)
     print(repr(R), f"level {_core.simd_level()}, OpenMP {_core.OPENMP}", sep="\n", flush=True)
+    if learned:
+        for rank in many(k):
+            for n in many(threads):
+                pairs = [[ours(R, rank, n, dtype, iterations, x) for x in (None, "both")] for _ in range(rounds)]
+                a, b = np.median(pairs, axis=0)
+                ratio = np.median([y / x for x, y in pairs])
+                print(f"k={rank} threads={n}: {a:.3f} s, implicit='both' {b:.3f} s, ratio {ratio:.2f}", flush=True)
+        return
     if peer_python is None:
         best = _core.simd_level()
         names = many(levels) if levels else [n for n in ("base", "v3", "v4") if n <= best or n == "base"]
