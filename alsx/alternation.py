@@ -94,9 +94,15 @@ class Side:
         self.tasks = tasks(counts, float(width * (width + 32)), float(width) ** 3 + 500.0)
         # Rows without ratings tell a learned prior mean nothing.
         self.known = np.where(counts > 0, self.scaling, 0.0)
-        self.precision = np.append(np.full(k, penalty.reg), penalty.reg_bias)
+        self.precision = np.empty(k + 1)
+        self.regularise(penalty)
         self.prior: PriorMean | None = None
         self.energy = 0.0
+
+    def regularise(self, penalty: Penalty) -> None:
+        """Go on with another regularisation of the same exponent."""
+        self.penalty = penalty
+        self.precision = np.append(np.full(len(self.precision) - 1, penalty.reg), penalty.reg_bias)
 
     @property
     def squared_error(self) -> float:

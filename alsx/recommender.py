@@ -102,6 +102,12 @@ class Recommender(BaseEstimator):  # type: ignore[misc]
         """What the prior means of a side are learned from."""
         return Known()
 
+    def _chosen(
+        self, ratings: Ratings, k: int, users: Penalty, items: Penalty, known: tuple[Known, Known], n_threads: int
+    ) -> tuple[Penalty, Penalty]:
+        """The regularisation of the fit; a model may choose it by the ratings."""
+        return users, items
+
     def _train(
         self,
         alternation: Alternation,
@@ -136,6 +142,7 @@ class Recommender(BaseEstimator):  # type: ignore[misc]
             if features is not None:
                 encoders[place], ratings, matrices[place] = _encoded(features, SIDES[place], ratings)
         known = self._known("user", matrices[0]), self._known("item", matrices[1])
+        users, items = self._chosen(ratings, k, users, items, known, n_threads)
         alternation = Alternation(ratings, k, users, items, generator, n_threads, known)
         low, high = ratings.range
         test_rmse = None

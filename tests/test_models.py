@@ -419,6 +419,35 @@ def test_kinds_of_random_state(data, make):
     assert not np.array_equal(FactorALS(3, max_iter=3).fit(data).item_factors_, fits[0].item_factors_)
 
 
+@pytest.mark.parametrize("implicit", ["both", None])
+def test_regularisation_can_be_chosen_by_the_ratings(implicit):
+    data = make_ratings(300, 200, 12000, random_state=0)
+    model = FactorALS(4, reg="auto", implicit=implicit, random_state=0).fit(data)
+    same = FactorALS(4, reg=model.reg_, reg_bias=model.reg_bias_, implicit=implicit, random_state=0).fit(data)
+    np.testing.assert_array_equal(model._user_table, same._user_table)
+    other = FactorALS(4, reg="auto", implicit=implicit, random_state=5, n_jobs=3).fit(data)
+    assert other.reg_ == model.reg_
+    default = FactorALS(4, implicit=implicit)._penalties()
+    assert model.reg_[0] / default[0].reg == pytest.approx(model.reg_bias_[1] / default[1].reg_bias)
+    held_out = np.random.default_rng(1).random(data.n_ratings) < 0.2
+    train, test = data.select(~held_out), data.select(held_out)
+
+    def error(**reg):
+        return (
+            FactorALS(4, implicit=implicit, random_state=0, **reg).fit(train, eval_set=test).history_["test_rmse"][-1]
+        )
+
+    multiples = np.geomspace(0.25, 4, 9)
+    grid = [
+        error(reg=tuple(x * p.reg for p in default), reg_bias=tuple(x * p.reg_bias for p in default)) for x in multiples
+    ]
+    assert error(reg="auto") < 1.005 * min(grid)
+    tiny = FactorALS(2, reg="auto", random_state=0).fit([(1, 1), (1, 2), (2, 1)], [1, 2, 3])
+    assert np.isfinite(tiny.reg_).all()
+    with pytest.raises(ValueError, match="reg is 'best'; it must be a number"):
+        FactorALS(reg="best").fit(data)
+
+
 def test_sides_have_their_own_regularisation(data):
     loose, tight = (FactorALS(5, reg=(1.0, reg), random_state=0).fit(data) for reg in (0.5, 50.0))
     assert np.abs(loose.item_factors_).sum() > np.abs(tight.item_factors_).sum()
