@@ -27,6 +27,12 @@ def row_posterior(values, weights, offset, scale, others, k, precision, prior):
     return np.linalg.solve(A, z.T @ (w * t) + precision @ prior), A, z, t, w
 
 
+def quadratics(A, z):
+    """z' A^-1 z for every row of z."""
+    z = np.asarray(z, np.float64)
+    return np.einsum("ij,ji->i", z, np.linalg.solve(A, z.T))
+
+
 def draw(A, mean, eps):
     """A draw from N(mean, A^-1) out of standard normals, by A = L' L with L lower triangular."""
     L = np.linalg.cholesky(A[::-1, ::-1]).T[::-1, ::-1]
