@@ -57,6 +57,12 @@ N0 = 20.0
 # errors tell nothing.
 LEFT = 0.05
 
+# A row with fewer ratings is no more uncertain beforehand than one with this many. Regularisation that grows with a power v of
+# the number of ratings serves accuracy; taken at its word, rows with one rating would vary more than all others. They do
+# not: on MovieLens 100k and latest-small, items with one rating differ from their prior means half as much as 1^-v says,
+# in the training ratings alone, and as 4^-v says where v is 1/2.
+FEW = 4.0
+
 # Training errors that the shape of their distribution is found from, and the levels it is kept at; with fewer errors it is
 # drawn to the Gaussian, by SHAPE0 errors' worth.
 SAMPLE, LEVELS, SHAPE0 = 65_536, 128, 200.0
@@ -212,13 +218,21 @@ class Posterior:
         """The diagonal of Lambda where it has no more."""
         return np.append(np.full(self.k, self.evidence.prior.reg), self.evidence.prior.reg_bias)
 
-    def scales(self, rows: Array) -> Floats:
-        """The scale s of rows; that of row -1, without ratings, is 1."""
+    def scales(self, rows: Array, least: float = FEW) -> Floats:
+        """The scale s of rows, of -1 for one without ratings, as if each had at least so many."""
         counts = np.where(rows >= 0, self.counts[rows], 0) if len(self.counts) else np.zeros(len(rows))
-        return np.asarray(np.maximum(counts, 1).astype(np.float64) ** self.evidence.prior.exponent)
+        return np.asarray(np.maximum(counts, least).astype(np.float64) ** self.evidence.prior.exponent)
 
     def quadratics(
-        self, rows: Array, indptr: Array, partners: Array, z: Array, n_threads: int, *, bordered: bool = False
+        self,
+        rows: Array,
+        indptr: Array,
+        partners: Array,
+        z: Array,
+        n_threads: int,
+        *,
+        bordered: bool = False,
+        least: float = FEW,
     ) -> Floats:
         """
         The forms z' A^-1 z for partners of rows; infinite where the prior says nothing and ratings too little.
@@ -234,6 +248,8 @@ class Posterior:
         n_threads : int
         bordered : bool, default=False
             The last entry of z is taken as it is, and not for 1.
+        least : float, default=FEW
+            See `scales`.
         """
         evidence, k, dtype = self.evidence, self.k, self.evidence.table.dtype
         out = np.empty(len(partners))
@@ -244,7 +260,7 @@ class Posterior:
         effort = np.where(rows >= 0, self.counts[rows], 0) if len(self.counts) else np.zeros(len(rows), np.int64)
         jobs = tasks(effort + np.diff(indptr), float((k + 1) * (k + 33)), float(k + 1) ** 3 + 500.0)
         work = workspace(min(n_threads, len(rows)), _core.quadratics_workspace(k, dtype.itemsize), dtype)
-        scaling, prior = self.scales(rows), evidence.prior
+        scaling, prior = self.scales(rows, least), evidence.prior
         indptr, partners = indptr.astype(np.int64), partners.astype(np.int32)
 
         def call(starts: NDArray[np.int64], mine: Array) -> int:
@@ -256,7 +272,7 @@ class Posterior:
         _threads.run_tasks(call, jobs.starts, work)
         return out
 
-    def along(self, vectors: Floats, rows: Array, n_threads: int) -> Floats:
+    def along(self, vectors: Floats, rows: Array, n_threads: int, least: float = FEW) -> Floats:
         """Find v' A^-1 v of rows for every row v of `vectors` (m, k+1): shape (n, m)."""
         z = factor_table(len(vectors), self.k, self.evidence.table.dtype)
         z[:, : self.k + 1] = vectors
@@ -266,13 +282,13 @@ class Posterior:
             part = rows[start : start + step]
             indptr = np.arange(len(part) + 1, dtype=np.int64) * len(vectors)
             partners = np.tile(np.arange(len(vectors), dtype=np.int32), len(part))
-            found = self.quadratics(part, indptr, partners, z, n_threads, bordered=True)
+            found = self.quadratics(part, indptr, partners, z, n_threads, bordered=True, least=least)
             out[start : start + step] = found.reshape(len(part), len(vectors))
         return out
 
-    def variances_of(self, rows: Array, n_threads: int) -> Floats:
+    def variances_of(self, rows: Array, n_threads: int, least: float = FEW) -> Floats:
         """The diagonals of A^-1, shape (n, k+1)."""
-        return self.along(np.eye(self.k + 1), rows, n_threads)
+        return self.along(np.eye(self.k + 1), rows, n_threads, least)
 
     def solve(self, n_threads: int) -> tuple[Array, Floats]:
         """
@@ -282,12 +298,15 @@ class Posterior:
         """
         if self._variances is None or self._freedom is None:
             rows = np.arange(len(self.counts), dtype=np.int32)
-            variances = self.variances_of(rows, n_threads)
+            # What the fit took up is up to the regularisation that it had.
+            variances = self.variances_of(rows, n_threads, 1.0)
             if self.evidence.prior.precision is None:
                 with np.errstate(
                     invalid="ignore"
                 ):  # 0 times infinity, where neither ratings nor the prior say anything
-                    taken = self.scales(rows) * (variances @ self.diagonal)
+                    taken = self.scales(rows, 1.0) * (variances @ self.diagonal)
+                few = np.flatnonzero(self.scales(rows, 1.0) != self.scales(rows))
+                variances[few] = self.variances_of(rows[few], n_threads)
             else:
                 root = np.linalg.cholesky(self.evidence.prior.precision)
                 taken = self.along(root.T, rows, n_threads).sum(axis=1)
@@ -350,7 +369,7 @@ class Posterior:
             root = np.linalg.cholesky(prior.precision)
             return np.asarray(self.stranger() + sigma * scipy.linalg.solve_triangular(root, eps, lower=True, trans=1))
         with np.errstate(divide="ignore", invalid="ignore"):
-            return np.asarray(self.stranger() + sigma * eps / np.sqrt(self.diagonal))
+            return np.asarray(self.stranger() + sigma * eps / np.sqrt(self.diagonal * self.scales(np.full(1, -1))))
 
     def vectors(self, codes: Array) -> Array:
         """Rows of codes, -1 for nobody, as a table that kernels can read."""
