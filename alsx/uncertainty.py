@@ -358,8 +358,6 @@ class Posterior:
     def stranger(self) -> Floats:
         """A row of which nothing is known."""
         unknown = self.evidence.prior.unknown
-        if unknown is None:
-            unknown = self.evidence.prior.mean
         return np.zeros(self.k + 1) if unknown is None else np.asarray(unknown, np.float64)
 
     def draw_stranger(self, sigma: float, generator: np.random.Generator) -> Floats:
