@@ -34,6 +34,26 @@ def half_sweep(
     out: NDArray[Any],
     loss: NDArray[np.float64],
 ) -> int: ...
+def quadratics_workspace(k: int, itemsize: int) -> int: ...
+def quadratics(
+    starts: NDArray[np.int64],
+    order: NDArray[np.int32],
+    rows: NDArray[np.int32],
+    indptr: NDArray[np.int64],
+    indices: NDArray[np.int32],
+    table: NDArray[Any],
+    k: int,
+    reg: float,
+    reg_bias: float,
+    scaling: NDArray[np.float64],
+    precision: NDArray[Any],
+    partner_indptr: NDArray[np.int64],
+    partners: NDArray[np.int32],
+    z: NDArray[Any],
+    bordered: bool,
+    work: NDArray[Any],
+    out: NDArray[np.float64],
+) -> int: ...
 def sparse_product(
     starts: NDArray[np.int64],
     order: NDArray[np.int32],

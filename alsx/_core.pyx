@@ -51,6 +51,8 @@ cdef extern from "kernels.h" nogil:
                      const float *, Py_ssize_t) noexcept nogil
         int (*solve)(Py_ssize_t, Py_ssize_t, float *, Py_ssize_t, const float *, const double *, double, double,
                      const float *, const float *, const float *, float *, double *, float *, double *) noexcept nogil
+        void (*quadratic)(Py_ssize_t, Py_ssize_t, const float *, Py_ssize_t, const float *, double, Py_ssize_t,
+                          float *, Py_ssize_t, const float *, float *) noexcept nogil
         float (*dot)(Py_ssize_t, const float *, const float *) noexcept nogil
         void (*product)(Py_ssize_t, Py_ssize_t, Py_ssize_t, const float *, Py_ssize_t, const float *, Py_ssize_t,
                         const float *, float *, Py_ssize_t) noexcept nogil
@@ -67,6 +69,8 @@ cdef extern from "kernels.h" nogil:
         int (*solve)(Py_ssize_t, Py_ssize_t, double *, Py_ssize_t, const double *, const double *, double, double,
                      const double *, const double *, const double *, double *, double *, double *,
                      double *) noexcept nogil
+        void (*quadratic)(Py_ssize_t, Py_ssize_t, const double *, Py_ssize_t, const double *, double, Py_ssize_t,
+                          double *, Py_ssize_t, const double *, double *) noexcept nogil
         double (*dot)(Py_ssize_t, const double *, const double *) noexcept nogil
         void (*product)(Py_ssize_t, Py_ssize_t, Py_ssize_t, const double *, Py_ssize_t, const double *, Py_ssize_t,
                         const double *, double *, Py_ssize_t) noexcept nogil
@@ -172,6 +176,15 @@ cdef inline int solve(Py_ssize_t k, Py_ssize_t kp, floating *A, Py_ssize_t lda, 
     else:
         return OPS.f64.solve(k, kp, A, lda, border, sums, ridge, ridge_bias, precision, prior, noise, scratch, pull, x,
                              loss)
+
+
+cdef inline void quadratic(Py_ssize_t k, Py_ssize_t kp, const floating *A, Py_ssize_t lda, const floating *scratch,
+                           double mass, Py_ssize_t m, floating *Z, Py_ssize_t ldz, const floating *last,
+                           floating *out) noexcept nogil:
+    if floating is float:
+        OPS.f32.quadratic(k, kp, A, lda, scratch, mass, m, Z, ldz, last, out)
+    else:
+        OPS.f64.quadratic(k, kp, A, lda, scratch, mass, m, Z, ldz, last, out)
 
 
 cdef inline floating dot(Py_ssize_t k, const floating *p, const floating *q) noexcept nogil:
@@ -371,6 +384,143 @@ cdef inline void fetch_row(Py_ssize_t row, const int64_t[::1] indptr, const int3
         ALSX_PREFETCH(&indices[p])
         ALSX_PREFETCH(&values[p])
         p = p + 64 // <int64_t>sizeof(floating)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Uncertainty: the posterior of a row is N(x, sigma^2 A^-1), so that z'x has the variance sigma^2 z' A^-1 z
+
+cdef enum:
+    PARTNERS = 64       # vectors z that one pass over a row's factor L serves
+
+
+def quadratics_workspace(Py_ssize_t k, Py_ssize_t itemsize):
+    """Reals of workspace that one thread needs for `quadratics` at rank k."""
+    cdef Py_ssize_t kp = padded(k)
+    return row_workspace(k, itemsize) + panel_rows(kp, itemsize) + (kp + ALSX_PAD) + (kp + 2) * PARTNERS
+
+
+cdef int quadratics_row(
+    Py_ssize_t n,               # IN  ratings of the row
+    const int32_t *indices,     # IN  (n,)
+    const floating *table,      # IN  (n_other, ld)
+    Py_ssize_t ld, Py_ssize_t k,
+    double ridge, double ridge_bias,
+    const floating *precision,  # IN  (k+1, kp + PAD) instead of diag(ridge, ..., ridge_bias), or NULL
+    Py_ssize_t n_partners,
+    const int32_t *partners,    # IN  (n_partners,)
+    const floating *z,          # IN  (., ldz) vectors
+    Py_ssize_t ldz,
+    bint bordered,              # IN  the last entry of every z is what its row says; else 1
+    floating *work,             # TMP (quadratics_workspace,)
+    double *out,                # OUT (n_partners,)
+) noexcept nogil:
+    """out := z' A^-1 z; returns 1 where A is singular, and then out is infinite."""
+    cdef:
+        Py_ssize_t kp = padded(k), lda = kp + ALSX_PAD, step = panel_rows(kp, sizeof(floating)), e = 0, i, j, m
+        floating *panel = work                          # as in solve_row
+        floating *targets = panel + step * kp + ALSX_PAD
+        floating *border = targets + 2 * step
+        floating *A = border + 2 * kp + ALSX_PAD
+        floating *scratch = A + kp * lda
+        double *pull = <double *>(scratch + 5 * kp + ALSX_PAD + lda)  # (2, lda), and a normal for each row of A before
+        floating *zeros = scratch + 5 * kp + ALSX_PAD + 5 * lda  # (step,)
+        floating *x = zeros + step                      # (k+1,)
+        floating *Z = x + kp + ALSX_PAD                 # (kp, PARTNERS)
+        floating *last = Z + kp * PARTNERS              # (PARTNERS,)
+        floating *found = last + PARTNERS               # (PARTNERS,)
+        double mass
+        double[3] sums
+        double[2] loss
+    sums[0] = sums[1] = sums[2] = 0
+    for i in range(2 * kp):
+        border[i] = 0
+    for i in range(step):
+        zeros[i] = 0
+    while e < n:
+        m = min(step, n - e)
+        # A does not depend on the ratings, so that any will do.
+        gather(m, indices + e, zeros, <const floating *>NULL, table, ld, k, kp, 0.0, 0.0, 0, panel, targets, border, sums)
+        gram(e == 0, m, panel, k, A, lda, 0, NULL, table, ld)  # A (k,k) += panel' (k,m) panel (m,k)
+        e = e + m
+    if n == 0:
+        for i in range(kp * lda):
+            A[i] = 0
+    if solve(k, kp, A, lda, border, sums, ridge, ridge_bias, precision, <const floating *>NULL, <const floating *>NULL,
+             scratch, pull, x, loss):
+        for j in range(n_partners):
+            out[j] = INFINITY
+        return 1
+    mass = sums[0] + (precision[k * lda + k] if precision != NULL else ridge_bias)
+    e = 0
+    while e < n_partners:
+        m = min(<Py_ssize_t>PARTNERS, n_partners - e)
+        for i in range(kp * PARTNERS):
+            Z[i] = 0
+        for j in range(PARTNERS):
+            last[j] = 0
+        for j in range(m):
+            for i in range(k):
+                Z[i * PARTNERS + j] = z[partners[e + j] * ldz + i]
+            last[j] = z[partners[e + j] * ldz + k] if bordered else 1
+        quadratic(k, kp, A, lda, scratch, mass, padded(m), Z, PARTNERS, last, found)
+        for j in range(m):
+            out[e + j] = found[j]
+        e = e + m
+    return 0
+
+
+def quadratics(
+    const int64_t[::1] starts,      # IN  (n_tasks+1,): one task does the requests order[starts[t]:starts[t+1]]
+    const int32_t[::1] order,       # IN  (m,) a permutation of the requests
+    const int32_t[::1] rows,        # IN  (m,) which row each request asks for; negative: one without ratings
+    const int64_t[::1] indptr,      # IN  (n_rows+1,)
+    const int32_t[::1] indices,     # IN  (nnz,) rows of table
+    const floating[:, ::1] table,   # IN  (n_other, ld) the other side
+    Py_ssize_t k,
+    double reg, double reg_bias,
+    const double[::1] scaling,      # IN  (m,) s of the rows asked for
+    const floating[:, ::1] precision,  # IN  (k+1, padded(k) + PAD) Lambda of every row, whatever s; or (0, 0)
+    const int64_t[::1] partner_indptr,  # IN  (m+1,)
+    const int32_t[::1] partners,    # IN  (n,) rows of z
+    const floating[:, ::1] z,       # IN  (n_z, ldz)
+    bint bordered,                  # IN  the last entry of every z, z[:, k], is taken as it is; else it is 1
+    floating[:, ::1] work,          # TMP (n_threads, quadratics_workspace)
+    double[::1] out,                # OUT (n,)
+):
+    """out[e] := z_e' A^-1 z_e for the partners e of every row; returns how many A were singular (there infinite)."""
+    cdef:
+        Py_ssize_t task
+        int n_threads = work.shape[0]
+        int failed = 0
+    for task in prange(starts.shape[0] - 1, num_threads=n_threads, schedule="dynamic", chunksize=1, nogil=True):
+        failed += quadratics_rows(starts[task], starts[task + 1], order, rows, indptr, indices, table, k, reg, reg_bias,
+                                  scaling, precision, partner_indptr, partners, z, bordered, &work[threadid(), 0], out)
+    return failed
+
+
+cdef int quadratics_rows(
+    Py_ssize_t begin, Py_ssize_t end, const int32_t[::1] order, const int32_t[::1] rows, const int64_t[::1] indptr,
+    const int32_t[::1] indices, const floating[:, ::1] table, Py_ssize_t k, double reg, double reg_bias,
+    const double[::1] scaling, const floating[:, ::1] precision, const int64_t[::1] partner_indptr,
+    const int32_t[::1] partners, const floating[:, ::1] z, bint bordered, floating *work, double[::1] out,
+) noexcept nogil:
+    """The requests order[begin:end]; returns how many were singular."""
+    cdef:
+        int failed = 0
+        Py_ssize_t place, x, row, n
+        int64_t start, first
+        const floating *full = &precision[0, 0] if precision.shape[0] > 0 else NULL
+    for place in range(begin, end):
+        x = order[place]
+        row = rows[x]
+        first = partner_indptr[x]
+        start = indptr[row] if row >= 0 else 0
+        n = indptr[row + 1] - start if row >= 0 else 0
+        if partner_indptr[x + 1] > first:
+            failed += quadratics_row(n, &indices[0] + start, &table[0, 0], table.shape[1], k, reg * scaling[x],
+                                     reg_bias * scaling[x], full, partner_indptr[x + 1] - first, &partners[first],
+                                     &z[0, 0], z.shape[1], bordered, work, &out[first])
+    return failed
 
 
 # ---------------------------------------------------------------------------------------------------------------------

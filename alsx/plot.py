@@ -1,4 +1,4 @@
-"""Pictures: the map of the items and the history of a fit.
+"""Pictures: the map of the items, the history of a fit, and whether uncertainties are true.
 
 Nothing in the package imports this module; it costs matplotlib only to those who draw. Figures are made without
 ``pyplot``: no window opens, no figure is left behind in a global list, the backend and ``rcParams`` stay as they are.
@@ -24,9 +24,11 @@ from matplotlib.colors import to_rgb, to_rgba
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.lines import Line2D
 from matplotlib.text import Text
-from matplotlib.ticker import MaxNLocator, NullFormatter, ScalarFormatter, StrMethodFormatter
+from matplotlib.ticker import MaxNLocator, NullFormatter, PercentFormatter, ScalarFormatter, StrMethodFormatter
 
-__all__ = ["embed", "embedding_map", "history", "main_genres", "neighbour_jaccard"]
+from alsx.ratings import Ratings
+
+__all__ = ["embed", "embedding_map", "history", "main_genres", "neighbour_jaccard", "plot_reliability"]
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 Method: TypeAlias = Literal["tsne", "pca"]
@@ -1011,6 +1013,155 @@ def _end_labels(ax: Axes, ends: list[tuple[float, str, str]]) -> None:
             said, (1.0, y), xycoords=("axes fraction", "data"), xytext=(7, (now - was) * 72 / figure.dpi),
             textcoords="offset points", va="center", fontsize=8.5, color=colour, annotation_clip=False, gid="end",
         )  # fmt: skip
+
+
+def plot_reliability(
+    models: Any,
+    R: Any,
+    y: Any = None,
+    *,
+    n_groups: int = 10,
+    fig: Figure | SubFigure | None = None,
+    title: str | None = None,
+) -> Figure:
+    """Draw how true models' uncertainties are, on ratings they were not fitted to.
+
+    Parameters
+    ----------
+    models : fitted model, a list of them, or a dict from names to them
+        Models with ``predict_interval``. Those in a list go by the name of their class.
+    R, y
+        Test ratings, whatever `alsx.Ratings` takes.
+    n_groups : int, default=10
+        Groups of equally many ratings, from those with the smallest predicted standard deviation to the largest, 2 or more.
+    fig : matplotlib Figure or SubFigure, optional
+        Draw into this one, which should be empty. Default: a figure 1600 pixels wide of its own.
+    title : str, optional
+        A headline.
+
+    Returns
+    -------
+    fig : matplotlib Figure
+        ``fig.savefig("reliability.png")`` writes it; in a notebook ``fig`` shows it.
+
+    Raises
+    ------
+    TypeError
+        For something that has no ``predict_interval``.
+    ValueError
+        For no model, or fewer test ratings than groups.
+
+    Notes
+    -----
+    Left: the share of ratings within ``predict_interval`` against the level that was asked for. Right: the root mean square
+    error of each group against its predicted one, the root mean square of the standard deviations, with bars of two standard
+    errors. Both lie on the diagonal where uncertainties are true; the right one is the wider, the more they tell apart.
+
+    References
+    ----------
+    T. Gneiting, F. Balabdaoui, A. Raftery, "Probabilistic forecasts, calibration and sharpness", Journal of the Royal
+    Statistical Society B 69(2), 2007, pages 243-268.
+    """
+    _whole("n_groups", n_groups, 2)
+    named = _named_models(models)
+    test = R if isinstance(R, Ratings) and y is None else Ratings(R, y)
+    truth = test.triples()[2].astype(np.float64)
+    if len(truth) < n_groups:
+        raise ValueError(f"R has {len(truth)} ratings, fewer than n_groups, {n_groups}: give more test ratings")
+    if fig is None:
+        fig = Figure(figsize=(10.67, 5.7 if title is None and len(named) == 1 else 6.2), dpi=_DPI, facecolor="white")
+        FigureCanvasAgg(fig)
+    left, right = fig.subplots(1, 2)
+    top = 0.91 - 0.055 * (len(named) > 1) - 0.075 * (title is not None)
+    fig.subplots_adjust(left=0.075, right=0.975, bottom=0.115, top=top, wspace=0.24)
+    colours = dict(zip(named, _LINES * (len(named) // len(_LINES) + 1), strict=False))
+    levels = np.array([0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99])
+    said = []
+    reach = [np.inf, -np.inf]
+    for name, model in named.items():
+        mean, std = model.predict(test, return_std=True)
+        inside = []
+        for level in levels:
+            low, high = model.predict_interval(test, level=float(level))
+            inside.append(float(np.mean((truth >= low) & (truth <= high))))
+        look: dict[str, Any] = {
+            "color": colours[name], "marker": "o", "markersize": 4, "linewidth": 1.6, "label": name, "zorder": 3
+        }  # fmt: skip
+        left.plot(levels, inside, clip_on=False, **look)
+        groups = np.array_split(np.argsort(std, kind="stable"), n_groups)
+        expected = np.array([np.sqrt(np.mean(std[group] ** 2)) for group in groups])
+        squares = [(truth[group] - mean[group]) ** 2 for group in groups]
+        actual = np.array([np.sqrt(np.mean(x)) for x in squares])
+        # Of a root of a mean: half the standard error of the mean, over the root.
+        errors = [np.std(x) / np.sqrt(len(x)) / 2 / max(a, 1e-300) for x, a in zip(squares, actual, strict=True)]
+        bars = 2 * np.array(errors)
+        right.errorbar(expected, actual, yerr=bars, elinewidth=0.9, **look)
+        reach = [min(reach[0], *expected, *(actual - bars)), max(reach[1], *expected, *(actual + bars))]
+        said.append((f"{inside[8]:.1%}", colours[name]))
+    _diagonal(left, 0.0, 1.0)
+    margin = 0.04 * (reach[1] - reach[0]) or 1.0
+    _diagonal(right, max(0.0, reach[0] - margin), reach[1] + margin)
+    for ax in (left, right):
+        ax.tick_params(labelsize=8.5, color="#BBBBBB", labelcolor=_QUIET)
+        ax.grid(color="#E8E8E8", linewidth=0.8)
+        ax.set_axisbelow(True)
+        ax.spines[["top", "right"]].set_visible(False)
+        ax.spines[["left", "bottom"]].set_color("#BBBBBB")
+    for axis in (left.xaxis, left.yaxis):
+        axis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    left.set_title("Ratings within the interval", loc="left", fontsize=10.5, fontweight="bold", color=_INK, pad=8)
+    left.set_xlabel("asked for", fontsize=9, color=_QUIET)
+    left.set_ylabel("found", fontsize=9, color=_QUIET)
+    left.text(0.97, 0.04 + 0.055 * len(said), "within 90 % intervals", ha="right", color=_QUIET, fontsize=8.5)
+    for place, (text, colour) in enumerate(reversed(said)):
+        left.text(0.97, 0.04 + 0.055 * place, text, ha="right", color=colour, fontsize=8.5, gid="coverage")
+    kind = {10: "tenths", 5: "fifths", 4: "quarters"}.get(n_groups, f"{n_groups} groups")
+    right.set_title(
+        f"RMSE: {kind} of the ratings by predicted deviation", loc="left", fontsize=10.5, fontweight="bold", color=_INK,
+        pad=8,
+    )  # fmt: skip
+    right.set_xlabel("predicted, in units of the ratings", fontsize=9, color=_QUIET)
+    right.set_ylabel("found", fontsize=9, color=_QUIET)
+    if len(named) > 1:
+        handles = [Line2D([], [], color=colours[name], linewidth=2.4, label=name) for name in named]
+        legend = fig.legend(
+            handles=handles, loc="upper left", bbox_to_anchor=(0.068, 0.945 if title else 0.985), ncols=6,
+            frameon=False, fontsize=9.5, labelcolor="linecolor", borderaxespad=0, handlelength=1.4,
+        )  # fmt: skip
+        for text_ in legend.get_texts():
+            text_.set_parse_math(False)
+    if title:
+        fig.text(0.075, 0.955, title, fontsize=12, fontweight="bold", color=_INK, va="bottom", parse_math=False)
+    root: Figure = left.get_figure(root=True)
+    return root
+
+
+def _diagonal(ax: Axes, low: float, high: float) -> None:
+    """Where what is found is what was predicted."""
+    ax.plot([low, high], [low, high], color="#BBBBBB", linewidth=1, linestyle=(0, (4, 2)), label="_true", zorder=1)
+    ax.set_xlim(low, high)
+    ax.set_ylim(low, high)
+    ax.set_aspect("equal", anchor="NW")
+
+
+def _named_models(given: Any) -> dict[str, Any]:
+    if isinstance(given, Mapping):
+        named = {str(name): model for name, model in given.items()}
+    else:
+        named = {}
+        for model in given if isinstance(given, (list, tuple)) else [given]:
+            kind = type(model).__name__
+            name, again = kind, 1
+            while name in named:
+                again += 1
+                name = f"{kind} {again}"
+            named[name] = model
+    if not named:
+        raise ValueError("models is empty: give at least one fitted model")
+    for name, model in named.items():
+        if not hasattr(model, "predict_interval"):
+            raise TypeError(f"{name} ({type(model).__name__}) has no predict_interval: give a fitted alsx model")
+    return named
 
 
 def _histories(given: Any) -> dict[str, dict[str, Floats]]:

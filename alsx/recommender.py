@@ -32,12 +32,24 @@ from alsx.alternation import (
 )
 from alsx.prior import Prior, aligned, scales, tasks
 from alsx.ratings import Ids, Ratings, id_pairs
+from alsx.uncertainty import (
+    BLOCK,
+    LEVELS,
+    Errors,
+    Evidence,
+    Posterior,
+    Uncertainty,
+    by_item,
+    deviations,
+    training_errors,
+)
 
 Array = npt.NDArray[Any]
 
 # The layout of saved files; a later one can still read an earlier one.
 FORMAT = 2
 SIDES = ("user", "item")
+STRATEGIES = ("mean", "lower", "upper", "thompson")
 STORED = ("user_ids", "item_ids", "user_table", "item_table", "seen_indptr", "seen_indices", "item_counts")
 
 
@@ -49,6 +61,9 @@ class Recommender(BaseEstimator):  # type: ignore[misc]
     """
 
     kinds: ClassVar[dict[str, type[Recommender]]] = {}
+
+    # Whether the rows' squared errors of the last half-sweeps are those of the fitted tables.
+    _errors_of_sweeps: ClassVar[bool] = True
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -154,11 +169,19 @@ class Recommender(BaseEstimator):  # type: ignore[misc]
         except SingularRowError as error:
             ids = ratings.user_ids if error.side == "user" else ratings.item_ids
             raise np.linalg.LinAlgError(_singular(error.side, ids[error.row].item(), error.row, error.count)) from None
+        sums = None
+        if self._errors_of_sweeps:
+            sums = (
+                alternation.unit**2 * alternation.users.loss[:, 0],
+                alternation.unit**2 * alternation.items.loss[:, 0],
+            )
         user_table, item_table, user_prior, item_prior = alternation.finish()
         if not (np.isfinite(user_table).all() and np.isfinite(item_table).all()):
             raise FloatingPointError(
                 f"the fit left the range of {dtype} numbers: rescale the ratings, or raise reg (it is {users.reg:g})"
             )
+
+        errors = training_errors(ratings, (user_table, item_table), k, sums, n_threads)
 
         # All at once and last, so that an interrupted fit leaves the model as it was.
         self.mean_ = ratings.mean
@@ -178,6 +201,8 @@ class Recommender(BaseEstimator):  # type: ignore[misc]
         self._seen_indptr, self._seen_indices = indptr, indices
         self._packed: tuple[Array, Array] | None = None
         self._k = k
+        self._errors: Errors | None = errors
+        self._uncertainty: Uncertainty | None = None
         return self
 
     def _held_out(
@@ -237,7 +262,7 @@ class Recommender(BaseEstimator):  # type: ignore[misc]
     # ------------------------------------------------------------------------------------------------------------
     # Predictions
 
-    def predict(self, users: Any, items: Any = None, *, clip: bool = True) -> Any:
+    def predict(self, users: Any, items: Any = None, *, clip: bool = True, return_std: bool = False) -> Any:
         """
         Predict ratings, in rating units.
 
@@ -250,6 +275,9 @@ class Recommender(BaseEstimator):  # type: ignore[misc]
             Items. One user with many items, or one item with many users, is fine.
         clip : bool, default=True
             Keep predictions within the range of the training ratings, since no rating can lie outside it.
+        return_std : bool, default=False
+            Also say how far from its prediction a rating is expected to be. The first such call after a fit takes about as
+            long as two or three iterations of it. Sample weights of the fit count as 1 here.
 
         Returns
         -------
@@ -257,6 +285,10 @@ class Recommender(BaseEstimator):  # type: ignore[misc]
             A float where user and item are single ids. Unknown users and items get what the prior
             knows: the mean and the bias of the known side; where the model has learned from who rated what, the average
             user or item.
+        std : float, or ndarray of float64, shape (n,)
+            With `return_std`: the standard deviation of the rating. It has two parts: noise, by user and by item, and what
+            the model does not know of the two, which is much where they have few ratings (``alsx/uncertainty.py``).
+            Infinite where neither ratings nor regularisation say anything.
 
         Raises
         ------
@@ -272,6 +304,76 @@ class Recommender(BaseEstimator):  # type: ignore[misc]
         UserWarning
             If more than half of the pairs have an unknown user or item, as when ids of another data set are asked for.
         """
+        user_codes, item_codes, scalar = self._pairs(users, items)
+        out = self._mean(user_codes, item_codes, clip)
+        if not return_std:
+            return float(out[0]) if scalar else out
+        std = np.sqrt(sum(self._variances(user_codes, item_codes)))
+        return (float(out[0]), float(std[0])) if scalar else (out, std)
+
+    def predict_interval(self, users: Any, items: Any = None, level: float = 0.9, *, clip: bool = True) -> Any:
+        """
+        Predict within which limits ratings lie, in rating units.
+
+        Parameters
+        ----------
+        users, items
+            Pairs, as `predict` takes them.
+        level : float, default=0.9
+            The share of ratings that the limits are to hold, above 0 and below 1.
+        clip : bool, default=True
+            Keep the limits within the range of the training ratings.
+
+        Returns
+        -------
+        low, high : float, or ndarray of float64, shape (n,)
+            As far below and above the prediction. How many standard deviations of `predict` that is tells the distribution
+            of the standardised training errors, scaled to a standard deviation of 1: ratings on a few steps have more small
+            errors, and fewer large ones, than the Gaussian.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            If the model was not fitted.
+        TypeError
+            If ids are of another kind than those the model was fitted to.
+        ValueError
+            If `level` is not between 0 and 1, or there are not as many users as items.
+
+        Warns
+        -----
+        UserWarning
+            If more than half of the pairs have an unknown user or item.
+
+        References
+        ----------
+        J. Lei, M. G'Sell, A. Rinaldo, R. Tibshirani, L. Wasserman, "Distribution-free predictive inference for regression",
+        Journal of the American Statistical Association 113, 2018, pages 1094-1111, section 5.2 (quantiles of errors over an
+        estimate of their size as the shape of an interval; there of held-out errors, here of training errors, whose size
+        alone is corrected for what the fit took up).
+
+        Examples
+        --------
+        >>> from alsx import BiasALS
+        >>> model = BiasALS().fit([("ann", 7), ("bob", 7), ("ann", 3)], [4.5, 3.0, 5.0])
+        >>> low, high = model.predict_interval("bob", 3, level=0.5)
+        >>> low < model.predict("bob", 3) < high
+        True
+        """
+        level = _check.real("level", level)
+        if not 0 < level < 1:
+            raise ValueError(f"level is {level:g}; it must be above 0 and below 1, such as 0.9 for nine ratings in ten")
+        user_codes, item_codes, scalar = self._pairs(users, items)
+        mean, std = self._mean(user_codes, item_codes, clip), np.sqrt(sum(self._variances(user_codes, item_codes)))
+        half = deviations(level, self._uncertain().shape) * std
+        low, high = mean - half, mean + half
+        if clip:
+            for limit in (low, high):
+                np.clip(limit, *self.rating_range_, out=limit)
+        return (float(low[0]), float(high[0])) if scalar else (low, high)
+
+    def _pairs(self, users: Any, items: Any) -> tuple[Array, Array, bool]:
+        """Codes of pairs as `predict` takes them, and whether it is a single one."""
         check_is_fitted(self, "mean_")
         if items is None:
             if isinstance(users, Ratings):
@@ -290,17 +392,44 @@ class Recommender(BaseEstimator):  # type: ignore[misc]
                 f"users has {len(user_codes)} ids and items {len(item_codes)}; they must be pairs, or one of them a single id"
             )
         user_codes, item_codes = np.broadcast_arrays(np.atleast_1d(user_codes), np.atleast_1d(item_codes))
-        self._warn_unknown(user_codes, item_codes)
+        self._warn_unknown(user_codes, item_codes, stacklevel=4)
+        return np.ascontiguousarray(user_codes), np.ascontiguousarray(item_codes), scalar
+
+    def _mean(self, user_codes: Array, item_codes: Array, clip: bool) -> Array:
+        """Predictions of pairs of codes."""
         out = _predicted(
-            np.ascontiguousarray(user_codes), np.ascontiguousarray(item_codes), self._user_table, self._item_table,
+            user_codes, item_codes, self._user_table, self._item_table,
             (self._user_prior.unknown, self._item_prior.unknown), self._k, self.mean_,
             _threads.resolve(self.n_jobs) if len(user_codes) > 10_000 else 1,
         )  # fmt: skip
         if clip:
             np.clip(out, *self.rating_range_, out=out)
-        return float(out[0]) if scalar else out
+        return out
 
-    def _warn_unknown(self, users: Array, items: Array | None = None) -> None:
+    def _uncertain(self) -> Uncertainty:
+        """How sure the model is."""
+        if self._uncertainty is None:
+            if self._errors is None:
+                raise ValueError(
+                    "the model does not hold its training errors, so it cannot tell how sure it is: a file or pickle of a model "
+                    "that rows were folded into has none, nor has a file written by an earlier version. Fit again, or load "
+                    "the model as it was fitted and fold in anew."
+                )
+            users, items, (of_users, of_items, shape) = self._user_table, self._item_table, self._errors
+            indptr, indices = self._seen_indptr, self._seen_indices
+            self._uncertainty = Uncertainty(
+                Posterior(lambda: Evidence(indptr, indices, items, users, self._user_prior, of_users), self._k),
+                Posterior(lambda: by_item(indptr, indices, users, items, self._item_prior, of_items), self._k),
+                self._k,
+                shape,
+            )
+        return self._uncertainty
+
+    def _variances(self, user_codes: Array, item_codes: Array) -> tuple[Array, Array]:
+        """The variances of the ratings of pairs of codes: noise, and what is not known."""
+        return self._uncertain().of_pairs(user_codes, item_codes, _threads.resolve(self.n_jobs))
+
+    def _warn_unknown(self, users: Array, items: Array | None = None, stacklevel: int = 3) -> None:
         unknown = users < 0 if items is None else (users < 0) | (items < 0)
         count = int(unknown.sum())
         if 2 * count > len(unknown):
@@ -309,7 +438,7 @@ class Recommender(BaseEstimator):  # type: ignore[misc]
                 f"{count} of {len(unknown)} predictions know only part of their pair ({told} were not in the training "
                 "ratings) and are little more than the mean: are these the ids of the training data?",
                 UserWarning,
-                stacklevel=3,
+                stacklevel=stacklevel,
             )
 
     def recommend(
@@ -320,6 +449,9 @@ class Recommender(BaseEstimator):  # type: ignore[misc]
         min_ratings: int = 0,
         items: Any = None,
         exclude_rated: bool = True,
+        strategy: str = "mean",
+        n_std: float = 1.0,
+        random_state: Any = None,
     ) -> tuple[Array, Array]:
         """
         Recommend the items with the highest predicted ratings.
@@ -337,6 +469,16 @@ class Recommender(BaseEstimator):  # type: ignore[misc]
             Recommend among these only. Default: all items.
         exclude_rated : bool, default=True
             Leave out the items that the user rated in the training ratings.
+        strategy : {"mean", "lower", "upper", "thompson"}, default="mean"
+            What an item is judged by. "mean": its predicted rating. "lower" and "upper": that minus and plus `n_std`
+            standard deviations of what more ratings would tell (the noise of ratings plays no part): "lower" is cautious,
+            "upper" tries what may be good. "thompson": its rating in a draw from the posterior, the same draw for all
+            users of a call, which tries items as often as they may be the best. All but "mean" take as long as an
+            iteration, or where there are many users, "lower" and "upper", much longer: (n_users + 1) n_items k^2.
+        n_std : float, default=1.0
+            For "lower" and "upper".
+        random_state : int, Generator, RandomState or None, default=None
+            For "thompson". An int gives the same draw at each call.
 
         Returns
         -------
@@ -344,7 +486,7 @@ class Recommender(BaseEstimator):  # type: ignore[misc]
             Items, best first; equal scores in ascending order of ids. Where fewer than `n` items are left, the
             rest is padded with -1 (``""`` where ids are strings) and a score of NaN.
         scores : ndarray of float64, shape (n,) or (m, n)
-            Predicted ratings, not clipped, so that the best remain distinguishable.
+            What the items were judged by, in rating units; not clipped, so that the best remain distinguishable.
 
         Raises
         ------
@@ -353,10 +495,19 @@ class Recommender(BaseEstimator):  # type: ignore[misc]
         TypeError
             If ids are of another kind than those the model was fitted to.
         ValueError
-            If `n` is less than 1, or an id in `items` is unknown.
+            If `n` is less than 1, an id in `items` is unknown, or there is no such strategy.
+
+        References
+        ----------
+        O. Chapelle, L. Li, "An empirical evaluation of Thompson sampling", NIPS 2011, pages 2249-2257; L. Li, W. Chu,
+        J. Langford, R. Schapire, "A contextual-bandit approach to personalized news article recommendation", WWW 2010, pages
+        661-670 (the upper limit).
         """
         check_is_fitted(self, "mean_")
         n = _check.integer("n", n, 1)
+        n_std = _check.real("n_std", n_std)
+        if strategy not in STRATEGIES:
+            raise ValueError(f'strategy is {strategy!r}; it must be "mean", "lower", "upper" or "thompson"')
         codes = np.asarray(self._users.codes(users, "users"))
         self._warn_unknown(np.atleast_1d(codes))
         allowed = self._allowed(min_ratings, items)
@@ -364,7 +515,14 @@ class Recommender(BaseEstimator):  # type: ignore[misc]
         k, table = self._k, self._user_table
         rows = np.atleast_1d(codes)
         stranger = np.zeros(k + 1) if self._user_prior.unknown is None else self._user_prior.unknown
-        base = np.where(rows >= 0, self._user_table[rows, k], stranger[k]).astype(np.float64) + self.mean_
+        if strategy in ("lower", "upper"):
+            found, scores = self._limits(rows, n, allowed, exclude_rated, n_std if strategy == "upper" else -n_std)
+            ids = self._named(found)
+            return (ids[0], scores[0]) if codes.ndim == 0 else (ids, scores)
+        drawn = None  # the items' draws
+        if strategy == "thompson":
+            table, drawn, stranger = self._drawn(rows, allowed, random_state)
+        base = np.where(rows >= 0, table[rows, k], stranger[k]).astype(np.float64) + self.mean_
         indptr = self._seen_indptr if exclude_rated else self._seen_indptr[:0]
         if (rows < 0).any():
             known, inverse = np.unique(rows[rows >= 0], return_inverse=True)
@@ -377,11 +535,56 @@ class Recommender(BaseEstimator):  # type: ignore[misc]
             indices = np.concatenate([*seen, np.empty(0, np.int32)])
             places = np.full(len(rows), len(known), np.int32)
             places[rows >= 0] = inverse
-            found, scores = self._top_n(places, small, indptr, indices, n, allowed)
+            found, scores = self._top_n(places, small, indptr, indices, n, allowed, item_table=drawn)
         else:
-            found, scores = self._top_n(rows.astype(np.int32), table, indptr, self._seen_indices, n, allowed)
+            seen_indices = self._seen_indices
+            found, scores = self._top_n(
+                rows.astype(np.int32), table, indptr, seen_indices, n, allowed, item_table=drawn
+            )
         ids, scores = self._named(found), scores + base[:, None]
         return (ids[0], scores[0]) if codes.ndim == 0 else (ids, scores)
+
+    def _drawn(
+        self, rows: Array, allowed: npt.NDArray[np.bool_] | None, random_state: Any
+    ) -> tuple[Array, Array, Array]:
+        """One draw from the posterior: of the users asked for, of the allowed items, and of a stranger."""
+        n_threads, known = _threads.resolve(self.n_jobs), self._uncertain()
+        generator = _check.generator(random_state)
+        seed = int(generator.integers(2**63))
+        sigma = float(np.sqrt(known.noise(n_threads).sigma2))
+        wanted = np.zeros(len(self._users), bool)
+        wanted[rows[rows >= 0]] = True
+        if allowed is None:
+            allowed = np.ones(len(self._items), bool)
+        users = known.users.draw(wanted, self.mean_, sigma, seed, 0, n_threads)
+        items = known.items.draw(allowed, self.mean_, sigma, seed, 1, n_threads)
+        return users, items, known.users.draw_stranger(sigma, generator)
+
+    def _limits(
+        self, rows: Array, n: int, allowed: npt.NDArray[np.bool_] | None, exclude_rated: bool, n_std: float
+    ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float64]]:
+        """Codes and scores of the n allowed items with the highest prediction plus `n_std` standard deviations."""
+        n_threads, known = _threads.resolve(self.n_jobs), self._uncertain()
+        items = np.arange(len(self._items)) if allowed is None else np.flatnonzero(allowed)
+        width = min(n, len(items))
+        found, scores = np.full((len(rows), n), -1, np.int32), np.full((len(rows), n), np.nan)
+        step = max(1, BLOCK // max(1, len(items)))
+        for start in range(0, len(rows) if width else 0, step):
+            users = rows[start : start + step]
+            pair_users = np.repeat(users, len(items)).astype(np.int32)
+            pair_items = np.tile(items, len(users)).astype(np.int32)
+            mean = self._mean(pair_users, pair_items, False).reshape(len(users), len(items))
+            score = mean + n_std * np.sqrt(known.of_all(users, items, n_threads))
+            for place, user in enumerate(users):
+                if exclude_rated and user >= 0:
+                    score[place, np.isin(items, self._seen(user))] = -np.inf
+            # Equal scores in ascending order of ids.
+            best = np.argsort(-score, axis=1, kind="stable")[:, :width]
+            top = np.take_along_axis(score, best, 1)
+            left = top > -np.inf
+            found[start : start + step, :width] = np.where(left, items[best], -1)
+            scores[start : start + step, :width] = np.where(left, top, np.nan)
+        return found, scores
 
     def _seen(self, code: int) -> Array:
         """Codes of the items that a user rated."""
@@ -551,20 +754,29 @@ class Recommender(BaseEstimator):  # type: ignore[misc]
             if ids is not None:
                 counts[everyone.codes(ids)] = np.diff(indptr)
             ids, indptr = everyone.values, np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-        new = self._solved(side, prior, indptr, indices, values, weights, matrix, Ids(ids, side))
+        new, errors = self._solved(side, prior, indptr, indices, values, weights, matrix, Ids(ids, side))
+        # Models that do not hold their training errors can be folded into as ever.
+        known = self._uncertain() if self._uncertainty is not None or self._errors is not None else None
         if side == "user" and self._packed is None:
             self._packed = _packed(
                 self._item_table, k, _threads.resolve(self.n_jobs)
             )  # once, for all newcomers to come
         model = type(self).__new__(type(self))
         model.__dict__.update(self.__dict__)
+        model._errors = model._uncertainty = None
+        evidence = Evidence(indptr, indices, table, new, prior, errors)
         if side == "user":
+            if known is not None:
+                model._uncertainty = known.with_users(evidence)
             model._users, model._user_table = Ids(ids, "users"), new
             model.user_counts_ = np.diff(indptr)
             order = np.lexsort((indices, np.repeat(np.arange(len(new)), np.diff(indptr))))
             model._seen_indptr, model._seen_indices = indptr, indices[order]
             return model
         model._add_items(Ids(ids, "items"), new, indptr, indices)
+        if known is not None:
+            old, added = np.asarray(model._items.codes(self._items.values)), np.asarray(model._items.codes(ids))
+            model._uncertainty = known.with_items(evidence, old, added, model._item_table)
         return model
 
     def _solved(
@@ -577,8 +789,8 @@ class Recommender(BaseEstimator):  # type: ignore[misc]
         weights: Array | None,
         features: Any,
         ids: Ids,
-    ) -> Array:
-        """A table of rows given their ratings, in rating units."""
+    ) -> tuple[Array, Array]:
+        """A table of rows given their ratings, in rating units, and their squared errors."""
         table = self._item_table if side == "user" else self._user_table
         dtype, k, n = table.dtype, self._k, len(indptr) - 1
         counts = np.diff(indptr)
@@ -603,7 +815,7 @@ class Recommender(BaseEstimator):  # type: ignore[misc]
         if n and _threads.run_tasks(call, jobs.starts, work):
             first = int(np.flatnonzero(np.isnan(loss[:, 0]))[0])
             raise np.linalg.LinAlgError(_singular(side, ids.values[first].item(), first, 1))
-        return out
+        return out, loss[:, 0]
 
     def _add_items(self, ids: Ids, table: Array, indptr: Array, users: Array) -> None:
         """Take in new items, each rated by some of the users; those of ids that were there are replaced."""
@@ -634,12 +846,16 @@ class Recommender(BaseEstimator):  # type: ignore[misc]
 
     def __getstate__(self) -> Any:
         state = dict(super().__getstate__())
-        if "_packed" in state:
-            state["_packed"] = None
+        for name in ("_packed", "_uncertainty"):  # found anew
+            if name in state:
+                state[name] = None
         return state
 
     def __setstate__(self, state: Any) -> None:
         super().__setstate__(state)
+        if "mean_" in self.__dict__:
+            self.__dict__.setdefault("_errors", None)  # in pickles of earlier versions
+            self.__dict__.setdefault("_uncertainty", None)
         for name in ("_user_table", "_item_table"):
             if name in self.__dict__:
                 # Kernels need the room behind the last row, which a pickle does not keep.
@@ -702,6 +918,7 @@ class Recommender(BaseEstimator):  # type: ignore[misc]
                     seen_indices=self._seen_indices,
                     item_counts=self.item_counts_,
                     **maps,
+                    **({} if self._errors is None else {f"errors_{x}": y for x, y in self._errors._asdict().items()}),
                 )
             os.replace(temporary, path)
         except BaseException:
@@ -860,7 +1077,13 @@ def _restored(about: dict[str, Any], stored: dict[str, Array]) -> Recommender:
         setattr(model, f"_{side}_prior", prior)
         setattr(model, f"_{side}_encoder", encoder)
     model.item_counts_, model.user_counts_ = stored["item_counts"], np.diff(indptr)
-    model._packed = None
+    model._packed = model._uncertainty = model._errors = None
+    if "errors_user" in stored:
+        model._errors = Errors(*(stored[f"errors_{name}"] for name in Errors._fields))
+        for name, shape in (("user", (n_users,)), ("item", (n_items,)), ("shape", (LEVELS,))):
+            found = getattr(model._errors, name)
+            if found.shape != shape or found.dtype != np.float64:
+                raise ValueError(f"its errors_{name} is {found.dtype} of shape {found.shape}, not float64 of {shape}")
     return model
 
 

@@ -27,6 +27,67 @@ def row_posterior(values, weights, offset, scale, others, k, precision, prior):
     return np.linalg.solve(A, z.T @ (w * t) + precision @ prior), A, z, t, w
 
 
+def quadratics(A, z):
+    """z' A^-1 z for every row of z."""
+    z = np.asarray(z, np.float64)
+    return np.einsum("ij,ji->i", z, np.linalg.solve(A, z.T))
+
+
+def rating_variances(u, i, tables, priors, errors, users, items, few=4.0, n0=20.0, left=0.05):
+    """
+    Noise and epistemic variance of the pairs (users, items), -1 for unknown ones, and sigma^2.
+
+    `u`, `i` are the training pairs; `tables`, `priors` and `errors` (the squared training errors of each row) are pairs
+    (users, items); a prior is (precision as a matrix, exponent of the count, vector of somebody unknown).
+    """
+    n, sides = len(u), []
+    for own, other, (table, others), (Lambda, exponent, _) in (
+        (u, i, tables, priors[0]),
+        (i, u, tables[::-1], priors[1]),
+    ):
+        inverse, taken = [], []
+        z = np.hstack([others[:, :-1], np.ones((len(others), 1))]).astype(np.float64)
+        for row in range(-1, len(table)):
+            mine = z[other[own == row]]
+            for least in (1.0, few):
+                s = max(len(mine), least) ** exponent
+                A = mine.T @ mine + s * Lambda
+                if least == 1:
+                    taken.append(np.trace(np.linalg.solve(A, mine.T @ mine)))
+            inverse.append(np.linalg.inv(A))
+        # The last one is that of nobody.
+        sides.append((np.array([*inverse[1:], inverse[0]]), np.array(taken[1:])))
+    (A_user, h_user), (A_item, h_item) = sides
+
+    def traces(one, two):
+        return np.einsum("nj,nj->n", *(np.einsum("njj->nj", A)[:, :-1] for A in (one, two)))
+
+    n_user, n_item = np.bincount(u, minlength=len(tables[0])), np.bincount(i, minlength=len(tables[1]))
+    share = h_user[u] / n_user[u] + h_item[i] / n_item[i]
+    second = traces(A_user[u], A_item[i])
+    total, both = errors[1].sum(), min(share.mean(), 1 - left)
+    room = max((1 - both) ** 2 - 4 * second.mean() * total / n, 0)
+    sigma2 = 2 * total / n / (1 - both + np.sqrt(room))
+    h = share + sigma2 * second
+    a = (errors[0] / sigma2 + n0) / (np.maximum(np.bincount(u, 1 - h, len(n_user)), left * n_user) + n0)
+    c = (errors[1] / sigma2 + n0) / (np.maximum(np.bincount(i, 1 - h, len(n_item)), left * n_item) + n0)
+    expected = np.maximum(np.bincount(u, c[i] * (1 - h), len(n_user)), left * np.bincount(u, c[i], len(n_user)))
+    a *= total / sigma2 / (a @ expected)
+    noise = sigma2 * np.append(a, 1)[users] * np.append(c, 1)[items]
+    z_user, z_item = (np.vstack([t, prior[2]]).astype(np.float64) for t, prior in zip(tables, priors, strict=True))
+    z_user[:, -1] = z_item[:, -1] = 1
+    epistemic = [
+        quadratics_one(A_user[x], z_item[y]) + quadratics_one(A_item[y], z_user[x])
+        for x, y in zip(users, items, strict=True)
+    ]
+    return noise, sigma2 * (np.array(epistemic) + sigma2 * traces(A_user[users], A_item[items])), sigma2
+
+
+def quadratics_one(inverse, z):
+    """z' A^-1 z from the inverse."""
+    return z @ inverse @ z
+
+
 def draw(A, mean, eps):
     """A draw from N(mean, A^-1) out of standard normals, by A = L' L with L lower triangular."""
     L = np.linalg.cholesky(A[::-1, ::-1]).T[::-1, ::-1]

@@ -171,6 +171,80 @@ def test_draws(simd, dtype, k, full):
     np.testing.assert_allclose(loss[:, 0], errors, atol=4 * TOLERANCE[dtype] * errors.max())
 
 
+def asked(problem, rows, partners, z, *, bordered, n_threads=1, starts=None, order=None, full=None, **changes):
+    """The quadratics of rows with lists of partners, one a request."""
+    m, none = len(rows), problem.table[:0]
+    partner_indptr = np.concatenate([[0], np.cumsum([len(p) for p in partners])]).astype(np.int64)
+    out = np.full(partner_indptr[-1], 7.0)
+    scaling = np.where(rows >= 0, problem.scaling[rows], 1.0)
+    failed = _core.quadratics(
+        np.array([0, m] if starts is None else starts, np.int64), np.arange(m, dtype=np.int32) if order is None else order,
+        rows, problem.indptr, problem.indices, problem.table, problem.k, changes.get("reg", problem.reg),
+        changes.get("reg_bias", problem.reg_bias), scaling, none if full is None else full, partner_indptr,
+        np.concatenate(partners).astype(np.int32), z, bordered,
+        workspace(n_threads, _core.quadratics_workspace(problem.k, problem.dtype.itemsize), problem.dtype), out,
+    )  # fmt: skip
+    return failed, np.split(out, partner_indptr[1:-1])
+
+
+def requests(problem, seed=2):
+    """Rows of every kind, one of them twice, one without ratings; none, one, some partners, more than a pass serves."""
+    rng = np.random.default_rng(seed)
+    rows = np.array([3, 5, 0, -1, 6, 7, 5, *range(8, 23)], np.int32)
+    counts = [2, 1, 0, 3, 64, 65, 130, *rng.integers(1, 9, 15)]
+    z = factor_table(50, problem.k, problem.dtype)
+    z.base[:] = np.nan
+    z[:, : problem.k + 1] = rng.normal(0, 0.7, (50, problem.k + 1))
+    return rows, [rng.integers(0, 50, c).astype(np.int32) for c in counts], z
+
+
+@pytest.mark.parametrize("full", [False, True])
+@pytest.mark.parametrize("bordered", [False, True])
+@pytest.mark.parametrize("k", RANKS)
+def test_quadratics(simd, dtype, k, bordered, full):
+    problem = solved(k, dtype, False)[0]
+    rows, partners, z = requests(problem)
+    matrix = a_precision(k, problem.dtype)
+    failed, found = asked(
+        problem, rows, partners, z, bordered=bordered, full=full_precision(matrix, problem.dtype) if full else None
+    )
+    assert failed == 0
+    for row, mine, values in zip(rows, partners, found, strict=True):
+        part = slice(problem.indptr[row], problem.indptr[row + 1]) if row >= 0 else slice(0, 0)
+        s = problem.scaling[row] if row >= 0 else 1.0
+        Lambda = matrix if full else np.diag(np.append(np.full(k, s * problem.reg), s * problem.reg_bias))
+        A = reference.row_posterior(
+            problem.values[part], None, 0.0, 1.0, problem.table[problem.indices[part]], k, Lambda, np.zeros(k + 1)
+        )[1]
+        vectors = z[mine, : k + 1].astype(np.float64)
+        if not bordered:
+            vectors[:, k] = 1
+        np.testing.assert_allclose(values, reference.quadratics(A, vectors), rtol=TOLERANCE[dtype], atol=1e-7)
+
+
+def test_quadratics_give_the_same_bits_for_any_threads_and_partners(dtype):
+    problem = Problem(20, dtype)
+    rows, partners, z = requests(problem)
+    first = asked(problem, rows, partners, z, bordered=False)[1]
+    order = np.random.default_rng(0).permutation(len(rows)).astype(np.int32)
+    other = asked(problem, rows, partners, z, bordered=False, n_threads=3, starts=[0, 2, 9, len(rows)], order=order)[1]
+    alone = asked(problem, rows, [p[:1] for p in partners], z, bordered=False)[1]
+    for x, y, one in zip(first, other, alone, strict=True):
+        np.testing.assert_array_equal(x, y)
+        np.testing.assert_array_equal(x[:1], one)
+
+
+def test_quadratics_of_singular_rows_are_infinite(simd, dtype):
+    problem = Problem(8, dtype)
+    rows, partners, z = requests(problem)
+    failed, found = asked(problem, rows, partners, z, bordered=False, reg=0.0, reg_bias=0.0)
+    few = [row < 0 or problem.indptr[row + 1] - problem.indptr[row] < 9 for row in rows]
+    singular = [x and len(p) > 0 for x, p in zip(few, partners, strict=True)]
+    assert failed == sum(singular)
+    for x, values in zip(singular, found, strict=True):
+        assert np.isinf(values).all() if x else np.isfinite(values).all()
+
+
 def test_draws_depend_on_seed_turn_and_row_alone(dtype):
     problem = Problem(20, dtype)
     first = problem.solve(noise=1.0, n_threads=1)[1]

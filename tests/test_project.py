@@ -25,6 +25,7 @@ ORDER = [
     {"prior", "features"},
     {"metrics", "model_selection"},
     {"alternation"},
+    {"uncertainty"},
     {"recommender"},
     {"latent"},
     {"bias", "factor", "bayes"},

@@ -41,6 +41,11 @@
         int (*solve)(ptrdiff_t k, ptrdiff_t kp, REAL *A, ptrdiff_t lda, const REAL *border, const double *sums,        \
                      double ridge, double ridge_bias, const REAL *precision, const REAL *prior, const REAL *noise,     \
                      REAL *scratch, double *pull, REAL *x, double *loss);                                              \
+        /* out (m,) = z' A^-1 z for the columns z = [Z ; last] (k+1,m), after `solve` has left L of A = L' L in A, the \
+           reciprocals of its diagonal in scratch, and L'^-1 of the border in scratch + 2 kp; mass is A's last entry. Z\
+           (kp, ldz), zeros from row k on, is overwritten; m are whole vectors. */                                     \
+        void (*quadratic)(ptrdiff_t k, ptrdiff_t kp, const REAL *A, ptrdiff_t lda, const REAL *scratch, double mass,   \
+                          ptrdiff_t m, REAL *Z, ptrdiff_t ldz, const REAL *last, REAL *out);                           \
         /* p . q over the first k reals of two table rows. */                                                          \
         REAL (*dot)(ptrdiff_t k, const REAL *p, const REAL *q);                                                        \
         /* out (rows, cols) = a' b, in every row plus start (cols,), a (n, rows) and b (n, cols) packed with leading   \
