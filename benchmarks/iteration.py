@@ -6,7 +6,8 @@
 
 FILE.npz holds u, i (int32), r (float32) and, where a part is held out, test (bool); without it ratings are simulated at
 --scale times the size of MovieLens 32M (0.1: 3.2 million). PATH is a Python with implicit and cmfrec installed. --learned
-compares with iterations that learn prior means from who rated what. Ours and the peers' iterations alternate over the rounds; figures are medians, the ratio is the median of the rounds' own ratios.
+compares with iterations that learn prior means from who rated what. Ours and the others' iterations alternate over the
+rounds; figures are medians, the ratio is the median of the rounds' own ratios.
 """
 
 import subprocess

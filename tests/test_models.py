@@ -444,7 +444,7 @@ def test_regularisation_can_be_chosen_by_the_ratings(implicit):
     assert error(reg="auto") < 1.005 * min(grid)
     tiny = FactorALS(2, reg="auto", random_state=0).fit([(1, 1), (1, 2), (2, 1)], [1, 2, 3])
     assert np.isfinite(tiny.reg_).all()
-    with pytest.raises(ValueError, match="reg is 'best'; it must be a number"):
+    with pytest.raises(TypeError, match="reg is 'best'; it must be a number"):
         FactorALS(reg="best").fit(data)
 
 
