@@ -155,7 +155,9 @@ class MapDraws:
         part.backward.times(away, K, part.ones, n_threads, residual, ridge, part.weights)
         residual[:, :K] += normals(len(residual)) * dtype.type(np.sqrt(ridge))
 
-        # What the directions taken out do is solved exactly; all others are kept apart from them.
+        # What the directions taken out do is solved exactly; all others are kept apart from them. A column whose residual
+        # is rounding is solved.
+        solved = products(residual, residual, 1.0 / (self.diagonal + ridge)) * np.finfo(dtype).eps ** 2
         inverse = np.linalg.inv(self.normal + ridge * self.squares)
         coarse = (inverse @ (self.basis.T @ residual[:, :K])).astype(dtype)
         applied = self.basis_product + dtype.type(ridge) * self.basis
@@ -165,7 +167,7 @@ class MapDraws:
         inverse_diagonal = (1.0 / (self.diagonal + ridge)).astype(dtype)[:, None]
         last = np.ones(K)
         direction[:] = 0
-        for step in range(STEPS):
+        for step in range(STEPS if self.basis.shape[1] < len(residual) else 0):
             np.multiply(residual, inverse_diagonal, out=slope)
             now = products(residual, slope, part.ones)
             slope[:, :K] -= self.basis @ (inverse @ (applied.T @ slope[:, :K])).astype(dtype)
@@ -174,7 +176,8 @@ class MapDraws:
             last = np.where(now > 0, now, 1.0)
             part.forward.times(direction, K, part.factor, n_threads, away)
             length = products(away, away, part.scaling) + ridge * products(direction, direction, part.ones)
-            size = np.where(length > 0, now / np.where(length > 0, length, 1.0), 0.0).astype(dtype)
+            unsolved = (length > 0) & (now > solved)
+            size = np.where(unsolved, now / np.where(unsolved, length, 1.0), 0.0).astype(dtype)
             part.weights[:, :K] += direction[:, :K] * size
             means[:, :K] += away[:, :K] * size
             if step < STEPS - 1:
@@ -625,12 +628,25 @@ class BayesALS(LatentFactors):
 
     def fold_in(
         self, R: Any = None, y: Any = None, sample_weight: Any = None, *, side: str = "user", features: Any = None
-    ) -> Self:  # noqa: D102 - the base's, below
+    ) -> Self:
+        """
+        A model that knows users, or items, who were not there when this one was fitted; as `FactorALS.fold_in`.
+
+        Each gets the mean of its posterior given the ratings, with the other side and the priors at their means. Draws
+        that were kept, `samples_`, are those of the fit and are not carried over.
+
+        Parameters
+        ----------
+        R, y, sample_weight, side, features
+            As of `FactorALS.fold_in`.
+
+        Returns
+        -------
+        model : BayesALS
+        """
         model = super().fold_in(R, y, sample_weight, side=side, features=features)
         model.samples_ = None  # which has rows for other users or items
         return model
-
-    fold_in.__doc__ = LatentFactors.fold_in.__doc__
 
     def _more(self) -> dict[str, Array]:
         arrays = {f"trace_{name}": values for name, values in self.traces_.items()}
