@@ -38,9 +38,11 @@ Array = NDArray[Any]
 # (twice the variance that factors in use have) is worse by 0.005. All others are worth less than a row or two.
 SHAPE, RATE, RATE_RIDGE, SHRINK, DEGREES, PRECISION = 1.0, 1.0, 0.1, 1.0, 1.0, 100.0
 
-# Where the chain starts: the regularisation of alternating least squares before it, and the first ridges of the maps.
+# Where the chain starts: the regularisation of alternating least squares before it, and the first ridges of the maps. That of
+# features is also the ridge of what is learned, in the end, of rows without ratings, as by `FactorALS`: on ML-100k without a
+# sixth of the films this errs less than the mean of the draws of W (1.025 to 1.052; of the users 1.014 and 1.015).
 START = Penalty(12.0, 4.0, 0.0)
-RIDGES = {"implicit": (2.0, 1.0), "features": (10.0, 10.0)}
+RIDGES = {"implicit": (2.0, 1.0), "features": (20.0, 20.0)}
 
 # How many rows are summed in the tables' own type before the sums go on in double precision.
 PART = 2048
