@@ -22,9 +22,10 @@ except ImportError as error:
     raise
 
 from alsx._version import __version__
+from alsx.bayes import BayesALS
 from alsx.bias import BiasALS
 from alsx.factor import FactorALS
 from alsx.ratings import Ratings
 from alsx.recommender import load
 
-__all__ = ["BiasALS", "FactorALS", "Ratings", "__version__", "load"]
+__all__ = ["BayesALS", "BiasALS", "FactorALS", "Ratings", "__version__", "load"]

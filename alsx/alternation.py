@@ -97,6 +97,8 @@ class Side:
         self.precision = np.empty(k + 1)
         self.regularise(penalty)
         self.prior: PriorMean | None = None
+        # The part of the prior mean that all rows have in common; None for 0.
+        self.shared: NDArray[np.float64] | None = None
         self.energy = 0.0
 
     def regularise(self, penalty: Penalty) -> None:
@@ -126,12 +128,12 @@ class Side:
 
     def typical(self) -> NDArray[np.float64] | None:
         """
-        A row of which nothing is known, not even what it rated: the mean of the rows; None for 0.
+        A row of which nothing is known, not even what it rated: the mean of the rows, or what they share; None for 0.
 
         Prior means that are learned from who rated what need not be 0 on average.
         """
         if self.prior is None or all(part.features is not None for part in self.prior.maps):
-            return None
+            return self.shared
         rated = np.count_nonzero(self.known)
         sums = (self.table * (self.known > 0)[:, None]).sum(axis=0, dtype=np.float64)
         return np.asarray(sums[: len(self.precision)] / max(rated, 1))

@@ -76,8 +76,25 @@ class Recommender(BaseEstimator):  # type: ignore[misc]
     n_jobs: int | None
     verbose: int
 
+    # What a fit is done by.
+    _alternation: ClassVar[type[Alternation]] = Alternation
+
     def _penalties(self) -> tuple[Penalty, Penalty]:
         raise NotImplementedError
+
+    def _iterations(self) -> tuple[int, float]:
+        """The most iterations, and the fall of the loss at which to stop."""
+        return _check.integer("max_iter", self.max_iter, 1), _check.real("tol", self.tol)
+
+    def _finished(self, alternation: Alternation) -> None:
+        """Keep what else a fit has found."""
+
+    def _more(self) -> dict[str, Array]:
+        """What else a file holds."""
+        return {}
+
+    def _restore_more(self, stored: dict[str, Array]) -> None:
+        """Read that back."""
 
     def fit(self, R: Any, y: Any = None, sample_weight: Any = None, *, eval_set: Any = None) -> Self:
         """
@@ -139,8 +156,7 @@ class Recommender(BaseEstimator):  # type: ignore[misc]
     ) -> Self:
         k = getattr(self, "k", 0)
         k = _check.integer("k", k, 0)
-        max_iter = _check.integer("max_iter", self.max_iter, 1)
-        tol = _check.real("tol", self.tol)
+        max_iter, tol = self._iterations()
         verbose = _check.integer("verbose", self.verbose, 0)
         dtype = _check.float_dtype("dtype", getattr(self, "dtype", "float64"))
         users, items = self._penalties()
@@ -158,7 +174,7 @@ class Recommender(BaseEstimator):  # type: ignore[misc]
                 encoders[place], ratings, matrices[place] = _encoded(features, SIDES[place], ratings)
         known = self._known("user", matrices[0]), self._known("item", matrices[1])
         users, items = self._chosen(ratings, k, users, items, known, n_threads)
-        alternation = Alternation(ratings, k, users, items, generator, n_threads, known)
+        alternation = self._alternation(ratings, k, users, items, generator, n_threads, known)
         low, high = ratings.range
         test_rmse = None
         if eval_set is not None:
@@ -192,6 +208,7 @@ class Recommender(BaseEstimator):  # type: ignore[misc]
         self._user_table, self._item_table = user_table, item_table
         self._user_prior, self._item_prior = user_prior, item_prior
         self._user_encoder, self._item_encoder = encoders
+        self._finished(alternation)
         self.item_counts_ = np.diff(ratings.by_item.indptr)
         self.user_counts_ = np.diff(ratings.by_user.indptr)
         indptr, indices = ratings.by_user.indptr, ratings.by_user.indices
@@ -902,6 +919,7 @@ class Recommender(BaseEstimator):  # type: ignore[misc]
             for name, part in getattr(self, f"_{side}_prior")._asdict().items()
             if isinstance(part, np.ndarray)
         }
+        maps |= self._more()
         path = Path(path)
         # Not by tempfile, whose files only their owner may read.
         temporary = path.with_name(f"{path.name}.{secrets.token_hex(8)}.part")
@@ -1084,6 +1102,7 @@ def _restored(about: dict[str, Any], stored: dict[str, Array]) -> Recommender:
             found = getattr(model._errors, name)
             if found.shape != shape or found.dtype != np.float64:
                 raise ValueError(f"its errors_{name} is {found.dtype} of shape {found.shape}, not float64 of {shape}")
+    model._restore_more(stored)
     return model
 
 

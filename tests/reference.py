@@ -247,3 +247,51 @@ def sorted_state(users, items):
 def repeats(indptr, indices):
     """Entries whose index is that of the entry before them in the same row."""
     return sum(int((np.diff(indices[a:b]) == 0).sum()) for a, b in itertools.pairwise(indptr))
+
+
+def wishart_root(scale, degrees, generator):
+    """A root T of a draw T T' from Wishart(degrees, scale^-1), by Bartlett's decomposition."""
+    n = len(scale)
+    A = np.tril(generator.standard_normal((n, n)), -1)
+    A += np.diag(np.sqrt(generator.chisquare(degrees - np.arange(n))))
+    return np.linalg.inv(np.linalg.cholesky(scale)).T @ A
+
+
+def normal_wishart(X, generator, shrink, degrees, precision):
+    """A draw of the mean and precision of the rows of X: m | Lambda ~ N(0, (shrink Lambda)^-1), E Lambda = precision I."""
+    n, width = X.shape
+    center = X.sum(0) / (n + shrink)
+    scale = np.eye(width) * (width + degrees) / precision + shrink * np.outer(center, center)
+    for x in X:
+        scale += np.outer(x - center, x - center)
+    T = wishart_root(scale, width + degrees + n, generator)
+    return center + np.linalg.inv(T).T @ generator.standard_normal(width) / np.sqrt(n + shrink), T @ T.T
+
+
+def gibbs_sweep(ratings, mean, unit, tables, commons, alpha, normals, generator, hyper):
+    """
+    One sweep of the sampler without maps: rows of users, their mean and precision, the same of items, the noise.
+
+    `commons` are (m, Lambda) of each side, `normals` the standard normals of each side's rows, `hyper` (shape, rate, shrink,
+    degrees, precision).
+    """
+    shape, rate, *normal = hyper
+    tables, commons = list(tables), list(commons)
+    for side, rows in enumerate((ratings.by_user, ratings.by_item)):
+        m, precision = commons[side]
+        k, error = len(m) - 1, 0.0
+        for row in range(len(rows.indptr) - 1):
+            part = slice(rows.indptr[row], rows.indptr[row + 1])
+            center, A, z, t, w = row_posterior(
+                rows.values[part], None if rows.weights is None else rows.weights[part], mean, 1 / unit,
+                tables[1 - side][rows.indices[part]], k, precision / alpha, m,
+            )  # fmt: skip
+            # The compiled room eliminates the bias first.
+            turned = np.append(k, np.arange(k))
+            x = np.empty(k + 1)
+            x[turned] = draw(A[np.ix_(turned, turned)], center[turned], normals[side][row][turned] / np.sqrt(alpha))
+            tables[side][row] = x
+            error += (w * (t - z @ x) ** 2).sum()
+        commons[side] = normal_wishart(tables[side], generator, *normal)
+    n = ratings.n_ratings if ratings.by_user.weights is None else ratings.by_user.weights.sum()
+    return tables, commons, generator.gamma(shape + n / 2, 1 / (rate + error / 2))

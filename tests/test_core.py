@@ -279,6 +279,19 @@ def test_normals_are_normal():
     np.testing.assert_array_equal(again, out[:, :3])
 
 
+def test_normals_are_box_and_mullers():
+    seed, turn, row = 2**33 + 5, 2**34 + 7, 1999
+    out = np.empty((2000, 12))
+    _core.normals(seed, turn, out)
+    for block in range(3):
+        words = np.empty(4, np.uint32)
+        _core.philox(np.array([block, row, turn % 2**32, turn >> 32], np.uint32), np.array([5, 2], np.uint32), words)
+        u = (words + 0.5) / 2**32
+        radius, angle = np.sqrt(-2 * np.log(u[::2])), 2 * np.pi * u[1::2] - np.pi / 4
+        expected = np.stack([radius * np.cos(angle), radius * np.sin(angle)], 1).ravel()
+        np.testing.assert_allclose(out[row, 4 * block : 4 * block + 4], expected, atol=1e-9)
+
+
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("k", [0, 1, 7, 20, 64, 71, 72, 150])
 def test_sparse_product(simd, dtype, k, weighted):
