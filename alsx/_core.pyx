@@ -439,7 +439,8 @@ cdef int quadratics_row(
     while e < n:
         m = min(step, n - e)
         # A does not depend on the ratings, so that any will do.
-        gather(m, indices + e, zeros, <const floating *>NULL, table, ld, k, kp, 0.0, 0.0, 0, panel, targets, border, sums)
+        gather(m, indices + e, zeros, <const floating *>NULL, table, ld, k, kp, 0.0, 0.0, 0, panel, targets, border,
+               sums)
         gram(e == 0, m, panel, k, A, lda, 0, NULL, table, ld)  # A (k,k) += panel' (k,m) panel (m,k)
         e = e + m
     if n == 0:

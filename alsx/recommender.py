@@ -62,9 +62,6 @@ class Recommender(BaseEstimator):  # type: ignore[misc]
 
     kinds: ClassVar[dict[str, type[Recommender]]] = {}
 
-    # Whether the rows' squared errors of the last half-sweeps are those of the fitted tables.
-    _errors_of_sweeps: ClassVar[bool] = True
-
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         Recommender.kinds[cls.__name__] = cls
@@ -186,7 +183,7 @@ class Recommender(BaseEstimator):  # type: ignore[misc]
             ids = ratings.user_ids if error.side == "user" else ratings.item_ids
             raise np.linalg.LinAlgError(_singular(error.side, ids[error.row].item(), error.row, error.count)) from None
         sums = None
-        if self._errors_of_sweeps:
+        if type(alternation) is Alternation:  # a sampler's tables are no solutions of its last half-sweeps
             sums = (
                 alternation.unit**2 * alternation.users.loss[:, 0],
                 alternation.unit**2 * alternation.items.loss[:, 0],

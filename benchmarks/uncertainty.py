@@ -14,6 +14,7 @@ The splits are those of accuracy.py, the settings the defaults, no test rating h
 
 import os
 import time
+from pathlib import Path
 
 import fire
 import numpy as np
@@ -21,6 +22,7 @@ from accuracy import canonical_folds, random_splits
 from scipy.stats import spearmanr
 
 import alsx
+from alsx.datasets import load_movielens
 
 LEVELS = (0.5, 0.8, 0.9, 0.95)
 
@@ -56,9 +58,10 @@ def main(folder=None, model=None):
         raise SystemExit("name the folder of the archives: --folder=DIR, or ALSX_TEST_DATA")
     print("set and split\tmodel\t" + "\t".join(f"in {x:.0%}" for x in LEVELS), end="\t")
     print("NLL\tconst\trho\tratio\tRMSE\tfirst\tthen\tfit")
+    hundred, small = (load_movielens(Path(folder, f"{name}.zip")) for name in ("ml-100k", "ml-latest-small"))
     for name, parts in (
-        ("ml-100k, u1..u5", canonical_folds(folder)),
-        ("ml-latest-small, 90/10, 3 seeds", random_splits(folder)),
+        ("ml-100k, u1 to u5", canonical_folds(hundred)),
+        ("ml-latest-small, 90/10, 3 seeds", random_splits(small.ratings)),
     ):
         for title, estimator in models().items():
             if model and model not in title:

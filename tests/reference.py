@@ -33,7 +33,7 @@ def quadratics(A, z):
     return np.einsum("ij,ji->i", z, np.linalg.solve(A, z.T))
 
 
-def rating_variances(u, i, tables, priors, errors, users, items, few=4.0, n0=20.0, left=0.05):
+def rating_variances(u, i, tables, priors, errors, users, items, n0=20.0, left=0.05):
     """
     Noise and epistemic variance of the pairs (users, items), -1 for unknown ones, and sigma^2.
 
@@ -49,12 +49,8 @@ def rating_variances(u, i, tables, priors, errors, users, items, few=4.0, n0=20.
         z = np.hstack([others[:, :-1], np.ones((len(others), 1))]).astype(np.float64)
         for row in range(-1, len(table)):
             mine = z[other[own == row]]
-            for least in (1.0, few):
-                s = max(len(mine), least) ** exponent
-                A = mine.T @ mine + s * Lambda
-                if least == 1:
-                    taken.append(np.trace(np.linalg.solve(A, mine.T @ mine)))
-            inverse.append(np.linalg.inv(A))
+            inverse.append(np.linalg.inv(mine.T @ mine + max(len(mine), LEAST) ** exponent * Lambda))
+            taken.append(np.trace(inverse[-1] @ mine.T @ mine))
         # The last one is that of nobody.
         sides.append((np.array([*inverse[1:], inverse[0]]), np.array(taken[1:])))
     (A_user, h_user), (A_item, h_item) = sides

@@ -10,11 +10,13 @@ from types import SimpleNamespace
 import matplotlib as mpl
 import numpy as np
 import pytest
+import scipy.stats
 from matplotlib.backends.backend_agg import FigureCanvasAgg, RendererAgg
 from matplotlib.colors import to_rgb, to_rgba
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
+import alsx
 from alsx import plot
 
 GENRES = ["Comedy", "Horror", "Sci-Fi", "Western"]
@@ -562,6 +564,83 @@ def test_history_refuses(given, error, sentence):
         plot.history(given)
 
 
+# ---- reliability
+
+
+class Forecaster:
+    """Says how sure it is, truly or as if errors were half as large."""
+
+    def __init__(self, scale=1.0, n=4000, seed=0):
+        rng = np.random.default_rng(seed)
+        self.std = rng.uniform(0.3, 1.2, n)
+        truth = rng.normal(0, 1, n) * self.std
+        self.test = alsx.Ratings.from_arrays(np.repeat(np.arange(n // 40), 40), np.tile(np.arange(40), n // 40), truth)
+        self.scale = scale
+
+    def predict(self, test, return_std):
+        assert return_std
+        return np.zeros(len(self.std)), self.std * self.scale
+
+    def predict_interval(self, test, level):
+        half = scipy.stats.norm.ppf(0.5 + level / 2) * self.std * self.scale
+        return -half, half
+
+
+def test_reliability_draws_what_is_found():
+    true, bold = Forecaster(), Forecaster(0.5)
+    fig = plot.plot_reliability({"true": true, "bold": bold}, true.test, title="A $ title")
+    left, right = fig.axes
+    lines = {line.get_label(): line.get_data() for line in left.lines}
+    levels, found = lines["true"]
+    np.testing.assert_allclose(found, levels, atol=0.03)
+    truth = true.test.triples()[2]
+    low, high = bold.predict_interval(None, 0.9)
+    inside = np.mean((truth >= low) & (truth <= high))
+    assert lines["bold"][1][list(levels).index(0.9)] == inside
+    assert [t.get_text() for t in tagged(left, "coverage")] == [f"{inside:.1%}", f"{lines['true'][1][8]:.1%}"]
+    bars = {bar.get_label(): bar.lines[0].get_data() for bar in right.containers}
+    for name, scale in (("true", 1.0), ("bold", 0.5)):
+        expected, actual = bars[name]
+        assert len(expected) == 10
+        assert (np.diff(expected) > 0).all()
+        np.testing.assert_allclose(actual, expected / scale, rtol=0.12)
+    # Each group's own numbers, of all ratings.
+    assert np.mean(bars["true"][1] ** 2) == pytest.approx(np.mean(truth**2))
+    for ax in fig.axes:
+        x, y = ax.get_xlim(), ax.get_ylim()
+        assert x == y  # the diagonal is one
+        for line in ax.lines:
+            assert (line.get_xdata() >= x[0]).all()
+            assert (line.get_ydata() <= y[1]).all()
+
+
+def test_reliability_of_one_fitted_model():
+    rng = np.random.default_rng(0)
+    R = alsx.Ratings.from_arrays(np.arange(600) % 30, np.arange(600) // 30, rng.integers(1, 6, 600).astype(float))
+    model = alsx.BiasALS().fit(R)
+    fig = plot.plot_reliability(model, R, n_groups=4)
+    assert len(fig.axes[1].containers[0].lines[0].get_xdata()) == 4
+    assert not fig.legends
+    assert len(plot.plot_reliability([model, model], R).legends) == 1
+    own = Figure()
+    assert plot.plot_reliability(model, [(1, 2), (3, 4)], [1.0, 2.0], n_groups=2, fig=own) is own
+
+
+@pytest.mark.parametrize(
+    ("models", "changes", "error", "sentence"),
+    [
+        ([], {}, ValueError, "models is empty"),
+        ({"this": 5}, {}, TypeError, r"this \(int\) has no predict_interval"),
+        (None, {"n_groups": 1}, ValueError, "n_groups"),
+        (None, {"n_groups": 5000}, ValueError, "R has 4000 ratings, fewer than n_groups, 5000"),
+    ],
+)
+def test_reliability_refuses(models, changes, error, sentence):
+    forecaster = Forecaster()
+    with pytest.raises(error, match=sentence):
+        plot.plot_reliability(forecaster if models is None else models, forecaster.test, **changes)
+
+
 # ---- manners
 
 
@@ -619,7 +698,6 @@ def test_genres_keep_together_on_the_map_of_real_films(name, films):
     folder = os.environ.get("ALSX_TEST_DATA")
     if not folder or not Path(folder, f"{name}.zip").exists():
         pytest.skip(f"ALSX_TEST_DATA names no folder with {name}.zip")
-    import alsx
     from alsx.datasets import load_movielens
 
     data = load_movielens(Path(folder, f"{name}.zip"))
