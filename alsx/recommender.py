@@ -184,17 +184,17 @@ class Recommender(BaseEstimator):  # type: ignore[misc]
             raise np.linalg.LinAlgError(_singular(error.side, ids[error.row].item(), error.row, error.count)) from None
         sums = None
         if type(alternation) is Alternation:  # a sampler's tables are no solutions of its last half-sweeps
-            sums = (
-                alternation.unit**2 * alternation.users.loss[:, 0],
-                alternation.unit**2 * alternation.items.loss[:, 0],
-            )
+            with np.errstate(all="ignore"):
+                by_user, by_item = (alternation.unit**2 * x.loss[:, 0] for x in (alternation.users, alternation.items))
+            sums = by_user, by_item
         user_table, item_table, user_prior, item_prior = alternation.finish()
         if not (np.isfinite(user_table).all() and np.isfinite(item_table).all()):
             raise FloatingPointError(
                 f"the fit left the range of {dtype} numbers: rescale the ratings, or raise reg (it is {users.reg:g})"
             )
 
-        errors = training_errors(ratings, (user_table, item_table), k, sums, n_threads)
+        with np.errstate(all="ignore"):  # where numbers are next to the ends of their range, only uncertainty suffers
+            errors = training_errors(ratings, (user_table, item_table), k, sums, n_threads)
 
         # All at once and last, so that an interrupted fit leaves the model as it was.
         self.mean_ = ratings.mean

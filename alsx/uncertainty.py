@@ -121,7 +121,7 @@ def training_errors(
     n_threads : int
     """
     rows, n = ratings.by_user, ratings.n_ratings
-    some = np.unique(np.linspace(0, n - 1, min(n, SAMPLE)).astype(np.int64))
+    some = np.arange(min(n, SAMPLE)) * n // min(n, SAMPLE)
     places = np.arange(n) if sums is None else some
     # The last row that begins at or before a place.
     users = np.searchsorted(rows.indptr, places, side="right").astype(np.int32) - np.int32(1)
@@ -140,14 +140,14 @@ def training_errors(
         users, items, errors = users[some], items[some], errors[some]
     by_user, by_item = sums
     overall = float(by_item.sum()) / n
-    if not overall > 0:
+    if not (overall > 0 and np.isfinite(overall)):
         return Errors(by_user, by_item, np.ones(LEVELS))
     # The rows' errors as they are: what the fit took up of the training ratings is in them, as it is in each error.
     user_size, item_size = (
-        (part + N0 * overall) / (np.diff(side.indptr) + N0)
+        (part / overall + N0) / (np.diff(side.indptr) + N0)
         for part, side in ((by_user, rows), (by_item, ratings.by_item))
     )
-    standardised = errors * np.sqrt(overall / (user_size[users] * item_size[items]))
+    standardised = errors / np.sqrt(overall) / np.sqrt(user_size[users] * item_size[items])
     return Errors(by_user, by_item, shape_of(standardised))
 
 
