@@ -783,6 +783,8 @@ class Recommender(BaseEstimator):  # type: ignore[misc]
             if known is not None:
                 model._uncertainty = known.with_users(evidence)
             model._users, model._user_table = Ids(ids, "users"), new
+            # What it says of an item that one of them rated it was never learned.
+            model._item_prior = _spread(self._item_prior, np.empty(0, np.int64), len(new))
             model.user_counts_ = np.diff(indptr)
             order = np.lexsort((indices, np.repeat(np.arange(len(new)), np.diff(indptr))))
             model._seen_indptr, model._seen_indices = indptr, indices[order]
@@ -852,6 +854,7 @@ class Recommender(BaseEstimator):  # type: ignore[misc]
         seen = scipy.sparse.csr_array((np.ones(len(pairs[0]), bool), pairs), shape=(n_users, len(union)))
         seen.sort_indices()
         self._items, self._item_table, self.item_counts_, self._packed = union, whole, counts, None
+        self._user_prior = _spread(self._user_prior, from_old, len(union))
         self._seen_indptr, self._seen_indices = seen.indptr.astype(np.int64), seen.indices.astype(np.int32)
         self.user_counts_ = np.diff(self._seen_indptr)
 
@@ -1114,6 +1117,15 @@ def _encoded(features: Any, side: str, ratings: Ratings) -> tuple[Any, Ratings, 
         ids = Ids(np.union1d(ids.values, own), name)
         ratings = ratings.with_ids(**{f"{side}s": ids})
     return encoder, ratings, _placed(matrix, np.asarray(ids.codes(own, name)), len(ids))
+
+
+def _spread(prior: Prior, places: Array, n: int) -> Prior:
+    """A prior for which the other side has n rows, the first of its old ones in these places; new ones tell nothing."""
+    if prior.implicit is None:
+        return prior
+    implicit = np.zeros((n, prior.implicit.shape[1]), prior.implicit.dtype)
+    implicit[places] = prior.implicit[: len(places)]
+    return prior._replace(implicit=implicit)
 
 
 def _placed(matrix: Any, codes: Array, n: int) -> scipy.sparse.csr_array:

@@ -1062,6 +1062,23 @@ def test_new_items_join_the_old_ones(data):
     assert replaced.predict(users[0], 8) < more.predict(users[0], 8)
 
 
+def test_folded_models_are_saved_and_folded_into_again(data, tmp_path):
+    model = FactorALS(4, random_state=0).fit(data)
+    newcomer = [(-5, item) for item in data.item_ids[5:12]], [1, 2, 3, 4, 5, 4, 3]
+    expected = model.fold_in(*newcomer)._user_table
+    # An item whose id comes before all others moves every code, and must move what was learned of items too.
+    more = model.fold_in([(user, -9) for user in data.user_ids[:4]], [5, 5, 5, 4.5], side="item")
+    np.testing.assert_array_equal(more.fold_in(*newcomer)._user_table, expected)
+    users = model.fold_in(*newcomer)
+    for folded in (more, users):
+        folded.save(tmp_path / "m.npz")
+        again = alsx.load(tmp_path / "m.npz")
+        asked = folded.user_ids_[0], folded.item_ids_
+        np.testing.assert_array_equal(again.predict(*asked), folded.predict(*asked))
+        added = again.fold_in([(folded.user_ids_[0], -3)], [4.0], side="item")
+        assert np.isfinite(added.predict(folded.user_ids_[0], -3))
+
+
 def test_folding_in_what_cannot_be(data):
     model = FactorALS(4, random_state=0).fit(data)
     with pytest.raises(ValueError, match=r"R: item 8 was not among the training ratings.*side='item'"):
