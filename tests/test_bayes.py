@@ -222,6 +222,43 @@ def test_maps_too_large_to_be_drawn_exactly():
     assert correlation == pytest.approx(0.2 / np.sqrt(0.04 + 0.09), abs=0.03)
 
 
+@pytest.mark.parametrize("implicit", [False, True])
+def test_factors_that_turn_are_turned_back(implicit):
+    """The same draw with its factors turned becomes the same draw again, and predicts the same."""
+    u, i, r = pairs(80, 50, 1500, 3)
+    ratings = Ratings.from_arrays(u, i, r, dtype="float64")
+    gibbs = sampler(ratings, 3, (Known(2.0), Known(1.0)) if implicit else (NOTHING, NOTHING))
+    gibbs.solve(gibbs.users)
+    gibbs.solve(gibbs.items)
+    gibbs.begin()
+    for _ in range(30):
+        gibbs.sweep()
+        gibbs.keep()
+    gibbs.turn_back()
+    sides = (gibbs.users, gibbs.items)
+
+    def everything():
+        tables = [side.table[:, :4].copy() for side in sides]
+        for common in gibbs.commons.values():
+            tables += [common.expected[:, :4].copy(), common.shift, common.precision, common.root @ common.root.T]
+            tables += [part.weights[:, :4].copy() for part in common.maps]
+        return tables
+
+    before = everything()
+    rotation = np.linalg.qr(np.random.default_rng(3).standard_normal((3, 3)))[0]
+    for side in sides:
+        bayes._rotate(side.table, rotation)
+    for common in gibbs.commons.values():
+        common.turn(rotation)
+        np.testing.assert_allclose(common.root @ common.root.T @ common.precision, np.eye(4), atol=1e-9)
+    turned = everything()
+    assert not np.allclose(turned[0], before[0])
+    np.testing.assert_allclose(turned[0][:, :3] @ turned[1][:, :3].T, before[0][:, :3] @ before[1][:, :3].T, atol=1e-9)
+    gibbs.turn_back()
+    for one, other in zip(everything(), before, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-8)
+
+
 def test_planted_hyperparameters_are_found():
     n_users, n_items, k, noise = 400, 300, 2, 0.5
     u, i, r = pairs(n_users, n_items, 20_000, k, noise, seed=4)
