@@ -154,7 +154,7 @@ class FactorALS(LatentFactors):
     def _penalties(self) -> tuple[Penalty, Penalty]:
         reg, reg_bias = (1.25, 0.625) if self.implicit is None else ((1.3, 1.8), (0.5, 1.5))
         if isinstance(self.reg, str) and self.reg != "auto":
-            raise ValueError(
+            raise TypeError(
                 f'reg is {self.reg!r}; it must be a number, a pair of numbers (users, items), None or "auto"'
             )
         users, items = _check.by_side("reg", reg if self.reg is None or isinstance(self.reg, str) else self.reg)
