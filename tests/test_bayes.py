@@ -107,7 +107,7 @@ def test_the_joint_distribution(monkeypatch, learned):
         "PRECISION": 3.0,
     }.items():
         monkeypatch.setattr(bayes, name, value)
-    k, shape, n_draws = 1, (5, 4), 4000
+    k, shape, n_draws = 1, (5, 4), 2500
     width = k + 1
     u, i = np.array([(a, b) for a in range(shape[0]) for b in range(shape[1]) if (a + 2 * b) % 5]).T
     F = [np.random.default_rng(n).standard_normal((n, 2)) for n in shape]
