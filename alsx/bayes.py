@@ -672,10 +672,9 @@ class BayesALS(LatentFactors):
                 "to_inference_data needs ArviZ, which is not installed: pip install 'alsx[diagnostics]', or work with "
                 "the arrays of traces_, of shape (chain, draw)"
             ) from error
-        try:
-            return arviz.from_dict({"posterior": self.traces_})  # from version 1 on
-        except (TypeError, AttributeError, ValueError):
-            return arviz.from_dict(posterior=self.traces_)
+        if int(arviz.__version__.split(".")[0]) >= 1:
+            return arviz.from_dict({"posterior": self.traces_})
+        return arviz.from_dict(posterior=self.traces_)
 
     def fold_in(
         self, R: Any = None, y: Any = None, sample_weight: Any = None, *, side: str = "user", features: Any = None
