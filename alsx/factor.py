@@ -165,15 +165,18 @@ class FactorALS(LatentFactors):
     def _chosen(
         self, ratings: Ratings, k: int, users: Penalty, items: Penalty, known: tuple[Known, Known], n_threads: int
     ) -> tuple[Penalty, Penalty]:
-        self.reg_, self.reg_bias_ = (users.reg, items.reg), (users.reg_bias, items.reg_bias)
+        if self.reg != "auto":
+            return users, items
         held_out = np.random.default_rng(0).random(ratings.n_ratings) < 0.1
-        if self.reg != "auto" or not held_out.any() or held_out.all():
+        if not held_out.any() or held_out.all():
             return users, items
         train, test = ratings.select(~held_out), ratings.select(held_out)
         times = self._best_multiple(train, test, k, users, items, known, n_threads)
-        chosen = [p._replace(reg=times * p.reg, reg_bias=times * p.reg_bias) for p in (users, items)]
-        self.reg_, self.reg_bias_ = (chosen[0].reg, chosen[1].reg), (chosen[0].reg_bias, chosen[1].reg_bias)
-        return chosen[0], chosen[1]
+        return _times(users, times), _times(items, times)
+
+    def _finished(self, alternation: Alternation) -> None:
+        users, items = alternation.users.penalty, alternation.items.penalty
+        self.reg_, self.reg_bias_ = (users.reg, items.reg), (users.reg_bias, items.reg_bias)
 
     def _best_multiple(
         self,
@@ -193,8 +196,7 @@ class FactorALS(LatentFactors):
 
         def error(place: int, n_iterations: int) -> float:
             for side, penalty in sides:
-                times = STEP**place
-                side.regularise(penalty._replace(reg=times * penalty.reg, reg_bias=times * penalty.reg_bias))
+                side.regularise(_times(penalty, STEP**place))
             for _ in range(n_iterations):
                 fit.solve(fit.users)
                 fit.solve(fit.items)
@@ -218,3 +220,8 @@ class FactorALS(LatentFactors):
         low, middle, high = (reached[best + way] for way in (-1, 0, 1))
         bend = low - 2 * middle + high
         return float(STEP ** (best + (0.5 * (low - high) / bend if bend > 0 else 0.0)))
+
+
+def _times(penalty: Penalty, factor: float) -> Penalty:
+    """A multiple of a regularisation."""
+    return penalty._replace(reg=factor * penalty.reg, reg_bias=factor * penalty.reg_bias)
