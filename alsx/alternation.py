@@ -19,7 +19,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alsx import _core, _threads
-from alsx.prior import Prior, PriorMean, aligned, feature_map, indicators, ridge_regression, scales, tasks
+from alsx.prior import (
+    Prior,
+    PriorMean,
+    aligned,
+    feature_map,
+    indicators,
+    masses,
+    ridge_regression,
+    row_tasks,
+    scales,
+)
 from alsx.ratings import Compressed, Ratings
 
 # How many ratings make a row half as reliable as it can be, where features are judged by all rows: MovieLens 100k with a
@@ -82,16 +92,10 @@ class Side:
         self.rows = rows
         self.penalty = penalty
         self.table = factor_table(len(counts), k, dtype)
-        # A rating of weight 2 counts like two ratings.
-        mass = counts.astype(np.float64)
-        if rows.weights is not None:
-            # Summed row by row: a difference of running sums would lose the light rows behind heavy ones.
-            mass[counts > 0] = np.add.reduceat(rows.weights, rows.indptr[:-1][counts > 0], dtype=np.float64)
-        self.mass = mass
-        self.scaling = scales(mass, penalty.scaling)
+        self.mass = masses(rows.indptr, rows.weights)
+        self.scaling = scales(self.mass, penalty.scaling)
         self.loss = np.zeros((len(counts), 2))
-        width = k + 1
-        self.tasks = tasks(counts, float(width * (width + 32)), float(width) ** 3 + 500.0)
+        self.tasks = row_tasks(counts, k)
         # Rows without ratings tell a learned prior mean nothing.
         self.known = np.where(counts > 0, self.scaling, 0.0)
         self.precision = np.empty(k + 1)
@@ -182,12 +186,12 @@ class Side:
         """The prior means of the side's rows; of no row where they are 0."""
         return self.table[:0] if self.prior is None else self.prior.means
 
-    def learn(self, n_threads: int, steps: int) -> None:
+    def learn(self, n_threads: int) -> None:
         """Add up the side's penalties, and improve its prior means."""
         self.energy = float(self.loss[:, 1].sum())
         if self.prior is not None:
             self.energy += self.prior.penalty(self.precision)
-            self.energy -= self.prior.improve(self.table, self.precision, n_threads, steps)
+            self.energy -= self.prior.improve(self.table, self.precision, n_threads)
 
 
 class Alternation:
@@ -208,8 +212,6 @@ class Alternation:
         Threads; they change no bit of the result.
     known : pair of Known (users, items)
         What the prior means of each side are learned from.
-    steps : int, default=1
-        Conjugate-gradient steps of a learned map in an iteration.
     """
 
     def __init__(
@@ -221,7 +223,6 @@ class Alternation:
         generator: np.random.Generator,
         n_threads: int,
         known: tuple[Known, Known] = (Known(), Known()),
-        steps: int = 1,
     ) -> None:
         dtype = ratings.dtype
         self.k = k
@@ -241,7 +242,6 @@ class Alternation:
             self.weight = float(ratings.by_user.weights.sum(dtype=np.float64))
         self.items.table[:, :k] = generator.standard_normal((ratings.n_items, k), dtype=dtype.type) * dtype.type(0.1)
         self.work = workspace(n_threads, _core.row_workspace(k, dtype.itemsize), dtype)
-        self.steps = steps
         self.users.know(known[0], self.items)
         self.items.know(known[1], self.users)
 
@@ -254,40 +254,34 @@ class Alternation:
         numpy.linalg.LinAlgError
             If the normal equations of a row are singular, with the first such row in `row` and its side in `side`.
         """
+        self._half_sweep(side, self.work[:0], side.means)
+        side.learn(len(self.work))
+
+    def _half_sweep(
+        self,
+        side: Side,
+        precision: NDArray[Any],
+        means: NDArray[Any],
+        noise: float = 0.0,
+        seed: int = 0,
+        turn: int = 0,
+    ) -> None:
+        """Solve every row of one side, or with noise draw it; a full precision stands instead of the side's penalty."""
         rows, other = side.rows, self.items if side is self.users else self.users
         weights = rows.weights if rows.weights is not None else rows.values[:0]
 
         def call(starts: NDArray[np.int64], work: NDArray[np.generic]) -> int:
             return _core.half_sweep(
-                starts,
-                side.tasks.order,
-                rows.indptr,
-                rows.indices,
-                rows.values,
-                weights,
-                self.mean,
-                1.0 / self.unit,
-                other.table,
-                self.k,
-                side.penalty.reg,
-                side.penalty.reg_bias,
-                side.scaling,
-                self.work[:0],
-                side.means,
-                0.0,
-                0,
-                0,
-                work,
-                side.table,
-                side.loss,
-            )
+                starts, side.tasks.order, rows.indptr, rows.indices, rows.values, weights, self.mean, 1.0 / self.unit,
+                other.table, self.k, side.penalty.reg, side.penalty.reg_bias, side.scaling, precision, means, noise, seed,
+                turn, work, side.table, side.loss,
+            )  # fmt: skip
 
         failed = _threads.run_tasks(call, side.tasks.starts, self.work)
         if failed:
             raise SingularRowError(
                 "user" if side is self.users else "item", int(np.flatnonzero(np.isnan(side.loss[:, 0]))[0]), failed
             )
-        side.learn(len(self.work), self.steps)
 
     @property
     def objective(self) -> float:
@@ -298,6 +292,10 @@ class Alternation:
     def train_rmse(self) -> float:
         """The weighted training RMSE, in rating units, after a half-sweep of the items."""
         return self.unit * float(np.sqrt(self.items.squared_error / self.weight))
+
+    def scales(self) -> NDArray[np.float64]:
+        """From units in which ratings have standard deviation 1 to rating units, of [factors ; bias]."""
+        return np.append(np.full(self.k, np.sqrt(self.unit)), self.unit)
 
     def finish(self) -> tuple[NDArray[Any], NDArray[Any], Prior, Prior]:
         """
@@ -311,7 +309,7 @@ class Alternation:
             prior = side.later(self.k)
             side.table[:, : self.k] *= factors
             side.table[:, self.k] *= self.unit
-            scale = np.append(np.full(self.k, factors), self.unit)
+            scale = self.scales()
             maps = {name: getattr(prior, name) for name in ("implicit", "features", "cold", "unknown")}
             scaled: dict[str, Any] = {
                 name: None if x is None else (x * scale).astype(x.dtype) for name, x in maps.items()

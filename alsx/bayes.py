@@ -24,10 +24,10 @@ import threadpoolctl
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
-from alsx import _check, _core, _threads
-from alsx.alternation import Alternation, Iteration, Known, Penalty, Side, SingularRowError, full_precision
-from alsx.latent import IMPLICIT, LatentFactors
-from alsx.prior import Map, Prior, aligned
+from alsx import _check, _core
+from alsx.alternation import Alternation, Iteration, Known, Penalty, Side, full_precision
+from alsx.latent import LatentFactors
+from alsx.prior import Map, Prior, aligned, column_sums
 from alsx.ratings import Ratings
 from alsx.recommender import SIDES
 
@@ -152,9 +152,7 @@ class MapDraws:
             return np.asarray(self.generator.standard_normal((n, K), dtype) @ factor)
 
         def products(x: Array, y: Array, scaling: Array) -> Array:
-            out = np.empty((_core.n_parts(len(x)), K))
-            _core.column_products(x, y, scaling, K, n_threads, out)
-            return np.asarray(out.sum(0))
+            return column_sums(x, y, scaling, K, n_threads)
 
         np.add(rows[:, :K], normals(len(rows)), out=target[:, :K])
         target[:, :K] -= shift.astype(dtype)
@@ -321,23 +319,10 @@ class Gibbs(Alternation):
 
     def draw_rows(self, name: str) -> None:
         """Draw every row of one side given all the rest."""
-        side, other = (self.users, self.items) if name == "user" else (self.items, self.users)
-        common, rows = self.commons[name], side.rows
-        weights = rows.weights if rows.weights is not None else rows.values[:0]
+        side, common = self.users if name == "user" else self.items, self.commons[name]
         precision = full_precision(common.precision / self.alpha, side.table.dtype)
-        noise, turn = self.alpha**-0.5, self.turn
+        self._half_sweep(side, precision, common.expected, self.alpha**-0.5, self.seed, self.turn)
         self.turn += 1
-
-        def call(starts: NDArray[np.int64], work: NDArray[np.generic]) -> int:
-            return _core.half_sweep(
-                starts, side.tasks.order, rows.indptr, rows.indices, rows.values, weights, self.mean, 1.0 / self.unit,
-                other.table, self.k, 0.0, 0.0, side.scaling, precision, common.expected, noise, self.seed, turn, work,
-                side.table, side.loss,
-            )  # fmt: skip
-
-        failed = _threads.run_tasks(call, side.tasks.starts, self.work)
-        if failed:
-            raise SingularRowError(name, int(np.flatnonzero(np.isnan(side.loss[:, 0]))[0]), failed)
 
     def sweep(self) -> None:
         """One draw of everything."""
@@ -433,10 +418,6 @@ class Gibbs(Alternation):
         finally:
             for name, side in sides.items():
                 side.table = drawn[name]
-
-    def scales(self) -> Array:
-        """From units in which ratings have standard deviation 1 to rating units, of [factors ; bias]."""
-        return np.append(np.full(self.k, np.sqrt(self.unit)), self.unit)
 
     def finish(self) -> tuple[Array, Array, Prior, Prior]:
         """The means of the draws kept, in rating units, and what is expected of rows that come later."""
@@ -591,10 +572,8 @@ class BayesALS(LatentFactors):
         return START, START
 
     def _known(self, side: str, features: Any) -> Known:
-        if self.implicit not in IMPLICIT:
-            raise ValueError(f'implicit is {self.implicit!r}; it must be "both", "user", "item" or None')
         place = SIDES.index(side)
-        implicit = RIDGES["implicit"][place] if side in IMPLICIT[self.implicit] else None
+        implicit = RIDGES["implicit"][place] if self._learns_implicit(side) else None
         return Known(implicit, features, RIDGES["features"][place])
 
     def _train(

@@ -74,15 +74,20 @@ class LatentFactors(Recommender):
 
     def _known(self, side: str, features: scipy.sparse.csr_array | None) -> Known:
         place = SIDES.index(side)
-        if self.implicit not in IMPLICIT:
-            raise ValueError(f'implicit is {self.implicit!r}; it must be "both", "user", "item" or None')
+        learns = self._learns_implicit(side)
         implicit = _check.by_side("reg_implicit", self.reg_implicit)[place]
         ridge = _check.by_side("reg_features", self.reg_features)[place]
         if ridge == 0 and features is not None:
             raise ValueError("reg_features is 0: the map of features needs a regularisation above 0")
-        if implicit == 0 and side in IMPLICIT[self.implicit]:
+        if implicit == 0 and learns:
             raise ValueError("reg_implicit is 0: the map of who rated what needs a regularisation above 0")
-        return Known(implicit if side in IMPLICIT[self.implicit] else None, features, ridge)
+        return Known(implicit if learns else None, features, ridge)
+
+    def _learns_implicit(self, side: str) -> bool:
+        """Whether the prior means of a side are learned from who rated what."""
+        if self.implicit not in IMPLICIT:
+            raise ValueError(f'implicit is {self.implicit!r}; it must be "both", "user", "item" or None')
+        return side in IMPLICIT[self.implicit]
 
     @property
     def feature_effects_(self) -> pa.Table:

@@ -967,8 +967,15 @@ def history(models_or_histories: Any, *, fig: Figure | SubFigure | None = None, 
         ax.spines[["top", "right"]].set_visible(False)
         ax.spines[["left", "bottom"]].set_color("#BBBBBB")
         _end_labels(ax, ends[ax])
-    if len(histories) > 1:
-        handles = [Line2D([], [], color=colours[name], linewidth=2.4, label=name) for name in histories]
+    _head(fig, colours, title)
+    root: Figure = left.get_figure(root=True)
+    return root
+
+
+def _head(fig: Figure | SubFigure, colours: dict[str, str], title: str | None) -> None:
+    """What stands above both halves: the names of the lines in their colours, where there are several, and the title."""
+    if len(colours) > 1:
+        handles = [Line2D([], [], color=colour, linewidth=2.4, label=name) for name, colour in colours.items()]
         legend = fig.legend(
             handles=handles, loc="upper left", bbox_to_anchor=(0.068, 0.945 if title else 0.985), ncols=6,
             frameon=False, fontsize=9.5, labelcolor="linecolor", borderaxespad=0, handlelength=1.4,
@@ -977,8 +984,6 @@ def history(models_or_histories: Any, *, fig: Figure | SubFigure | None = None, 
             text.set_parse_math(False)
     if title:
         fig.text(0.075, 0.955, title, fontsize=12, fontweight="bold", color=_INK, va="bottom", parse_math=False)
-    root: Figure = left.get_figure(root=True)
-    return root
 
 
 _LINES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#222222")
@@ -1122,16 +1127,7 @@ def plot_reliability(
     )  # fmt: skip
     right.set_xlabel("predicted, in units of the ratings", fontsize=9, color=_QUIET)
     right.set_ylabel("found", fontsize=9, color=_QUIET)
-    if len(named) > 1:
-        handles = [Line2D([], [], color=colours[name], linewidth=2.4, label=name) for name in named]
-        legend = fig.legend(
-            handles=handles, loc="upper left", bbox_to_anchor=(0.068, 0.945 if title else 0.985), ncols=6,
-            frameon=False, fontsize=9.5, labelcolor="linecolor", borderaxespad=0, handlelength=1.4,
-        )  # fmt: skip
-        for text_ in legend.get_texts():
-            text_.set_parse_math(False)
-    if title:
-        fig.text(0.075, 0.955, title, fontsize=12, fontweight="bold", color=_INK, va="bottom", parse_math=False)
+    _head(fig, colours, title)
     root: Figure = left.get_figure(root=True)
     return root
 

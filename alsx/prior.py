@@ -43,6 +43,16 @@ def aligned(n_rows: int, width: int, dtype: np.dtype[Any]) -> Array:
     return buffer[first : first + n_rows * width].reshape(n_rows, width)
 
 
+def masses(indptr: Array, weights: Array | None) -> NDArray[np.float64]:
+    """The (weighted) number of ratings of each row: a rating of weight 2 counts like two ratings."""
+    counts = np.diff(indptr)
+    mass = counts.astype(np.float64)
+    if weights is not None:
+        # Summed row by row: a difference of running sums would lose the light rows behind heavy ones.
+        mass[counts > 0] = np.add.reduceat(weights, indptr[:-1][counts > 0], dtype=np.float64)
+    return mass
+
+
 def scales(mass: Array, exponent: float) -> NDArray[np.float64]:
     """The scale s of each row's regularisation, from its (weighted) number of ratings."""
     return np.asarray(np.maximum(mass, LEAST) ** exponent)
@@ -63,6 +73,19 @@ def tasks(counts: NDArray[np.int64], per_entry: float, per_row: float) -> Tasks:
     shares = work[-1] * np.arange(1, n_tasks) / n_tasks if len(work) else []
     starts = np.unique(np.concatenate([[0], np.searchsorted(work, shares), [len(counts)]])).astype(np.int64)
     return Tasks(order, starts)
+
+
+def row_tasks(counts: NDArray[np.int64], k: int) -> Tasks:
+    """The tasks of row solves of rank k, by what a rating and a row cost."""
+    width = k + 1
+    return tasks(counts, float(width * (width + 32)), float(width) ** 3 + 500.0)
+
+
+def column_sums(x: Array, y: Array, scaling: Array, columns: int, n_threads: int) -> NDArray[np.float64]:
+    """Sum of scaling x y over the rows, by column."""
+    out = np.empty((_core.n_parts(len(x)), columns))
+    _core.column_products(x, y, scaling, columns, n_threads, out)
+    return np.asarray(out.sum(0))
 
 
 class Rows(NamedTuple):
@@ -188,9 +211,7 @@ class Map:
         self.forward.times(step, columns, self.factor, n_threads, change)
 
         def products(x: Array, y: Array, scaling: Array) -> Array:
-            out = np.empty((_core.n_parts(len(x)), columns))
-            _core.column_products(x, y, scaling, columns, n_threads, out)
-            return np.asarray(out.sum(0))
+            return column_sums(x, y, scaling, columns, n_threads)
 
         # The best combination of the preconditioned slope and the last direction: exact for every column.
         last = self.last_step
@@ -232,13 +253,9 @@ class PriorMean:
     def __init__(self, maps: list[Map], means: Array) -> None:
         self.maps, self.means = maps, means
 
-    def improve(self, table: Array, precision: Array, n_threads: int, steps: int = 1) -> float:
+    def improve(self, table: Array, precision: Array, n_threads: int) -> float:
         """Lower the objective with respect to every map in turn; return by how much, precision-weighted."""
-        fall = 0.0
-        for part in self.maps:
-            for _ in range(1 if part.factorised is not None else steps):
-                fall += float(part.improve(table, self.means, n_threads) @ precision)
-        return fall
+        return sum(float(part.improve(table, self.means, n_threads) @ precision) for part in self.maps)
 
     def penalty(self, precision: Array) -> float:
         """The penalty of the maps themselves."""

@@ -30,7 +30,7 @@ from alsx.alternation import (
     full_precision,
     workspace,
 )
-from alsx.prior import Prior, aligned, scales, tasks
+from alsx.prior import Prior, aligned, masses, row_tasks, scales
 from alsx.ratings import Ids, Ratings, id_pairs
 from alsx.uncertainty import (
     BLOCK,
@@ -810,16 +810,14 @@ class Recommender(BaseEstimator):  # type: ignore[misc]
         table = self._item_table if side == "user" else self._user_table
         dtype, k, n = table.dtype, self._k, len(indptr) - 1
         counts = np.diff(indptr)
-        mass = counts.astype(np.float64)
-        if weights is not None:
-            mass[counts > 0] = np.add.reduceat(weights, indptr[:-1][counts > 0], dtype=np.float64)
+        mass = masses(indptr, weights)
         out, means = factor_table(n, k, dtype), factor_table(n, k, dtype)
         means[:, : k + 1] = prior.means(indptr, indices, features, k)
         precision = table[:0]
         if prior.precision is not None:
             precision = full_precision(prior.precision, dtype)
         loss = np.zeros((n, 2))
-        jobs = tasks(counts, float((k + 1) * (k + 33)), float(k + 1) ** 3 + 500.0)
+        jobs = row_tasks(counts, k)
         work = workspace(min(_threads.resolve(self.n_jobs), max(1, n)), _core.row_workspace(k, dtype.itemsize), dtype)
 
         def call(starts: npt.NDArray[np.int64], mine: Array) -> int:
@@ -1136,7 +1134,7 @@ def _placed(matrix: Any, codes: Array, n: int) -> scipy.sparse.csr_array:
 
 
 def _restored_prior(about: dict[str, Any], stored: dict[str, Array], side: str, k: int) -> tuple[Prior, Any]:
-    """What is expected of a side's later rows. Files of format 1 do not say: the regularisation is that of the fit."""
+    """What is expected of a side's later rows, and the encoder of its features; files of format 1 do not say."""
     if about["format"] < 2:
         raise ValueError("it was written by a version of before the first release: fit the model again")
     told = dict(about["priors"][side])

@@ -44,7 +44,7 @@ from numpy.typing import NDArray
 
 from alsx import _core, _threads
 from alsx.alternation import factor_table, full_precision, workspace
-from alsx.prior import Prior, Rows, aligned, scales, tasks
+from alsx.prior import Prior, Rows, aligned, row_tasks, scales, tasks
 from alsx.ratings import Ratings
 
 Array = NDArray[Any]
@@ -250,7 +250,7 @@ class Posterior:
         rows = rows.astype(np.int32)
         indices = evidence.indices if len(evidence.indices) else np.zeros(1, np.int32)
         effort = np.where(rows >= 0, self.counts[rows], 0) if len(self.counts) else np.zeros(len(rows), np.int64)
-        jobs = tasks(effort + np.diff(indptr), float((k + 1) * (k + 33)), float(k + 1) ** 3 + 500.0)
+        jobs = row_tasks(effort + np.diff(indptr), k)
         work = workspace(min(n_threads, len(rows)), _core.quadratics_workspace(k, dtype.itemsize), dtype)
         scaling, prior = self.scales(rows), evidence.prior
         indptr, partners = indptr.astype(np.int64), partners.astype(np.int32)
@@ -323,7 +323,7 @@ class Posterior:
             indices, predicted = np.zeros(1, np.int32), np.zeros(1)
         values = predicted.astype(dtype)
         chosen = np.flatnonzero(wanted)
-        jobs = tasks(counts[chosen], float((k + 1) * (k + 33)), float(k + 1) ** 3 + 500.0)
+        jobs = row_tasks(counts[chosen], k)
         order = chosen[jobs.order].astype(np.int32)
         out, loss = factor_table(len(counts), k, dtype), np.zeros((len(counts), 2))
         scaling, prior = self.scales(np.arange(len(counts))), evidence.prior
