@@ -228,16 +228,22 @@ cdef inline Py_ssize_t padded(Py_ssize_t n) noexcept nogil:
 
 
 cdef inline Py_ssize_t panel_rows(Py_ssize_t kp, Py_ssize_t itemsize) noexcept nogil:
-    # 32 KiB of gathered rows stay in the first-level cache while every register tile passes over them.
-    cdef Py_ssize_t rows = 32768 // (kp * itemsize) if kp else 256
+    # 24 KiB of gathered rows stay in the first-level cache, with what is written of the matrix, while every register tile
+    # passes over them.
+    cdef Py_ssize_t rows = 24576 // (kp * itemsize) if kp else 256
     return max(<Py_ssize_t>32, min(<Py_ssize_t>256, rows // ALSX_PAD * ALSX_PAD))
+
+
+cdef inline Py_ssize_t scratch_size(Py_ssize_t kp) noexcept nogil:
+    # What `solve` needs: 7 vectors, the inverses of the diagonal's blocks.
+    return 7 * kp + kp * ALSX_PAD
 
 
 def row_workspace(Py_ssize_t k, Py_ssize_t itemsize):
     """Reals of workspace that one thread needs to solve rows of rank k."""
     cdef Py_ssize_t kp = padded(k), lda = kp + ALSX_PAD, n = panel_rows(kp, itemsize)
     # What is double takes two reals of float32.
-    return (n * kp + ALSX_PAD) + 2 * n + (2 * kp + ALSX_PAD) + kp * lda + (5 * kp + ALSX_PAD) + 5 * lda
+    return (n * kp + ALSX_PAD) + 2 * n + (2 * kp + ALSX_PAD) + kp * lda + scratch_size(kp) + 5 * lda
 
 
 cdef int solve_row(
@@ -267,8 +273,8 @@ cdef int solve_row(
         floating *targets = panel + step * kp + ALSX_PAD  # (2, step)
         floating *border = targets + 2 * step           # (2, kp) and a vector to spare
         floating *A = border + 2 * kp + ALSX_PAD        # (kp, lda)
-        floating *scratch = A + kp * lda                # (5, kp) and a vector to spare
-        floating *normals = scratch + 5 * kp + ALSX_PAD  # (lda,)
+        floating *scratch = A + kp * lda                # (scratch_size,)
+        floating *normals = scratch + scratch_size(kp)  # (lda,)
         double *pull = <double *>(normals + lda)        # (2, lda)
         double sums[3]
     sums[0] = sums[1] = sums[2] = 0
@@ -422,8 +428,8 @@ cdef int quadratics_row(
         floating *border = targets + 2 * step
         floating *A = border + 2 * kp + ALSX_PAD
         floating *scratch = A + kp * lda
-        double *pull = <double *>(scratch + 5 * kp + ALSX_PAD + lda)  # (2, lda), and a normal for each row of A before
-        floating *zeros = scratch + 5 * kp + ALSX_PAD + 5 * lda  # (step,)
+        double *pull = <double *>(scratch + scratch_size(kp) + lda)  # (2, lda), and a normal for each row of A before
+        floating *zeros = scratch + scratch_size(kp) + 5 * lda  # (step,)
         floating *x = zeros + step                      # (k+1,)
         floating *Z = x + kp + ALSX_PAD                 # (kp, PARTNERS)
         floating *last = Z + kp * PARTNERS              # (PARTNERS,)
