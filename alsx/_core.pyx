@@ -45,6 +45,10 @@ cdef extern from "kernels.h" nogil:
     void ALSX_PREFETCH(const void *)
 
     ctypedef struct alsx_ops_f32:
+        Py_ssize_t fused_rank
+        Py_ssize_t (*fused)(int, Py_ssize_t, const int32_t *, const float *, const float *, const float *, Py_ssize_t,
+                            Py_ssize_t, Py_ssize_t, double, double, Py_ssize_t, Py_ssize_t, const int32_t *, float *,
+                            Py_ssize_t, float *, double *) noexcept nogil
         void (*gather)(Py_ssize_t, const int32_t *, const float *, const float *, const float *, Py_ssize_t, Py_ssize_t,
                        Py_ssize_t, double, double, Py_ssize_t, float *, float *, float *, double *) noexcept nogil
         void (*gram)(int, Py_ssize_t, const float *, Py_ssize_t, float *, Py_ssize_t, Py_ssize_t, const int32_t *,
@@ -61,6 +65,10 @@ cdef extern from "kernels.h" nogil:
         Py_ssize_t (*next_above)(const float *, Py_ssize_t, Py_ssize_t, float) noexcept nogil
 
     ctypedef struct alsx_ops_f64:
+        Py_ssize_t fused_rank
+        Py_ssize_t (*fused)(int, Py_ssize_t, const int32_t *, const double *, const double *, const double *, Py_ssize_t,
+                            Py_ssize_t, Py_ssize_t, double, double, Py_ssize_t, Py_ssize_t, const int32_t *, double *,
+                            Py_ssize_t, double *, double *) noexcept nogil
         void (*gather)(Py_ssize_t, const int32_t *, const double *, const double *, const double *, Py_ssize_t,
                        Py_ssize_t, Py_ssize_t, double, double, Py_ssize_t, double *, double *, double *,
                        double *) noexcept nogil
@@ -144,6 +152,23 @@ cdef inline double peak(Py_ssize_t repeats) noexcept nogil:
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Leaf kernels, by type
+
+cdef inline Py_ssize_t fused(bint first, Py_ssize_t n, const int32_t *indices, const floating *values,
+                             const floating *weights, const floating *table, Py_ssize_t ld, Py_ssize_t k,
+                             Py_ssize_t kp, double offset, double scale, Py_ssize_t ready, Py_ssize_t n_next,
+                             const int32_t *next_indices, floating *A, Py_ssize_t lda, floating *border,
+                             double *sums) noexcept nogil:
+    if floating is float:
+        return OPS.f32.fused(first, n, indices, values, weights, table, ld, k, kp, offset, scale, ready, n_next,
+                             next_indices, A, lda, border, sums)
+    else:
+        return OPS.f64.fused(first, n, indices, values, weights, table, ld, k, kp, offset, scale, ready, n_next,
+                             next_indices, A, lda, border, sums)
+
+
+cdef inline Py_ssize_t fused_rank(Py_ssize_t itemsize) noexcept nogil:
+    return OPS.f32.fused_rank if itemsize == 4 else OPS.f64.fused_rank
+
 
 cdef inline void gather(Py_ssize_t n, const int32_t *indices, const floating *values, const floating *weights,
                         const floating *table, Py_ssize_t ld, Py_ssize_t k, Py_ssize_t kp, double offset, double scale,
@@ -277,22 +302,31 @@ cdef int solve_row(
         floating *normals = scratch + scratch_size(kp)  # (lda,)
         double *pull = <double *>(normals + lda)        # (2, lda)
         double sums[3]
+        bint in_registers
+        const int32_t *after
     sums[0] = sums[1] = sums[2] = 0
     for i in range(2 * kp):
         border[i] = 0
+    in_registers = 0 < k <= fused_rank(sizeof(floating))
+    if in_registers:
+        # As in a panel, so that the rounding of long sums stays small.
+        step = 512
     while e < n:
         m = min(step, n - e)
-        gather(m, indices + e, values + e, weights + e if weights != NULL else NULL, table, ld, k, kp, offset, scale,
-               min(ready[0], m), panel, targets, border, sums)
         # While the Gram matrix keeps the arithmetic units busy, memory brings what is gathered after it.
         ahead = n - e - m
+        after = indices + e + m
         if ahead == 0:
             ahead = n_next
+            after = next_indices
+        if in_registers:
+            ready[0] = fused(e == 0, m, indices + e, values + e, weights + e if weights != NULL else NULL, table, ld, k,
+                             kp, offset, scale, min(ready[0], m), ahead, after, A, lda, border, sums)
         else:
-            next_indices = indices + e + m
-        ahead = min(ahead, m) if k > 0 else 0
-        gram(e == 0, m, panel, k, A, lda, ahead, next_indices, table, ld)  # A (k,k) += panel' (k,m) panel (m,k)
-        ready[0] = ahead
+            gather(m, indices + e, values + e, weights + e if weights != NULL else NULL, table, ld, k, kp, offset,
+                   scale, min(ready[0], m), panel, targets, border, sums)
+            ready[0] = min(ahead, m) if k > 0 else 0
+            gram(e == 0, m, panel, k, A, lda, ready[0], after, table, ld)  # A (k,k) += panel' (k,m) panel (m,k)
         e = e + m
     if n == 0:
         for i in range(kp * lda):

@@ -38,8 +38,8 @@ RELIABLE = 200.0
 
 
 def factor_table(n_rows: int, k: int, dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Return an empty table of `n_rows` rows of k factors and a bias, padded to whole 32-byte pieces."""
-    piece = 32 // dtype.itemsize
+    """Return an empty table of `n_rows` rows of k factors and a bias, padded to whole 64-byte pieces."""
+    piece = 64 // dtype.itemsize
     return aligned(n_rows, -(-(k + 1) // piece) * piece, dtype)
 
 

@@ -24,6 +24,13 @@
 
 #define ALSX_DECLARE(REAL, S)                                                                                          \
     typedef struct {                                                                                                   \
+        /* The largest rank for which `fused` does what `gather` and `gram` do in one pass, without a panel; it returns\
+           how many of the next ratings' rows it has fetched. */                                                       \
+        ptrdiff_t fused_rank;                                                                                          \
+        ptrdiff_t (*fused)(int first, ptrdiff_t n, const int32_t *indices, const REAL *values, const REAL *weights,    \
+                           const REAL *table, ptrdiff_t ld, ptrdiff_t k, ptrdiff_t kp, double offset, double scale,    \
+                           ptrdiff_t ready, ptrdiff_t n_next, const int32_t *next_indices, REAL *A, ptrdiff_t lda,     \
+                           REAL *border, double *sums);                                                                \
         /* Gathers n ratings: panel (n, WIDTH(k)) = sqrt(w) q, border (2, kp) += [sum w q, sum w t q],                 \
            sums (3) += [sum w, sum w t, sum w t^2], with t = (value - offset) * scale - bias of the other side; targets\
            (2, n) is scratch. The table's rows of the first `ready` ratings were fetched already. */                   \

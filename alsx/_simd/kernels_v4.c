@@ -3,4 +3,5 @@
 #define VECTOR_BYTES 64
 #define TILE_ROWS 8
 #define TILE_VECTORS 3
+#define FUSED_EXTRA_F32 4
 #include "kernels.inc"
