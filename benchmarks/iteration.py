@@ -3,11 +3,13 @@
     python benchmarks/iteration.py [--ratings=FILE.npz] [--k=20,64,128] [--threads=1,2] [--levels=base,v3,v4]
     python benchmarks/iteration.py --k=64 --threads=2 --peer-python=PATH --solvers=implicit-cholesky --rounds=3
     python benchmarks/iteration.py --k=20,64 --threads=2 --learned --rounds=3
+    python benchmarks/iteration.py --k=20,64 --threads=2 --history --rounds=3
 
 FILE.npz holds u, i (int32), r (float32) and, where a part is held out, test (bool); without it ratings are simulated at
 --scale times the size of MovieLens 32M (0.1: 3.2 million). PATH is a Python with implicit and cmfrec installed. --learned
-compares with iterations that learn prior means from who rated what. Ours and the others' iterations alternate over the
-rounds; figures are medians, the ratio is the median of the rounds' own ratios.
+compares with iterations that learn prior means from who rated what; --history compares half-sweeps alone with the loop of a
+fit, which keeps the loss and RMSE, and with one that also predicts the held-out part after each iteration. Ours and the
+others' iterations alternate over the rounds; figures are medians, the ratio is the median of the rounds' own ratios.
 """
 
 import subprocess
@@ -22,16 +24,17 @@ import scipy.sparse as sp
 
 import alsx
 from alsx import _core
+from alsx.alternation import Alternation, Penalty, alternate
 from alsx.datasets import make_ratings
 
 
-def read(ratings, scale):
-    """Training ratings as an alsx.Ratings."""
+def read(ratings, scale, held_out=False):
+    """The training ratings as an alsx.Ratings, or those held out (all of them, where none is)."""
     if ratings is None:
         root = scale**0.5
         return make_ratings(int(200_948 * root), int(87_585 * root), int(32_000_204 * scale), k=24)
     with np.load(ratings) as stored:
-        keep = ~stored["test"] if "test" in stored.files else slice(None)
+        keep = stored["test"] == held_out if "test" in stored.files else slice(None)
         return alsx.Ratings.from_arrays(stored["u"][keep], stored["i"][keep], stored["r"][keep])
 
 
@@ -53,6 +56,29 @@ def ours(R, k, threads, dtype, iterations, implicit=None):
     return float(np.median(model.history_["seconds"][1:]))
 
 
+def history_cost(R, held_out, k, threads, iterations):
+    """Seconds an iteration of half-sweeps alone, of a fit's loop, and of one that predicts the held-out ratings too."""
+    model = alsx.FactorALS(k, implicit=None)
+    side = Penalty(1.3, 0.6, 0.5)
+    alternation = Alternation(R, k, side, side, np.random.default_rng(0), threads)
+    predict = model._held_out(held_out, R, alternation, threads)
+
+    def loop(test_rmse):
+        return lambda: alternate(alternation, iterations, -1.0, test_rmse, lambda reached: None)
+
+    def bare():
+        for _ in range(iterations):
+            alternation.solve(alternation.users)
+            alternation.solve(alternation.items)
+
+    took = []
+    for job in (bare, bare, loop(None), loop(predict)):  # the first touches fresh memory
+        start = time.perf_counter()
+        job()
+        took.append((time.perf_counter() - start) / iterations)
+    return took[1:]
+
+
 def useful_flops(R, k):
     """Multiply-adds of the Gram matrices' triangles and of the Cholesky factors, each counted as two operations."""
     return 2 * R.n_ratings * k * (k + 1) + (R.n_users + R.n_items) * k**3 / 3
@@ -66,7 +92,7 @@ def many(value):
 
 def main(
     ratings=None, scale=0.1, k=(20, 64, 128), threads=(1, 2), levels=None, dtype="float32", iterations=2, rounds=3,
-    peer_python=None, solvers=("implicit-cholesky",), learned=False,
+    peer_python=None, solvers=("implicit-cholesky",), learned=False, history=False,
 ):  # fmt: skip
     """Print the tables."""
     R = read(ratings, scale)
@@ -78,6 +104,18 @@ def main(
                 a, b = np.median(pairs, axis=0)
                 ratio = np.median([y / x for x, y in pairs])
                 print(f"k={rank} threads={n}: {a:.3f} s, implicit='both' {b:.3f} s, ratio {ratio:.2f}", flush=True)
+        return
+    if history:
+        held_out = read(ratings, scale, held_out=True)
+        for rank in many(k):
+            for n in many(threads):
+                took = [history_cost(R, held_out, rank, n, iterations) for _ in range(rounds)]
+                bare, kept, tested = np.median(took, axis=0)
+                shares = [100 * (np.median([x[j] / x[0] for x in took]) - 1) for j in (1, 2)]
+                print(
+                    f"k={rank} threads={n}: half-sweeps {bare:.3f} s, with the history {kept:.3f} s ({shares[0]:+.1f} %), with "
+                    f"{held_out.n_ratings:,} held-out ratings too {tested:.3f} s ({shares[1]:+.1f} %)", flush=True,
+                )  # fmt: skip
         return
     if peer_python is None:
         best = _core.simd_level()

@@ -27,7 +27,7 @@ class Problem:
 
     def __init__(self, k, dtype, weighted=False, seed=0, counts=None):
         rng = np.random.default_rng(seed)
-        n_rows, n_other = 23, 300
+        n_rows, n_other = 23, max(300, *(counts or (0,)))
         if counts is None:
             counts = rng.integers(0, 90, n_rows)
             counts[[3, 5, 6, 7]] = 0, 300, 1, 257
@@ -70,8 +70,9 @@ class Problem:
         )  # fmt: skip
 
 
-# A panel holds 32 to 256 ratings, a multiple of 16, depending on k: rows that end around one.
-AROUND = (1, 15, 16, 17, *(16 * m + d for m in (2, 3, 4, 6, 8, 12, 16) for d in (-1, 0, 1)), 288, 300)
+# A panel holds 32 to 256 ratings, a multiple of 16, depending on k; without panels (small k) ratings are taken by 64 and 512:
+# rows that end around one.
+AROUND = (1, 15, 16, 17, *(16 * m + d for m in (2, 3, 4, 6, 8, 12, 16, 32, 36, 64) for d in (-1, 0, 1)), 288, 300)
 
 
 @functools.cache
