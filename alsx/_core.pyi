@@ -105,6 +105,21 @@ def predict_pairs(
     n_threads: int,
     out: NDArray[np.float64],
 ) -> None: ...
+def squared_errors(
+    users: NDArray[np.int32],
+    items: NDArray[np.int32],
+    values: NDArray[np.float64],
+    weights: NDArray[np.float64],
+    user_table: NDArray[Any],
+    item_table: NDArray[Any],
+    k: int,
+    mean: float,
+    unit: float,
+    low: float,
+    high: float,
+    n_threads: int,
+    out: NDArray[np.float64],
+) -> None: ...
 def pack_items(table: NDArray[Any], k: int, packed: NDArray[Any], n_threads: int) -> None: ...
 def top_n_block() -> int: ...
 def top_n_workspace(k: int) -> int: ...

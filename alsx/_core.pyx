@@ -608,13 +608,13 @@ cdef void product_rows(
                  &minus[row, 0] if minus.shape[0] > 0 else NULL, &out[row, 0])
 
 
-# Sums over the rows of a table are taken in parts of this many rows, whatever the number of threads.
+# Sums over the rows of a table, or over pairs, are taken in parts of this many, whatever the number of threads.
 cdef enum:
     PART = 2048
 
 
 def n_parts(Py_ssize_t n_rows):
-    """In how many parts the rows of a table are summed."""
+    """In how many parts the rows of a table, or pairs, are summed."""
     return (n_rows + PART - 1) // PART
 
 
@@ -727,6 +727,49 @@ def predict_pairs(
             fetch_vector(user_table, users[e + AHEAD], k)
             fetch_vector(item_table, items[e + AHEAD], k)
         out[e] = predict_pair(users[e], items[e], user_table, item_table, k, mean)
+
+
+def squared_errors(
+    const int32_t[::1] users,       # IN  (n,)
+    const int32_t[::1] items,       # IN  (n,)
+    const double[::1] values,       # IN  (n,)
+    const double[::1] weights,      # IN  (n,), or (0,): all 1
+    const floating[:, ::1] user_table,  # IN  (n_users, ld)
+    const floating[:, ::1] item_table,  # IN  (n_items, ld)
+    Py_ssize_t k,
+    double mean, double unit,
+    double low, double high,
+    int n_threads,
+    double[::1] out,                # OUT (n_parts(n),)
+):
+    """out[p] := sum of w ((value - prediction) / unit)^2 over the pairs of part p, with the prediction
+    mean + unit (b_u + c_i + p_u . q_i), no lower than `low` and no higher than `high`."""
+    cdef Py_ssize_t part
+    for part in prange(out.shape[0], num_threads=n_threads, schedule="static", nogil=True):
+        out[part] = part_errors(users, items, values, weights, user_table, item_table, k, mean, unit, low, high, part)
+
+
+cdef double part_errors(
+    const int32_t[::1] users, const int32_t[::1] items, const double[::1] values, const double[::1] weights,
+    const floating[:, ::1] user_table, const floating[:, ::1] item_table, Py_ssize_t k, double mean, double unit,
+    double low, double high, Py_ssize_t part,
+) noexcept nogil:
+    cdef:
+        Py_ssize_t e, n = users.shape[0]
+        double x, total = 0
+        bint weighted = weights.shape[0] > 0
+    for e in range(part * PART, min(n, (part + 1) * PART)):
+        if e + AHEAD < n:
+            fetch_vector(user_table, users[e + AHEAD], k)
+            fetch_vector(item_table, items[e + AHEAD], k)
+        x = mean + unit * predict_pair(users[e], items[e], user_table, item_table, k, 0)
+        if x < low:
+            x = low
+        elif x > high:
+            x = high
+        x = (values[e] - x) / unit
+        total += (weights[e] if weighted else 1) * x * x
+    return total
 
 
 cdef enum:

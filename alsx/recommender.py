@@ -234,15 +234,39 @@ class Recommender(BaseEstimator):  # type: ignore[misc]
         for codes, side in ((user_codes, alternation.users), (item_codes, alternation.items)):
             codes[(codes >= 0) & side.nothing_known()[codes]] = -1
         low, high = ratings.range
+        mean, unit, k = alternation.mean, alternation.unit, alternation.k
+
+        def predicted(part: Any) -> Array:
+            users, items = alternation.users, alternation.items
+            typical = users.typical(), items.typical()
+            out = _predicted(
+                user_codes[part], item_codes[part], users.table, items.table, typical, k, 0.0, n_threads
+            )  # fmt: skip
+            return np.asarray(np.clip(mean + unit * out, low, high))
+
+        # Most pairs are known on both sides: their errors are added up where they are predicted, in one pass.
+        both = np.flatnonzero((user_codes >= 0) & (item_codes >= 0))
+        others = np.flatnonzero((user_codes < 0) | (item_codes < 0))
+        wide = np.asarray(values, np.float64)
+        mass = np.zeros(0) if weights is None else np.asarray(weights, np.float64)
+        known = [x[both] if len(others) else x for x in (user_codes, item_codes, wide)]
+        known.append(mass[both] if len(others) and weights is not None else mass)
+        total_mass = float(len(wide) if weights is None else mass.sum())
+        parts = np.empty(_core.n_parts(len(both)))
 
         def rmse() -> float:
-            users, items = alternation.users, alternation.items
-            out = _predicted(
-                user_codes, item_codes, users.table, items.table, (users.typical(), items.typical()), alternation.k, 0.0,
-                n_threads,
-            )  # fmt: skip
-            predicted = np.clip(alternation.mean + alternation.unit * out, low, high)
-            return float(metrics.rmse(values, predicted, sample_weight=weights))
+            _core.squared_errors(
+                *known, alternation.users.table, alternation.items.table, k, mean, unit, low, high, n_threads, parts
+            )
+            total = float(parts.sum())
+            if len(others):
+                with np.errstate(over="ignore", invalid="ignore"):
+                    squares = ((wide[others] - predicted(others)) / unit) ** 2
+                    total += float(np.sum(squares if weights is None else mass[others] * squares))
+            if np.isfinite(total) and total_mass > 0:
+                return float(unit * np.sqrt(total / total_mass))
+            # Squares out of range, or something to refuse.
+            return float(metrics.rmse(values, predicted(slice(None)), sample_weight=weights))
 
         return rmse
 

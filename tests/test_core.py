@@ -471,6 +471,30 @@ def test_predict_pairs(simd, dtype, k):
     np.testing.assert_allclose(results[0], expected, atol=TOLERANCE[dtype] * 10)
 
 
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("n", [0, 1, 2047, 2048, 5000])
+def test_squared_errors(simd, dtype, n, weighted):
+    rng = np.random.default_rng(n)
+    user_table, item_table = factor_table(9, 4, np.dtype(dtype)), factor_table(11, 4, np.dtype(dtype))
+    for table in (user_table, item_table):
+        table.base[:] = np.nan
+        table[:, :5] = rng.normal(size=(len(table), 5))
+    users, items = rng.integers(0, 9, n).astype(np.int32), rng.integers(0, 11, n).astype(np.int32)
+    values, weights = rng.normal(3, 1, n), rng.uniform(0, 2, n if weighted else 0)
+    predicted = np.clip(3.5 + 0.8 * reference.predict_pairs(users, items, user_table, item_table, 4, 0.0), 1, 5)
+    squares = (weights if weighted else 1) * ((values - predicted) / 0.8) ** 2
+    expected = [squares[begin : begin + 2048].sum() for begin in range(0, n, 2048)]
+    results = []
+    for n_threads in (1, 2, 5):
+        out = np.empty(_core.n_parts(n))
+        _core.squared_errors(
+            users, items, values, weights, user_table, item_table, 4, 3.5, 0.8, 1.0, 5.0, n_threads, out
+        )  # fmt: skip
+        results.append(out)
+        np.testing.assert_array_equal(out, results[0])
+    np.testing.assert_allclose(results[0], expected, rtol=TOLERANCE[dtype] * 10)
+
+
 @pytest.mark.parametrize("k", [0, 1, 20])
 @pytest.mark.parametrize("n_items", [1, 383, 384, 385, 1000])
 def test_pack_items(dtype, k, n_items):

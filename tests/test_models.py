@@ -21,7 +21,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV, cross_val_score
 
 import alsx
-from alsx import BiasALS, FactorALS, Ratings, _check, metrics
+from alsx import BiasALS, FactorALS, Ratings, _check, _core, metrics
 from alsx.alternation import Alternation, Known, Penalty, factor_table
 from alsx.datasets import load_movielens, make_ratings
 from alsx.prior import feature_map, ridge_regression
@@ -649,7 +649,7 @@ def test_a_fit_that_fails_leaves_the_model_as_it_was(data, monkeypatch):
     ):
         with monkeypatch.context() as patched:
             if error is KeyboardInterrupt:
-                patched.setattr(metrics, "rmse", interrupt)
+                patched.setattr(_core, "squared_errors", interrupt)
             with pytest.raises(error):
                 model.set_params(**change).fit(other, **arguments)
         model.set_params(n_jobs=None)
