@@ -260,8 +260,8 @@ cdef inline Py_ssize_t panel_rows(Py_ssize_t kp, Py_ssize_t itemsize) noexcept n
 
 
 cdef inline Py_ssize_t scratch_size(Py_ssize_t kp) noexcept nogil:
-    # What `solve` needs: 7 vectors, the inverses of the diagonal's blocks.
-    return 7 * kp + kp * ALSX_PAD
+    # What `solve` needs: 6 vectors, and the inverses of the diagonal's blocks.
+    return 6 * kp + kp * ALSX_PAD
 
 
 def row_workspace(Py_ssize_t k, Py_ssize_t itemsize):
