@@ -11,6 +11,7 @@ ones where the row has ratings, divided by the root of their number (SVD++ and i
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -173,6 +174,9 @@ class Map:
         if busy.any():
             sums = np.add.reduceat(entries * square[backward.indices], backward.indptr[:-1][busy])
             self.diagonal[busy] += sums
+        # All sums are in this unit, or heavy weights would make the squares of sums overflow; a power of two changes no bit.
+        largest = float(self.diagonal.max(initial=np.finfo(np.float64).tiny))
+        self.unit = 2.0 ** math.floor(math.log2(largest)) if math.isfinite(largest) else 1.0
         # The last direction, and what it did to the means: a second direction, that makes one step a sweep worth many.
         self.last_step, self.last_change = aligned(f, ld, dtype), aligned(n, ld, dtype)
         self.last_length = np.zeros(columns)
@@ -211,7 +215,7 @@ class Map:
         self.forward.times(step, columns, self.factor, n_threads, change)
 
         def products(x: Array, y: Array, scaling: Array) -> Array:
-            return column_sums(x, y, scaling, columns, n_threads)
+            return column_sums(x, y, scaling, columns, n_threads) / self.unit
 
         # The best combination of the preconditioned slope and the last direction: exact for every column.
         last = self.last_step
@@ -230,7 +234,7 @@ class Map:
         _core.advance(a, step, b, n_threads, last, self.weights)
         _core.advance(a, change, b, n_threads, self.last_change, means)
         self.last_length = a * a * new + 2 * a * b * both + b * b * old
-        return np.asarray(a * slope_new + b * slope_last)
+        return np.asarray((a * slope_new + b * slope_last) * self.unit)
 
     def squares(self) -> Array:
         """|w|^2 of every column."""
