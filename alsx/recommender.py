@@ -249,7 +249,7 @@ class Recommender(BaseEstimator):  # type: ignore[misc]
         others = np.flatnonzero((user_codes < 0) | (item_codes < 0))
         wide = np.asarray(values, np.float64)
         mass = np.zeros(0) if weights is None else np.asarray(weights, np.float64)
-        known = [x[both] if len(others) else x for x in (user_codes, item_codes, wide)]
+        known: list[Any] = [x[both] if len(others) else x for x in (user_codes, item_codes, wide)]
         known.append(mass[both] if len(others) and weights is not None else mass)
         total_mass = float(len(wide) if weights is None else mass.sum())
         parts = np.empty(_core.n_parts(len(both)))
