@@ -66,9 +66,9 @@ cdef extern from "kernels.h" nogil:
 
     ctypedef struct alsx_ops_f64:
         Py_ssize_t fused_rank
-        Py_ssize_t (*fused)(int, Py_ssize_t, const int32_t *, const double *, const double *, const double *, Py_ssize_t,
-                            Py_ssize_t, Py_ssize_t, double, double, Py_ssize_t, Py_ssize_t, const int32_t *, double *,
-                            Py_ssize_t, double *, double *) noexcept nogil
+        Py_ssize_t (*fused)(int, Py_ssize_t, const int32_t *, const double *, const double *, const double *,
+                            Py_ssize_t, Py_ssize_t, Py_ssize_t, double, double, Py_ssize_t, Py_ssize_t,
+                            const int32_t *, double *, Py_ssize_t, double *, double *) noexcept nogil
         void (*gather)(Py_ssize_t, const int32_t *, const double *, const double *, const double *, Py_ssize_t,
                        Py_ssize_t, Py_ssize_t, double, double, Py_ssize_t, double *, double *, double *,
                        double *) noexcept nogil
@@ -253,8 +253,8 @@ cdef inline Py_ssize_t padded(Py_ssize_t n) noexcept nogil:
 
 
 cdef inline Py_ssize_t panel_rows(Py_ssize_t kp, Py_ssize_t itemsize) noexcept nogil:
-    # 24 KiB of gathered rows stay in the first-level cache, with what is written of the matrix, while every register tile
-    # passes over them.
+    # 24 KiB of gathered rows stay in the first-level cache, with what is written of the matrix, while every register
+    # tile passes over them.
     cdef Py_ssize_t rows = 24576 // (kp * itemsize) if kp else 256
     return max(<Py_ssize_t>32, min(<Py_ssize_t>256, rows // ALSX_PAD * ALSX_PAD))
 

@@ -249,15 +249,18 @@ class Recommender(BaseEstimator):  # type: ignore[misc]
         others = np.flatnonzero((user_codes < 0) | (item_codes < 0))
         wide = np.asarray(values, np.float64)
         mass = np.zeros(0) if weights is None else np.asarray(weights, np.float64)
-        known: list[Any] = [x[both] if len(others) else x for x in (user_codes, item_codes, wide)]
-        known.append(mass[both] if len(others) and weights is not None else mass)
+        known_users, known_items, known_values, known_mass = user_codes, item_codes, wide, mass
+        if len(others):
+            known_users, known_items, known_values = user_codes[both], item_codes[both], wide[both]
+            known_mass = mass if weights is None else mass[both]
         total_mass = float(len(wide) if weights is None else mass.sum())
         parts = np.empty(_core.n_parts(len(both)))
 
         def rmse() -> float:
             _core.squared_errors(
-                *known, alternation.users.table, alternation.items.table, k, mean, unit, low, high, n_threads, parts
-            )
+                known_users, known_items, known_values, known_mass, alternation.users.table, alternation.items.table, k, mean,
+                unit, low, high, n_threads, parts,
+            )  # fmt: skip
             total = float(parts.sum())
             if len(others):
                 with np.errstate(over="ignore", invalid="ignore"):
