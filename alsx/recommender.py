@@ -253,7 +253,8 @@ class Recommender(BaseEstimator):  # type: ignore[misc]
         if len(others):
             known_users, known_items, known_values = user_codes[both], item_codes[both], wide[both]
             known_mass = mass if weights is None else mass[both]
-        total_mass = float(len(wide) if weights is None else mass.sum())
+        with np.errstate(over="ignore"):
+            total_mass = float(len(wide) if weights is None else mass.sum())
         parts = np.empty(_core.n_parts(len(both)))
 
         def rmse() -> float:
@@ -266,7 +267,7 @@ class Recommender(BaseEstimator):  # type: ignore[misc]
                 with np.errstate(over="ignore", invalid="ignore"):
                     squares = ((wide[others] - predicted(others)) / unit) ** 2
                     total += float(np.sum(squares if weights is None else mass[others] * squares))
-            if np.isfinite(total) and total_mass > 0:
+            if np.isfinite(total) and 0 < total_mass < np.inf:
                 return float(unit * np.sqrt(total / total_mass))
             # Squares out of range, or something to refuse.
             return float(metrics.rmse(values, predicted(slice(None)), sample_weight=weights))
