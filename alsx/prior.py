@@ -35,6 +35,9 @@ LEAST = 30.0
 # The most columns of features whose normal equations are solved exactly; beyond, conjugate gradients.
 EXACT = 1500
 
+# Entries of a sparse matrix that NumPy works on at a time.
+SOME = 2**22
+
 
 def aligned(n_rows: int, width: int, dtype: np.dtype[Any]) -> Array:
     """Return zeros of shape (n_rows, width) that begin at a 64-byte boundary, with room for a whole vector behind."""
@@ -169,11 +172,15 @@ class Map:
         # Jacobi's preconditioner: the diagonal of F' S F + ridge.
         square = self.factor**2 * scaling
         self.diagonal = np.full(f, self.ridge)
-        entries = np.ones(len(backward.indices)) if not len(backward.values) else backward.values.astype(float) ** 2
-        busy = np.diff(backward.indptr) > 0
-        if busy.any():
-            sums = np.add.reduceat(entries * square[backward.indices], backward.indptr[:-1][busy])
-            self.diagonal[busy] += sums
+        busy = np.flatnonzero(np.diff(backward.indptr))
+        # Some millions of entries at a time: all of them at once would be the largest arrays of a fit.
+        part = backward.indptr[busy] // SOME
+        for rows in np.split(busy, np.flatnonzero(np.diff(part)) + 1) if len(busy) else []:
+            first, last = backward.indptr[rows[0]], backward.indptr[rows[-1] + 1]
+            entries = square[backward.indices[first:last]]
+            if len(backward.values):
+                entries *= backward.values[first:last].astype(np.float64) ** 2
+            self.diagonal[rows] += np.add.reduceat(entries, backward.indptr[rows] - first)
         # All sums are in this unit, or heavy weights would make the squares of sums overflow; a power of two changes no bit.
         largest = float(self.diagonal.max(initial=np.finfo(np.float64).tiny))
         self.unit = 2.0 ** math.floor(math.log2(largest)) if math.isfinite(largest) else 1.0

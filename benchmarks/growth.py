@@ -5,7 +5,8 @@
 
 Ratings are simulated in the shape of MovieLens 32M, in millions; the rank grows at 3.2 million ratings. --part=N measures
 only the size of N million ratings and adds it to what is in the table already (each size is a process of its own, since
-peak memory is a whole process's). The dashed lines are the cost model n k (k + 1) + rows k^3 / 3, drawn through the first
+peak memory is a whole process's). --implicit=both measures fits that learn prior means (with another --out, since the table
+does not say which). The dashed lines are the cost model n k (k + 1) + rows k^3 / 3, drawn through the first
 point of each curve: nothing should grow faster.
 """
 
@@ -28,7 +29,7 @@ def work(n, rows, k):
     return n * k * (k + 1) + rows * k**3 / 3
 
 
-def measure(millions, k, threads, iterations):
+def measure(millions, k, threads, iterations, implicit):
     """One size in this process: seconds an iteration, and bytes that the fit needed at most."""
     import numpy as np
 
@@ -47,7 +48,7 @@ def measure(millions, k, threads, iterations):
         file.write("5")  # the high-water mark begins anew
     before = status("VmRSS")
     start = time.perf_counter()
-    model = alsx.FactorALS(k, implicit=None, max_iter=iterations + 1, tol=0, random_state=0, n_jobs=threads).fit(R)
+    model = alsx.FactorALS(k, implicit=implicit, max_iter=iterations + 1, tol=0, random_state=0, n_jobs=threads).fit(R)
     return {
         "ratings": R.nnz,
         "rows": sum(R.shape),
@@ -98,10 +99,19 @@ def picture(rows, out, rank, base):
     figure.savefig(out, dpi=110)
 
 
-def main(out="docs", ratings=(1, 3.2, 10, 32), k=(8, 16, 32, 64, 128, 256), rank=20, part=None, iterations=3, one=None):
+def main(
+    out="docs",
+    ratings=(1, 3.2, 10, 32),
+    k=(8, 16, 32, 64, 128, 256),
+    rank=20,
+    part=None,
+    iterations=3,
+    implicit=None,
+    one=None,
+):
     """Measure, write growth.csv and draw growth.png."""
     if one is not None:
-        print(json.dumps(measure(*one, iterations)))
+        print(json.dumps(measure(*one, iterations, implicit)))
         return
     base = 3.2
     jobs = [(n, rank, 2) for n in ((part,) if part else ratings)]
@@ -117,7 +127,13 @@ def main(out="docs", ratings=(1, 3.2, 10, 32), k=(8, 16, 32, 64, 128, 256), rank
                 row = {name: float(x) if "seconds" in name else int(x) for name, x in r.items()}
                 found[row["ratings"], row["k"], row["threads"]] = row
     for job in jobs:
-        command = [sys.executable, __file__, f"--one={list(job)}", f"--iterations={iterations}"]
+        command = [
+            sys.executable,
+            __file__,
+            f"--one={list(job)}",
+            f"--iterations={iterations}",
+            f"--implicit={implicit}",
+        ]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             sys.exit(done.stderr)
@@ -130,7 +146,8 @@ def main(out="docs", ratings=(1, 3.2, 10, 32), k=(8, 16, 32, 64, 128, 256), rank
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
-    picture(rows, out / "growth.png", rank, int(base * 1e6))
+    if any(r["ratings"] == int(base * 1e6) for r in rows):  # else there is nothing to draw two of the curves of
+        picture(rows, out / "growth.png", rank, int(base * 1e6))
 
 
 if __name__ == "__main__":
