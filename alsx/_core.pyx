@@ -730,8 +730,8 @@ def predict_pairs(
 
 
 def squared_errors(
-    const int32_t[::1] users,       # IN  (n,)
-    const int32_t[::1] items,       # IN  (n,)
+    const int32_t[::1] users,       # IN  (n,), negative: unknown
+    const int32_t[::1] items,       # IN  (n,), negative: unknown
     const double[::1] values,       # IN  (n,)
     const double[::1] weights,      # IN  (n,), or (0,): all 1
     const floating[:, ::1] user_table,  # IN  (n_users, ld)
@@ -742,8 +742,8 @@ def squared_errors(
     int n_threads,
     double[::1] out,                # OUT (n_parts(n),)
 ):
-    """out[p] := sum of w ((value - prediction) / unit)^2 over the pairs of part p, with the prediction
-    mean + unit (b_u + c_i + p_u . q_i), no lower than `low` and no higher than `high`."""
+    """out[p] := sum of w ((value - prediction) / unit)^2 over the pairs of part p known on both sides, with the
+    prediction mean + unit (b_u + c_i + p_u . q_i), no lower than `low` and no higher than `high`."""
     cdef Py_ssize_t part
     for part in prange(out.shape[0], num_threads=n_threads, schedule="static", nogil=True):
         out[part] = part_errors(users, items, values, weights, user_table, item_table, k, mean, unit, low, high, part)
@@ -762,6 +762,8 @@ cdef double part_errors(
         if e + AHEAD < n:
             fetch_vector(user_table, users[e + AHEAD], k)
             fetch_vector(item_table, items[e + AHEAD], k)
+        if users[e] < 0 or items[e] < 0:
+            continue
         x = mean + unit * predict_pair(users[e], items[e], user_table, item_table, k, 0)
         if x < low:
             x = low

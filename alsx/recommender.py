@@ -245,22 +245,17 @@ class Recommender(BaseEstimator):  # type: ignore[misc]
             return np.asarray(np.clip(mean + unit * out, low, high))
 
         # Most pairs are known on both sides: their errors are added up where they are predicted, in one pass.
-        both = np.flatnonzero((user_codes >= 0) & (item_codes >= 0))
         others = np.flatnonzero((user_codes < 0) | (item_codes < 0))
         wide = np.asarray(values, np.float64)
         mass = np.zeros(0) if weights is None else np.asarray(weights, np.float64)
-        known_users, known_items, known_values, known_mass = user_codes, item_codes, wide, mass
-        if len(others):
-            known_users, known_items, known_values = user_codes[both], item_codes[both], wide[both]
-            known_mass = mass if weights is None else mass[both]
         with np.errstate(over="ignore"):
             total_mass = float(len(wide) if weights is None else mass.sum())
-        parts = np.empty(_core.n_parts(len(both)))
+        parts = np.empty(_core.n_parts(len(wide)))
 
         def rmse() -> float:
             _core.squared_errors(
-                known_users, known_items, known_values, known_mass, alternation.users.table, alternation.items.table, k, mean,
-                unit, low, high, n_threads, parts,
+                user_codes, item_codes, wide, mass, alternation.users.table, alternation.items.table, k, mean, unit, low, high,
+                n_threads, parts,
             )  # fmt: skip
             total = float(parts.sum())
             if len(others):

@@ -146,7 +146,7 @@ def main(
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
-    if any(r["ratings"] == int(base * 1e6) for r in rows):  # else there is nothing to draw two of the curves of
+    if any(r["ratings"] == int(base * 1e6) for r in rows):  # two of the three pictures are of that size
         picture(rows, out / "growth.png", rank, int(base * 1e6))
 
 

@@ -479,10 +479,11 @@ def test_squared_errors(simd, dtype, n, weighted):
     for table in (user_table, item_table):
         table.base[:] = np.nan
         table[:, :5] = rng.normal(size=(len(table), 5))
-    users, items = rng.integers(0, 9, n).astype(np.int32), rng.integers(0, 11, n).astype(np.int32)
+    users, items = rng.integers(-1, 9, n).astype(np.int32), rng.integers(-1, 11, n).astype(np.int32)
     values, weights = rng.normal(3, 1, n), rng.uniform(0, 2, n if weighted else 0)
     predicted = np.clip(3.5 + 0.8 * reference.predict_pairs(users, items, user_table, item_table, 4, 0.0), 1, 5)
     squares = (weights if weighted else 1) * ((values - predicted) / 0.8) ** 2
+    squares[(users < 0) | (items < 0)] = 0
     expected = [squares[begin : begin + 2048].sum() for begin in range(0, n, 2048)]
     results = []
     for n_threads in (1, 2, 5):
