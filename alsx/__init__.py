@@ -21,11 +21,11 @@ except ImportError as error:
         ) from error
     raise
 
+from alsx._models.bayes import BayesALS
+from alsx._models.bias import BiasALS
+from alsx._models.factor import FactorALS
+from alsx._models.recommender import load
 from alsx._version import __version__
-from alsx.bayes import BayesALS
-from alsx.bias import BiasALS
-from alsx.factor import FactorALS
 from alsx.ratings import Ratings
-from alsx.recommender import load
 
 __all__ = ["BayesALS", "BiasALS", "FactorALS", "Ratings", "__version__", "load"]

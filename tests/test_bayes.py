@@ -9,10 +9,12 @@ import scipy.sparse as sp
 from sklearn.base import clone
 
 import alsx
-from alsx import BayesALS, FactorALS, Ratings, _core, bayes
-from alsx.alternation import Known
+from alsx import BayesALS, FactorALS, Ratings, _core
+from alsx._solver import gibbs as gibbs_module
+from alsx._solver.alternation import Alternation, sweeps
+from alsx._solver.prior import PriorSources
 
-NOTHING = Known()
+NOTHING = PriorSources()
 
 
 def pairs(n_users=60, n_items=40, n=900, k=2, noise=0.6, seed=0):
@@ -44,8 +46,18 @@ def small(**changed):
     return BayesALS(**{"k": 3, "n_samples": 12, "burn_in": 3, "als_iter": 2, "random_state": 0, **changed})
 
 
-def sampler(ratings, k, known=(NOTHING, NOTHING), seed=0, n_threads=1):
-    return bayes.Gibbs(ratings, k, bayes.START, bayes.START, np.random.default_rng(seed), n_threads, known)
+def alternation(ratings, k, sources=(NOTHING, NOTHING), seed=0):
+    penalties = gibbs_module.START_PENALTY, gibbs_module.START_PENALTY
+    return Alternation(ratings, k, penalties, np.random.default_rng(seed), 1, sources)
+
+
+def sampler(start, burn_in=10**9):
+    """The sampler after the sweeps that its start has had; no draw is kept."""
+    return gibbs_module.Gibbs(start, np.random.default_rng(1), burn_in)
+
+
+def sweep(trainer):
+    return next(sweeps(trainer))
 
 
 # The sampler
@@ -58,29 +70,28 @@ def test_a_sweep_is_its_slow_twin(k, weighted):
     u, i, r = pairs(30, 20, 200)
     weights = np.random.default_rng(1).integers(1, 4, len(r)) if weighted else None
     ratings = Ratings.from_arrays(u, i, r, sample_weight=weights, dtype="float64")
-    gibbs = sampler(ratings, k)
-    gibbs.solve(gibbs.users)
-    gibbs.solve(gibbs.items)
-    gibbs.begin()
-    hyper = bayes.SHAPE, bayes.RATE, bayes.SHRINK, bayes.DEGREES, bayes.PRECISION
+    start = alternation(ratings, k)
+    sweep(start)
+    gibbs = sampler(start)
+    hyper = tuple(getattr(gibbs_module, name) for name in ("SHAPE", "RATE", "MEAN_COUNT", "EXTRA_DEGREES", "PRECISION"))
     for _ in range(2):
         twin = np.random.default_rng()
         twin.bit_generator.state = gibbs.generator.bit_generator.state
         tables = [gibbs.users.table[:, : k + 1].copy(), gibbs.items.table[:, : k + 1].copy()]
-        commons = [(gibbs.commons[side].shift, gibbs.commons[side].precision) for side in ("user", "item")]
+        commons = [(gibbs.hyperparameters[side].common_mean, gibbs.hyperparameters[side].precision) for side in ("user", "item")]
         normals = [np.empty(table.shape) for table in tables]
         for place, out in enumerate(normals):
-            _core.normals(gibbs.seed, gibbs.turn + place, out)
+            _core.normals(gibbs.seed, gibbs.draw_index + place, out)
         alpha = gibbs.alpha
-        gibbs.sweep()
+        sweep(gibbs)
         tables, commons, alpha = reference.gibbs_sweep(
-            ratings, gibbs.mean, gibbs.unit, tables, commons, alpha, normals, twin, hyper
+            ratings, start.mean, start.unit, tables, commons, alpha, normals, twin, hyper
         )
         np.testing.assert_allclose(gibbs.users.table[:, : k + 1], tables[0], rtol=1e-8, atol=1e-9)
         np.testing.assert_allclose(gibbs.items.table[:, : k + 1], tables[1], rtol=1e-8, atol=1e-9)
         for side, (m, precision) in zip(("user", "item"), commons, strict=True):
-            np.testing.assert_allclose(gibbs.commons[side].shift, m, rtol=1e-7, atol=1e-9)
-            np.testing.assert_allclose(gibbs.commons[side].precision, precision, rtol=1e-7)
+            np.testing.assert_allclose(gibbs.hyperparameters[side].common_mean, m, rtol=1e-7, atol=1e-9)
+            np.testing.assert_allclose(gibbs.hyperparameters[side].precision, precision, rtol=1e-7)
         assert gibbs.alpha == pytest.approx(alpha, rel=1e-9)
 
 
@@ -101,12 +112,12 @@ def test_the_joint_distribution(monkeypatch, learned):
     for name, value in {
         "SHAPE": 4.0,
         "RATE": 4.0,
-        "RATE_RIDGE": 2.0,
-        "SHRINK": 2.0,
-        "DEGREES": 6.0,
+        "RIDGE_RATE": 2.0,
+        "MEAN_COUNT": 2.0,
+        "EXTRA_DEGREES": 6.0,
         "PRECISION": 3.0,
     }.items():
-        monkeypatch.setattr(bayes, name, value)
+        monkeypatch.setattr(gibbs_module, name, value)
     k, shape, n_draws = 1, (5, 4), 2500
     width = k + 1
     u, i = np.array([(a, b) for a in range(shape[0]) for b in range(shape[1]) if (a + 2 * b) % 5]).T
@@ -115,7 +126,7 @@ def test_the_joint_distribution(monkeypatch, learned):
         np.hstack([reference.implicit_features(*x), f])
         for x, f in zip(((u, i, *shape), (i, u, *shape[::-1])), F, strict=True)
     ]
-    known = [Known(1.0, sp.csr_array(f), 1.0) if learned else Known() for f in F]
+    known = [PriorSources(1.0, sp.csr_array(f), 1.0) if learned else PriorSources() for f in F]
 
     def quantities(alpha, commons, tables, weights, ridges, r):
         out = [alpha, np.log(alpha), r.mean(), (r**2).mean(), np.mean(np.abs(r))]
@@ -140,16 +151,16 @@ def test_the_joint_distribution(monkeypatch, learned):
         return x[u, k] + y[i, k] + (x[u, :k] * y[i, :k]).sum(1) + rng.standard_normal(len(u)) / np.sqrt(alpha)
 
     def prior(rng):
-        alpha, commons, tables, weights, ridges = rng.gamma(bayes.SHAPE, 1 / bayes.RATE), [], [], [], []
+        alpha, commons, tables, weights, ridges = rng.gamma(gibbs_module.SHAPE, 1 / gibbs_module.RATE), [], [], [], []
         for n, f in zip(shape, full, strict=True):
             T = reference.wishart_root(
-                np.eye(width) * (width + bayes.DEGREES) / bayes.PRECISION, width + bayes.DEGREES, rng
+                np.eye(width) * (width + gibbs_module.EXTRA_DEGREES) / gibbs_module.PRECISION, width + gibbs_module.EXTRA_DEGREES, rng
             )
             root = np.linalg.inv(T)  # rows times this have the precision T T'
-            m = rng.standard_normal(width) @ root / np.sqrt(bayes.SHRINK)
+            m = rng.standard_normal(width) @ root / np.sqrt(gibbs_module.MEAN_COUNT)
             x = m + rng.standard_normal((n, width)) @ root
             if learned:
-                ridge = rng.gamma(bayes.SHAPE, 1 / bayes.RATE_RIDGE, 2)
+                ridge = rng.gamma(gibbs_module.SHAPE, 1 / gibbs_module.RIDGE_RATE, 2)
                 scale = np.repeat(ridge**-0.5, [f.shape[1] - 2, 2])[:, None]
                 w = scale * (rng.standard_normal((f.shape[1], width)) @ root)
                 x += f @ w
@@ -163,27 +174,26 @@ def test_the_joint_distribution(monkeypatch, learned):
     independent = np.array([prior(rng) for _ in range(n_draws)])
 
     ratings = Ratings.from_arrays(u, i, rng.standard_normal(len(u)), dtype="float64")
-    gibbs = sampler(ratings, k, known)
-    gibbs.mean, gibbs.unit = 0.0, 1.0
-    gibbs.solve(gibbs.users)
-    gibbs.solve(gibbs.items)
-    gibbs.begin()
+    start = alternation(ratings, k, known)
+    start.mean, start.unit = 0.0, 1.0
+    sweep(start)
+    gibbs = sampler(start)
     dense, chain = np.zeros(shape), []
-    by_user, by_item = gibbs.users.rows, gibbs.items.rows
+    by_user, by_item = gibbs.users.ratings, gibbs.items.ratings
     rows, columns = (
         np.repeat(np.arange(shape[0]), np.diff(by_user.indptr)),
         np.repeat(np.arange(shape[1]), np.diff(by_item.indptr)),
     )
     for _ in range(n_draws + 100):
-        gibbs.sweep()
+        sweep(gibbs)
         tables = [gibbs.users.table[:, :width].copy(), gibbs.items.table[:, :width].copy()]
         r = ratings_of(gibbs.alpha, tables, rng)
         dense[u, i] = r
-        gibbs.users.rows = by_user._replace(values=dense[rows, by_user.indices])
-        gibbs.items.rows = by_item._replace(values=dense[by_item.indices, columns])
-        commons = [(common.shift, common.precision) for common in gibbs.commons.values()]
-        maps = [common.maps for common in gibbs.commons.values()] if learned else []
-        weights = [np.vstack([part.weights[:, :width] for part in parts]) for parts in maps]
+        gibbs.users.ratings = by_user._replace(values=dense[rows, by_user.indices])
+        gibbs.items.ratings = by_item._replace(values=dense[by_item.indices, columns])
+        commons = [(common.common_mean, common.precision) for common in gibbs.hyperparameters.values()]
+        maps = [common.regressions for common in gibbs.hyperparameters.values()] if learned else []
+        weights = [np.vstack([part.coefficients[:, :width] for part in parts]) for parts in maps]
         chain.append(quantities(gibbs.alpha, commons, tables, weights, [[p.ridge for p in parts] for parts in maps], r))
     chain = np.array(chain[100:])
     error = np.sqrt(independent.var(0) / n_draws + batch_error(chain) ** 2)
@@ -196,22 +206,22 @@ def test_maps_too_large_to_be_drawn_exactly():
     """Mean and variance of draws of a map of who rated what, by a few conjugate-gradient steps each."""
     u, i, r = pairs(300, 80, 4000)
     ratings = Ratings.from_arrays(u, i, r, dtype="float64")
-    gibbs = sampler(ratings, 1, (Known(2.0), Known()))
-    gibbs.solve(gibbs.users)
-    gibbs.begin()
-    common = gibbs.commons["user"]
-    part, draws = common.maps[0], common.draws[0]
+    start = alternation(ratings, 1, (PriorSources(2.0), PriorSources()))
+    start.update(start.users)
+    gibbs = sampler(start)
+    common = gibbs.hyperparameters["user"]
+    part, draws = common.regressions[0], common.samplers[0]
     F = reference.implicit_features(ratings.triples()[0], ratings.triples()[1], 300, 80)
-    assert draws.basis.shape == (80, bayes.DIRECTIONS)
+    assert draws.basis.shape == (80, gibbs_module.DEFLATED_DIRECTIONS)
     np.testing.assert_allclose(draws.basis_product, F.T @ F @ draws.basis, atol=1e-9)
-    table, means = gibbs.users.table, gibbs.users.prior.means
+    table, means = gibbs.users.table, gibbs.users.prior_means.means
     shift, root = np.array([0.1, -0.2]), np.array([[0.5, 0.0], [0.2, 0.3]])
     A = F.T @ F + part.ridge * np.eye(80)
     mean = np.linalg.solve(A, F.T @ (table[:, :2] - shift))
     got = []
     for _ in range(2500):
         draws.draw(table, shift, means, root)
-        got.append(part.weights[:, :2].copy())
+        got.append(part.coefficients[:, :2].copy())
     np.testing.assert_allclose(means[:, :2], F @ got[-1], atol=1e-9)
     got = np.array(got[10:])
     spread = np.sqrt(np.einsum("ii->i", np.linalg.inv(A))[:, None] * np.diag(root @ root.T))
@@ -223,38 +233,37 @@ def test_maps_too_large_to_be_drawn_exactly():
 
 
 @pytest.mark.parametrize("implicit", [False, True])
-def test_factors_that_turn_are_turned_back(implicit):
-    """The same draw with its factors turned becomes the same draw again, and predicts the same."""
+def test_rotated_factors_are_aligned_again(implicit):
+    """The same draw with its factors rotated becomes the same draw again, and predicts the same."""
     u, i, r = pairs(80, 50, 1500, 3)
     ratings = Ratings.from_arrays(u, i, r, dtype="float64")
-    gibbs = sampler(ratings, 3, (Known(2.0), Known(1.0)) if implicit else (NOTHING, NOTHING))
-    gibbs.solve(gibbs.users)
-    gibbs.solve(gibbs.items)
-    gibbs.begin()
+    start = alternation(ratings, 3, (PriorSources(2.0), PriorSources(1.0)) if implicit else (NOTHING, NOTHING))
+    sweep(start)
+    gibbs = sampler(start)
     for _ in range(30):
-        gibbs.sweep()
+        sweep(gibbs)
         gibbs.keep()
-    gibbs.turn_back()
+    gibbs.align_to_mean()
     sides = (gibbs.users, gibbs.items)
 
     def everything():
         tables = [side.table[:, :4].copy() for side in sides]
-        for common in gibbs.commons.values():
-            tables += [common.expected[:, :4].copy(), common.shift, common.precision, common.root @ common.root.T]
-            tables += [part.weights[:, :4].copy() for part in common.maps]
+        for common in gibbs.hyperparameters.values():
+            tables += [common.expected[:, :4].copy(), common.common_mean, common.precision, common.root @ common.root.T]
+            tables += [part.coefficients[:, :4].copy() for part in common.regressions]
         return tables
 
     before = everything()
     rotation = np.linalg.qr(np.random.default_rng(3).standard_normal((3, 3)))[0]
     for side in sides:
-        bayes._rotate(side.table, rotation)
-    for common in gibbs.commons.values():
-        common.turn(rotation)
+        gibbs_module.rotate_factors(side.table, rotation)
+    for common in gibbs.hyperparameters.values():
+        common.rotate(rotation)
         np.testing.assert_allclose(common.root @ common.root.T @ common.precision, np.eye(4), atol=1e-9)
-    turned = everything()
-    assert not np.allclose(turned[0], before[0])
-    np.testing.assert_allclose(turned[0][:, :3] @ turned[1][:, :3].T, before[0][:, :3] @ before[1][:, :3].T, atol=1e-9)
-    gibbs.turn_back()
+    rotated = everything()
+    assert not np.allclose(rotated[0], before[0])
+    np.testing.assert_allclose(rotated[0][:, :3] @ rotated[1][:, :3].T, before[0][:, :3] @ before[1][:, :3].T, atol=1e-9)
+    gibbs.align_to_mean()
     for one, other in zip(everything(), before, strict=True):
         np.testing.assert_allclose(one, other, atol=1e-8)
 
@@ -263,7 +272,7 @@ def test_planted_hyperparameters_are_found():
     n_users, n_items, k, noise = 400, 300, 2, 0.5
     u, i, r = pairs(n_users, n_items, 20_000, k, noise, seed=4)
     for scale in (1.0, 10.0):
-        model = BayesALS(k, implicit=None, n_samples=100, burn_in=20, random_state=0).fit(
+        model = BayesALS(k, implicit_features=None, n_samples=100, burn_in=20, random_state=0).fit(
             np.stack([u, i], 1), scale * r
         )
         trace = {name: float(x.mean()) / scale for name, x in model.traces_.items()}
@@ -280,17 +289,17 @@ def test_planted_hyperparameters_are_found():
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_threads_change_no_bit(data, features, implicit, dtype):
     for known in ({}, features):
-        models = [small(implicit=implicit, dtype=dtype, n_jobs=n).fit(data, **known) for n in (1, 2, 3)]
+        models = [small(implicit_features=implicit, dtype=dtype, n_jobs=n).fit(data, **known) for n in (1, 2, 3)]
         for other in models[1:]:
-            np.testing.assert_array_equal(other._user_table, models[0]._user_table)
-            np.testing.assert_array_equal(other._item_table, models[0]._item_table)
+            np.testing.assert_array_equal(other._users.table, models[0]._users.table)
+            np.testing.assert_array_equal(other._items.table, models[0]._items.table)
             np.testing.assert_array_equal(other.traces_["noise_sd"], models[0].traces_["noise_sd"])
 
 
 def test_seeds(data):
     one, same, other = (small(random_state=seed).fit(data) for seed in (0, 0, 1))
-    np.testing.assert_array_equal(one._user_table, same._user_table)
-    assert not np.array_equal(one._user_table, other._user_table)
+    np.testing.assert_array_equal(one._users.table, same._users.table)
+    assert not np.array_equal(one._users.table, other._users.table)
     assert np.corrcoef(one.predict(data), other.predict(data))[0, 1] > 0.9
 
 
@@ -298,7 +307,7 @@ def test_names_of_ids_do_not_matter(data):
     u, i, r = data.triples()
     one = small().fit(data)
     other = small().fit(Ratings.from_arrays(np.char.zfill((u + 7).astype(str), 4), 3 * i - 50, r))
-    np.testing.assert_array_equal(one._item_table, other._item_table)
+    np.testing.assert_array_equal(one._items.table, other._items.table)
 
 
 def test_it_is_more_accurate_than_least_squares_and_scales(data):
@@ -308,8 +317,8 @@ def test_it_is_more_accurate_than_least_squares_and_scales(data):
     errors = [
         alsx.metrics.rmse(r[test], model.fit(X[~test], r[~test]).predict(X[test]))
         for model in (
-            FactorALS(10, implicit=None, random_state=0),
-            BayesALS(10, implicit=None, n_samples=60, random_state=0),
+            FactorALS(10, implicit_features=None, random_state=0),
+            BayesALS(10, implicit_features=None, n_samples=60, random_state=0),
         )
     ]
     assert errors[1] < errors[0] - 0.01
@@ -339,12 +348,12 @@ def test_histories_and_traces(data, features):
 
 
 def test_the_mean_is_that_of_the_draws(data):
-    model = small(keep_samples=12, dtype="float64", implicit=None).fit(data)
+    model = small(keep_samples=12, dtype="float64", implicit_features=None).fit(data)
     draws, users, items = model.samples_
     np.testing.assert_array_equal(draws, np.arange(12))
     assert users.shape == (12, 60, 4)
     assert items.dtype == np.float32
-    np.testing.assert_allclose(users.mean(0, dtype=float), model._user_table[:, :4], atol=1e-5)
+    np.testing.assert_allclose(users.mean(0, dtype=float), model._users.table[:, :4], atol=1e-5)
     np.testing.assert_allclose(items.mean(0, dtype=float)[:, 3], model.item_biases_, atol=1e-5)
     u, i, r = data.triples()
     fitted = model.mean_ + users[11, u, 3] + items[11, i, 3] + (users[11, u, :3] * items[11, i, :3]).sum(1)
@@ -365,7 +374,7 @@ def test_saved_pickled_and_cloned(data, features, known, tmp_path):
         for name, trace in model.traces_.items():
             np.testing.assert_array_equal(other.traces_[name], trace)
         newcomer = [(-1, 503), (-1, 511)], [5.0, 2.0]
-        np.testing.assert_array_equal(other.fold_in(*newcomer)._user_table, model.fold_in(*newcomer)._user_table)
+        np.testing.assert_array_equal(other.fold_in(*newcomer)._users.table, model.fold_in(*newcomer)._users.table)
     again = clone(model)
     assert again.get_params() == model.get_params()
     assert not hasattr(again, "traces_")
@@ -374,7 +383,7 @@ def test_saved_pickled_and_cloned(data, features, known, tmp_path):
 def test_a_newcomer_is_predicted_like_a_known_user(data):
     """A user's own ratings folded in give nearly the mean of his draws."""
     for implicit in (None, "both"):
-        model = BayesALS(2, implicit=implicit, n_samples=100, random_state=0, keep_samples=1).fit(data)
+        model = BayesALS(2, implicit_features=implicit, n_samples=100, random_state=0, keep_samples=1).fit(data)
         u, i, r = data.triples()
         users = data.user_ids[u]
         everyone = model.fold_in(np.stack([users, data.item_ids[i]], 1), r)
@@ -387,18 +396,18 @@ def test_a_newcomer_is_predicted_like_a_known_user(data):
 
 
 def test_the_unknown_are_like_what_all_share(data):
-    model = small(implicit=None).fit(data)
+    model = small(implicit_features=None).fit(data)
     item = data.item_ids[3]
-    prior = model._user_prior
-    np.testing.assert_array_equal(prior.unknown, prior.mean)
+    prior = model._users.prior
+    np.testing.assert_array_equal(prior.unrated_mean, prior.mean)
     expected = (
         model.mean_ + prior.mean[3] + model.item_biases_[3] + model.item_factors_[3].astype(float) @ prior.mean[:3]
     )
     with pytest.warns(UserWarning, match="1 of 1 predictions"):
         assert model.predict(-1, item, clip=False) == pytest.approx(expected, rel=1e-6)
     u, i, r = data.triples()
-    model = small(implicit=None).fit(sp.csr_array((r, (u, i)), shape=(61, 40)))
-    np.testing.assert_allclose(model._user_table[60, :4], model._user_prior.mean, rtol=1e-5)
+    model = small(implicit_features=None).fit(sp.csr_array((r, (u, i)), shape=(61, 40)))
+    np.testing.assert_allclose(model._users.table[60, :4], model._users.prior.mean, rtol=1e-5)
 
 
 def test_cold_items_get_what_features_say(features):
@@ -421,7 +430,7 @@ def test_cold_items_get_what_features_say(features):
         ({"burn_in": -1}, "burn_in is -1"),
         ({"als_iter": 0}, "als_iter is 0"),
         ({"keep_samples": 13}, "keep_samples is 13; it must be at most n_samples, 12"),
-        ({"implicit": "all"}, "implicit is 'all'"),
+        ({"implicit_features": "all"}, "implicit_features is 'all'"),
         ({"k": -1}, "k is -1"),
         ({"dtype": "float16"}, "dtype is 'float16'"),
     ],

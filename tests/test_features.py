@@ -11,7 +11,7 @@ import scipy.sparse as sp
 import alsx
 from alsx import FactorALS, Ratings
 from alsx.datasets import load_demo, load_movielens
-from alsx.features import FeatureEncoder
+from alsx._models.features import FeatureEncoder
 from alsx.ratings import Ids
 
 FILMS = pa.table(
@@ -153,12 +153,12 @@ def error(model, truth, u, i):
 @pytest.mark.parametrize("implicit", ["both", None])
 def test_cold_users_and_items_are_predicted_from_their_features(planted, implicit):
     R, truth, users, items = planted
-    model = FactorALS(2, implicit=implicit, reg_features=1.0, random_state=0).fit(
+    model = FactorALS(2, implicit_features=implicit, reg_features=1.0, random_state=0).fit(
         R, user_features=users, item_features=items
     )
     assert len(model.user_ids_) == 120
     assert len(model.item_ids_) == 90
-    plain = FactorALS(2, implicit=implicit, random_state=0).fit(R)
+    plain = FactorALS(2, implicit_features=implicit, random_state=0).fit(R)
     cold_users, cold_items = np.arange(100, 120), np.arange(80, 90)
     for u, i in ((cold_users, np.arange(80)), (np.arange(100), cold_items), (cold_users, cold_items)):
         with pytest.warns(UserWarning, match="know only part of their pair"):
@@ -175,7 +175,7 @@ def test_cold_users_and_items_are_predicted_from_their_features(planted, implici
 
 def test_effects_have_names(planted):
     R, _, users, items = planted
-    model = FactorALS(2, implicit=None, reg_features=0.1, random_state=0).fit(
+    model = FactorALS(2, implicit_features=None, reg_features=0.1, random_state=0).fit(
         R, user_features=users, item_features=items
     )
     effects = model.feature_effects_
@@ -206,7 +206,7 @@ def test_folding_in_with_features(planted, tmp_path):
     np.testing.assert_allclose(more.predict([3, 9], 999), model.predict([3, 9], 85), atol=1e-5)
     assert len(more.item_ids_) == 91
     two = model.fold_in([(777, 3), (888, 4)], [3, 4], features=stranger)
-    assert two.user_ids_.tolist() == [777, 888]
+    assert two.folded_in_ids_.tolist() == [777, 888]
 
 
 def test_features_as_matrices_and_what_goes_wrong(planted):
@@ -215,22 +215,22 @@ def test_features_as_matrices_and_what_goes_wrong(planted):
     by_matrix = FactorALS(2, random_state=0).fit(R, item_features=matrix)
     assert len(by_matrix.item_ids_) == 80
     sparse = FactorALS(2, random_state=0).fit(R, item_features=sp.csr_array(matrix))
-    np.testing.assert_array_equal(sparse._item_table, by_matrix._item_table)
+    np.testing.assert_array_equal(sparse._items.table, by_matrix._items.table)
     with pytest.raises(ValueError, match="reg_features is 0"):
         FactorALS(2, reg_features=0).fit(R, item_features=matrix)
     with pytest.raises(ValueError, match="reg_implicit is 0"):
         FactorALS(2, reg_implicit=0).fit(R)
-    with pytest.raises(ValueError, match="implicit is 'yes'"):
-        FactorALS(2, implicit="yes").fit(R)
-    threads = [FactorALS(2, random_state=0, n_jobs=n).fit(R, user_features=users)._user_table for n in (1, 3)]
+    with pytest.raises(ValueError, match="implicit_features is 'yes'"):
+        FactorALS(2, implicit_features="yes").fit(R)
+    threads = [FactorALS(2, random_state=0, n_jobs=n).fit(R, user_features=users)._users.table for n in (1, 3)]
     np.testing.assert_array_equal(*threads)
 
 
 def test_rated_ids_without_features_are_fitted_too(planted):
     R, _, users, _ = planted
-    model = FactorALS(2, implicit=None, random_state=0).fit(R, user_features=users.slice(50))
-    assert model._user_prior.features.shape == (4, 3)
-    assert np.isfinite(model._user_table).all()
+    model = FactorALS(2, implicit_features=None, random_state=0).fit(R, user_features=users.slice(50))
+    assert model._users.prior.feature_effects.shape == (4, 3)
+    assert np.isfinite(model._users.table).all()
     assert len(model.user_ids_) == 120
 
 

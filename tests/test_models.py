@@ -22,11 +22,17 @@ from sklearn.model_selection import GridSearchCV, cross_val_score
 
 import alsx
 from alsx import BiasALS, FactorALS, Ratings, _check, _core, metrics
-from alsx.alternation import Alternation, Known, Penalty, factor_table
+from alsx._solver.alternation import Alternation
+from alsx._solver.prior import Penalty, PriorSources
+from alsx._solver.tables import factor_table
 from alsx.datasets import load_movielens, make_ratings
-from alsx.prior import feature_map, ridge_regression
-from alsx.ratings import Compressed
+from alsx._solver import regression
+from alsx._solver.regression import feature_regression, ridge_regression
+from alsx.ratings import CSR
 
+
+# What lists of integer ids are padded with.
+MISSING = np.iinfo(np.int64).min
 
 def pairs(n_users=40, n_items=30, n=500, seed=0, low=1, high=5):
     """User ids, item ids and ratings with some structure."""
@@ -48,7 +54,7 @@ def models():
     return [
         BiasALS(),
         FactorALS(5, random_state=0),
-        FactorALS(40, random_state=1, dtype="float64", reg=2, reg_bias=1, reg_scaling=1, implicit=None),
+        FactorALS(40, random_state=1, dtype="float64", reg=2, reg_bias=1, reg_scaling=1, implicit_features=None),
     ]
 
 
@@ -69,16 +75,16 @@ def test_the_objective_never_rises(seed, k, exponent, reg, dtype, weighted):
     weights = np.random.default_rng(seed).uniform(0, 3, 300) if weighted else None
     data = Ratings.from_arrays(users, items, ratings, sample_weight=weights, dtype=dtype)
     a, b = Penalty(reg, reg / 3, exponent), Penalty(2 * reg, reg / 2, exponent)
-    alternation = Alternation(data, k, a, b, np.random.default_rng(seed), 1)
+    alternation = Alternation(data, k, (a, b), np.random.default_rng(seed), 1)
     values = []
     for side in [alternation.users, alternation.items] * 4:
-        alternation.solve(side)
+        alternation.update(side)
         tables = alternation.users.table, alternation.items.table
         values.append(reference.objective(data, *tables, k, a, b, alternation.mean, alternation.unit))
     # Rounding of the solutions moves the minimum by the square of it; of the sums, by their own rounding.
     slack = {"float32": 1e-6, "float64": 1e-13}[dtype]
     assert np.diff(values).max() <= slack * values[0]
-    np.testing.assert_allclose(alternation.objective, values[-1], rtol={"float32": 1e-4, "float64": 1e-10}[dtype])
+    np.testing.assert_allclose(alternation.loss, values[-1], rtol={"float32": 1e-4, "float64": 1e-10}[dtype])
 
 
 @settings(max_examples=15)
@@ -86,27 +92,29 @@ def test_the_objective_never_rises(seed, k, exponent, reg, dtype, weighted):
     seed=st.integers(0, 1000),
     k=st.integers(0, 8),
     exponent=st.sampled_from([0.0, 0.5]),
-    implicit=st.sampled_from([(5.0, 2.0), (None, 1.0), (3.0, None), (None, None)]),
+    implicit_ridges=st.sampled_from([(5.0, 2.0), (None, 1.0), (3.0, None), (None, None)]),
     n_features=st.sampled_from([0, 4]),
     exact=st.booleans(),
     weighted=st.booleans(),
 )
-def test_the_objective_never_rises_with_learned_prior_means(seed, k, exponent, implicit, n_features, exact, weighted):
+def test_the_objective_never_rises_with_learned_prior_means(
+    seed, k, exponent, implicit_ridges, n_features, exact, weighted
+):
     users, items, ratings = pairs(n=300, seed=seed)
     weights = np.random.default_rng(seed).uniform(0, 3, 300) if weighted else None
     data = Ratings.from_arrays(users, items, ratings, sample_weight=weights, dtype="float64")
     penalties = Penalty(2.0, 0.7, exponent), Penalty(4.0, 1.0, exponent)
     F = [sp.csr_array(np.random.default_rng(seed).normal(size=(n, n_features))) for n in data.shape]
-    known = [Known(ridge, f if n_features else None, 3.0) for ridge, f in zip(implicit, F, strict=True)]
+    known = [PriorSources(ridge, f if n_features else None, 3.0) for ridge, f in zip(implicit_ridges, F, strict=True)]
     # Few features are solved exactly, many by conjugate gradients; both must only ever lower the loss.
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(alsx.prior, "EXACT", 100 if exact else 0)
-        alternation = Alternation(data, k, *penalties, np.random.default_rng(seed), 1, tuple(known))
+        patch.setattr(regression, "MAX_EXACT_FEATURES", 100 if exact else 0)
+        alternation = Alternation(data, k, penalties, np.random.default_rng(seed), 1, tuple(known))
     values = []
     for _ in range(6):
-        alternation.solve(alternation.users)
-        alternation.solve(alternation.items)
-        values.append(alternation.objective)
+        alternation.update(alternation.users)
+        alternation.update(alternation.items)
+        values.append(alternation.loss)
     assert np.diff(values).max() <= 1e-12 * values[0]
     # The means are what the maps say, and the objective is what it is by its formula.
     u, i, r = data.triples()
@@ -115,13 +123,14 @@ def test_the_objective_never_rises_with_learned_prior_means(seed, k, exponent, i
     for place, (side, own, other) in enumerate(sides):
         n, columns = len(side.table), k + 1
         means = np.zeros((n, columns))
-        for part in side.prior.maps if side.prior else []:
+        for part in side.regressions:
             features = F[place].toarray()
             if part.features is None:
                 features = reference.implicit_features(own, other, n, len(sides[1 - place][0].table))
-            means += features @ part.weights[:, :columns]
-            maps[place].append((features, part.weights[:, :columns], part.ridge_given))
-        np.testing.assert_allclose(side.means[:, :columns], means[: len(side.means)], atol=1e-10)
+            means += features @ part.coefficients[:, :columns]
+            maps[place].append((features, part.coefficients[:, :columns], part.relative_ridge))
+        if side.prior_means is not None:
+            np.testing.assert_allclose(side.prior_means.means[:, :columns], means, atol=1e-10)
     x, y = alternation.users.table, alternation.items.table
     by_hand = reference.objective_in_ratings(
         u, i, (r - alternation.mean) / alternation.unit, data.by_user.weights, 0.0, x[:, k], y[:, k], x[:, :k], y[:, :k],
@@ -141,24 +150,24 @@ def test_maps_of_prior_means_reach_the_ridge_solution():
     features = sp.random_array((200, 30), density=0.2, random_state=rng, format="csr")
     for exact in (True, False):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(alsx.prior, "EXACT", 100 if exact else 0)
-            part = feature_map(features, 2.0, scaling, 4, table.shape[1], dtype)
+            patch.setattr(regression, "MAX_EXACT_FEATURES", 100 if exact else 0)
+            part = feature_regression(features, 2.0, scaling, 4, table.shape[1], dtype)
         means = np.zeros_like(table)
         for _ in range(1 if exact else 60):
             part.improve(table, means, 1)
         expected = reference.learned_map(features.toarray(), table[:, :4], scaling, 2.0 * scaling[20:].mean())
-        np.testing.assert_allclose(part.weights[:, :4], expected, atol=1e-8)
+        np.testing.assert_allclose(part.coefficients[:, :4], expected, atol=1e-8)
         np.testing.assert_allclose(means[:, :4], features @ expected, atol=1e-8)
     expected = reference.learned_map(features.toarray(), table[:, :4], scaling, 2.0)
     np.testing.assert_allclose(ridge_regression(features, table[:, :4], scaling, 2.0), expected, atol=1e-10)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(alsx.prior, "EXACT", 0)
+        patch.setattr(regression, "MAX_EXACT_FEATURES", 0)
         np.testing.assert_allclose(ridge_regression(features, table[:, :4], scaling, 2.0), expected, atol=1e-5)
 
 
 def documented_loss(model, data):
     """The loss by the formula of the model's documentation, from its attributes."""
-    users, items = model._penalties()
+    users, items = model._specification().penalties
     regs, biases = (users.reg, items.reg), (users.reg_bias, items.reg_bias)
     factors = [np.zeros((data.n_users, 0)), np.zeros((data.n_items, 0))]
     u, i, r = data.triples()
@@ -167,9 +176,9 @@ def documented_loss(model, data):
         factors = [model.user_factors_, model.item_factors_]
         ridges = _check.by_side("reg_implicit", model.reg_implicit)
         sides = (u, i, data.n_users, data.n_items), (i, u, data.n_items, data.n_users)
-        for side, prior in enumerate((model._user_prior, model._item_prior)):
-            if prior.implicit is not None:
-                maps[side].append((reference.implicit_features(*sides[side]), prior.implicit, ridges[side]))
+        for side, prior in enumerate((model._users.prior, model._items.prior)):
+            if prior.implicit_effects is not None:
+                maps[side].append((reference.implicit_features(*sides[side]), prior.implicit_effects, ridges[side]))
     return reference.objective_in_ratings(
         u, i, r, data.by_user.weights, model.mean_, model.user_biases_, model.item_biases_, *factors, regs, biases,
         model.reg_scaling, maps,
@@ -200,7 +209,7 @@ def test_the_history_is_true(model, weighted):
 
 def start(data, model, k):
     """The items' factors that a fit with random_state 0 begins with, in units of one standard deviation."""
-    return Alternation(data, k, *model._penalties(), _check.generator(0), 1).items.table[:, :k].astype(np.float64)
+    return Alternation(data, k, model._specification().penalties, _check.generator(0), 1).items.table[:, :k].astype(np.float64)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -214,7 +223,7 @@ def test_a_whole_fit_is_its_slow_twin(dtype, k, exponent, weighted):
     weights[users == users[0]] *= not weighted  # a user who has no weight at all
     data = Ratings.from_arrays(users, items, ratings, sample_weight=weights if weighted else None, dtype=dtype)
     model = FactorALS(k, reg=(0.8, 1.5), reg_bias=(0.3, 0.7), reg_scaling=exponent, max_iter=4, tol=0, dtype=dtype,
-                      implicit=None, random_state=0).fit(data)  # fmt: skip
+                      implicit_features=None, random_state=0).fit(data)  # fmt: skip
     u, i = data.user_codes(users), data.item_codes(items)
     times = [np.repeat(x, weights) for x in (u, i, ratings.astype(dtype))]
     mean, p, q = reference.fit(
@@ -239,8 +248,8 @@ def test_threads_give_identical_bits(model):
     data = make_ratings(300, 200, 9000, random_state=0)
     fits = [clone(model).set_params(n_jobs=n).fit(data) for n in (1, 2, 5)]
     for other in fits[1:]:
-        np.testing.assert_array_equal(fits[0]._user_table, other._user_table)
-        np.testing.assert_array_equal(fits[0]._item_table, other._item_table)
+        np.testing.assert_array_equal(fits[0]._users.table, other._users.table)
+        np.testing.assert_array_equal(fits[0]._items.table, other._items.table)
         assert fits[0].history_["loss"] == other.history_["loss"]
 
 
@@ -250,9 +259,9 @@ def test_relabelling_users_permutes_rows(model):
     new = np.random.default_rng(3).permutation(users.max() + 1)
     first = clone(model).set_params(tol=0, max_iter=4).fit(Ratings.from_arrays(users, items, ratings))
     second = clone(first).fit(Ratings.from_arrays(new[users], items, ratings))
-    rows = second._users.codes(new[first.user_ids_])
+    rows = second._users.ids.codes(new[first.user_ids_])
     # The items' sums run over their users in another order: equal but for rounding.
-    tolerance = 50 * TOLERANCE[first._user_table.dtype.name]
+    tolerance = 50 * TOLERANCE[first._users.table.dtype.name]
     np.testing.assert_allclose(second.user_biases_[rows], first.user_biases_, atol=tolerance)
     np.testing.assert_allclose(second.predict(new[users], items), first.predict(users, items), atol=tolerance)
 
@@ -302,14 +311,14 @@ def test_weights_go_with_their_ratings(model, give):
         u, i = np.unique(users, return_inverse=True)[1], np.unique(items, return_inverse=True)[1]
         # The order of its CSR form: by user, and within a user as they come.
         model.fit(sp.coo_array((ratings, (u, i))), sample_weight=weights[np.argsort(u, kind="stable")])
-    np.testing.assert_array_equal(model._user_table, expected._user_table)
-    np.testing.assert_array_equal(model._item_table, expected._item_table)
+    np.testing.assert_array_equal(model._users.table, expected._users.table)
+    np.testing.assert_array_equal(model._items.table, expected._items.table)
 
 
 def test_weights_of_one_are_no_weights(data):
     for model in models():
         fits = [clone(model).fit(data, sample_weight=w) for w in (None, np.ones(len(data)))]
-        np.testing.assert_array_equal(*(fit._item_table for fit in fits))
+        np.testing.assert_array_equal(*(fit._items.table for fit in fits))
 
 
 def test_light_rows_behind_heavy_ones_keep_their_scale():
@@ -317,15 +326,15 @@ def test_light_rows_behind_heavy_ones_keep_their_scale():
     users, items, ratings = pairs()
     weights = np.where(users > np.median(users), 1e-12, 1e6)
     data = Ratings.from_arrays(users, items, ratings, sample_weight=weights, dtype="float64")
-    alternation = Alternation(data, 2, *FactorALS(reg_scaling=1)._penalties(), np.random.default_rng(0), 1)
-    mass = np.bincount(data.user_codes(users), weights)
-    np.testing.assert_allclose(alternation.users.mass, mass, rtol=1e-12)
+    alternation = Alternation(data, 2, FactorALS(reg_scaling=1)._specification().penalties, np.random.default_rng(0), 1)
+    expected = np.bincount(data.user_codes(users), weights)
+    np.testing.assert_allclose(alternation.users.weight_sum, expected, rtol=1e-12)
 
 
 def repeated(rows, times):
     """Each entry as often as told, and no weights."""
     ends = np.concatenate([[0], np.cumsum(times)])[rows.indptr].astype(np.int64)
-    return Compressed(ends, np.repeat(rows.indices, times), np.repeat(rows.values, times), None)
+    return CSR(ends, np.repeat(rows.indices, times), np.repeat(rows.values, times), None)
 
 
 @pytest.mark.parametrize("exponent", [0.0, 0.5, 1.0])
@@ -343,15 +352,15 @@ def test_whole_weights_are_ratings_given_again(dtype, exponent):
     assert weighted.std == pytest.approx(plain.std, rel=1e-6)
     plain.mean, plain.std = weighted.mean, weighted.std
     penalties = Penalty(1.0, 0.5, exponent), Penalty(2.0, 0.3, exponent)
-    fits = [Alternation(x, 4, *penalties, np.random.default_rng(0), 1) for x in (weighted, plain)]
+    fits = [Alternation(x, 4, penalties, np.random.default_rng(0), 1) for x in (weighted, plain)]
     for fit in fits:
         for side in [fit.users, fit.items] * 3:
-            fit.solve(side)
+            fit.update(side)
     rel = 50 * TOLERANCE[dtype]
-    assert fits[0].objective == pytest.approx(fits[1].objective, rel=rel)
+    assert fits[0].loss == pytest.approx(fits[1].loss, rel=rel)
     assert fits[0].train_rmse == pytest.approx(fits[1].train_rmse, rel=rel)
-    for a, b in zip(fits[0].finish()[:2], fits[1].finish()[:2], strict=True):
-        np.testing.assert_allclose(a, b, atol=rel)
+    for a, b in zip(fits[0].snapshot(), fits[1].snapshot(), strict=True):
+        np.testing.assert_allclose(a.table, b.table, atol=rel)
 
 
 @pytest.mark.parametrize("model", models(), ids=repr)
@@ -359,7 +368,7 @@ def test_whole_weights_are_ratings_given_again(dtype, exponent):
 def test_a_weight_of_zero_is_no_rating(model, scaling):
     """A user and an item all of whose ratings weigh nothing have the prior, as without ratings (but were rated)."""
     if isinstance(model, FactorALS):
-        model = clone(model).set_params(implicit=None)
+        model = clone(model).set_params(implicit_features=None)
     users, items, ratings = pairs()
     weights = np.random.default_rng(2).integers(0, 3, len(ratings)).astype(float)
     weights[(users == users[0]) | (items == items[1])] = 0
@@ -368,12 +377,12 @@ def test_a_weight_of_zero_is_no_rating(model, scaling):
     assert (kept.n_users, kept.n_items) == (data.n_users, data.n_items)
     model = clone(model).set_params(reg_scaling=scaling, tol=0, max_iter=5)
     fits = [clone(model).fit(x) for x in (data, kept)]
-    tolerance = 50 * TOLERANCE[fits[0]._user_table.dtype.name]
+    tolerance = 50 * TOLERANCE[fits[0]._users.table.dtype.name]
     predicted = [fit.predict(users, items, clip=False) for fit in fits]
     np.testing.assert_allclose(*predicted, atol=tolerance)
     np.testing.assert_allclose(fits[0].history_["loss"], fits[1].history_["loss"], rtol=tolerance)
-    assert fits[0].user_biases_[fits[0]._users.codes(users[0])] == 0
-    assert fits[0].item_biases_[fits[0]._items.codes(items[1])] == 0
+    assert fits[0].user_biases_[fits[0]._users.ids.codes(users[0])] == 0
+    assert fits[0].item_biases_[fits[0]._items.ids.codes(items[1])] == 0
 
 
 def test_biases_are_the_ridge_solution(data):
@@ -388,7 +397,7 @@ def test_biases_are_the_ridge_solution(data):
 
 def test_no_factors_are_biases(data):
     same = {"reg_bias": (5.0, 2.0), "reg_scaling": 0.0, "tol": 1e-6, "max_iter": 50, "dtype": "float64"}
-    factor = FactorALS(0, implicit=None, **same).fit(data)
+    factor = FactorALS(0, implicit_features=None, **same).fit(data)
     np.testing.assert_array_equal(factor.user_biases_, BiasALS().fit(data).user_biases_)
     assert factor.user_factors_.shape == (data.n_users, 0)
 
@@ -399,13 +408,13 @@ def test_both_dtypes_agree():
     for dtype in ("float32", "float64"):
         data = Ratings.from_arrays(*pairs(), dtype=dtype)
         penalty = Penalty(1.0, 0.5, 0.5)
-        fit = Alternation(data, 5, penalty, penalty, np.random.default_rng(0), 1)
+        fit = Alternation(data, 5, (penalty, penalty), np.random.default_rng(0), 1)
         fit.items.table[:, :5] = np.random.default_rng(1).normal(0, 0.1, (data.n_items, 5))
         for side in [fit.users, fit.items] * 4:
-            fit.solve(side)
+            fit.update(side)
         fits.append(fit)
-    assert fits[0].objective == pytest.approx(fits[1].objective, rel=1e-5)
-    single, double = (np.vstack([t[:, :6] for t in fit.finish()[:2]]) for fit in fits)
+    assert fits[0].loss == pytest.approx(fits[1].loss, rel=1e-5)
+    single, double = (np.vstack([side.table[:, :6] for side in fit.snapshot()]) for fit in fits)
     assert (single.dtype, double.dtype) == (np.float32, np.float64)
     np.testing.assert_allclose(single, double, atol=2e-3)
 
@@ -422,19 +431,19 @@ def test_kinds_of_random_state(data, make):
 @pytest.mark.parametrize("implicit", ["both", None])
 def test_regularisation_can_be_chosen_by_the_ratings(implicit):
     data = make_ratings(300, 200, 12000, random_state=0)
-    model = FactorALS(4, reg="auto", implicit=implicit, random_state=0).fit(data)
-    same = FactorALS(4, reg=model.reg_, reg_bias=model.reg_bias_, implicit=implicit, random_state=0).fit(data)
-    np.testing.assert_array_equal(model._user_table, same._user_table)
-    other = FactorALS(4, reg="auto", implicit=implicit, random_state=5, n_jobs=3).fit(data)
+    model = FactorALS(4, reg="auto", implicit_features=implicit, random_state=0).fit(data)
+    same = FactorALS(4, reg=model.reg_, reg_bias=model.reg_bias_, implicit_features=implicit, random_state=0).fit(data)
+    np.testing.assert_array_equal(model._users.table, same._users.table)
+    other = FactorALS(4, reg="auto", implicit_features=implicit, random_state=5, n_jobs=3).fit(data)
     assert other.reg_ == model.reg_
-    default = FactorALS(4, implicit=implicit)._penalties()
+    default = FactorALS(4, implicit_features=implicit)._specification().penalties
     assert model.reg_[0] / default[0].reg == pytest.approx(model.reg_bias_[1] / default[1].reg_bias)
     held_out = np.random.default_rng(1).random(data.n_ratings) < 0.2
     train, test = data.select(~held_out), data.select(held_out)
 
     def error(**reg):
         return (
-            FactorALS(4, implicit=implicit, random_state=0, **reg).fit(train, eval_set=test).history_["test_rmse"][-1]
+            FactorALS(4, implicit_features=implicit, random_state=0, **reg).fit(train, eval_set=test).history_["test_rmse"][-1]
         )
 
     multiples = np.geomspace(0.25, 4, 9)
@@ -461,12 +470,12 @@ def test_empty_rows_and_columns_have_the_prior():
     matrix[0, 1], matrix[2, 1], matrix[2, 4] = 3, 5, 4
     for model in models():
         model = clone(model).fit(matrix)
-        if getattr(model, "implicit", None) is None:
+        if getattr(model, "implicit_features", None) is None:
             assert model.predict(1, 0) == pytest.approx(4.0)
             assert model.user_biases_[[1, 3, 4]].tolist() == [0, 0, 0]
         else:  # like the average of those who rated
             np.testing.assert_allclose(
-                model._user_table[[1, 3, 4]], model._user_table[[0, 2]].mean(0)[None].repeat(3, 0), atol=1e-6
+                model._users.table[[1, 3, 4]], model._users.table[[0, 2]].mean(0)[None].repeat(3, 0), atol=1e-6
             )
         ids, scores = model.recommend(1, 6)
         assert len(set(ids.tolist())) == 6
@@ -477,7 +486,7 @@ def test_empty_rows_and_columns_have_the_prior():
 def test_one_user_one_item_one_rating_and_constant_ratings(matrix):
     for model in models():
         fitted = clone(model).fit(sp.csr_array(np.asarray(matrix) + 1))
-        for table in (fitted._user_table, fitted._item_table):
+        for table in (fitted._users.table, fitted._items.table):
             assert np.isfinite(table).all()
         low, high = fitted.rating_range_
         assert low <= fitted.predict(0, 0) <= high
@@ -534,7 +543,7 @@ def test_nothing_that_is_no_number_leaves_a_fit(data, dtype):
             model.predict(0, 0)
         return
     known = model.user_ids_
-    for numbers in (model._user_table, model._item_table, *model.history_.values(), model.predict(u, i),
+    for numbers in (model._users.table, model._items.table, *model.history_.values(), model.predict(u, i),
                     model.recommend(known, 2, exclude_rated=False)[1]):  # fmt: skip
         assert np.isfinite(numbers).all()
 
@@ -623,7 +632,7 @@ def test_an_interrupted_fit_leaves_the_model_as_it_was(data, monkeypatch):
         if len(calls) == 3:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(Alternation, "solve", interrupted)
+    monkeypatch.setattr(Alternation, "update", interrupted)
     with pytest.raises(KeyboardInterrupt):
         model.set_params(k=9, tol=0).fit(Ratings.from_arrays(*pairs(seed=9)))
     np.testing.assert_array_equal(model.predict(data), before)
@@ -719,7 +728,7 @@ def test_predict(data):
     model = FactorALS(5, random_state=0).fit(data)
     u, i, _ = data.triples()
     users, items = data.user_ids[u], data.item_ids[i]
-    expected = reference.predict_pairs(u, i, model._user_table, model._item_table, 5, model.mean_)
+    expected = reference.predict_pairs(u, i, model._users.table, model._items.table, 5, model.mean_)
     np.testing.assert_allclose(model.predict(users, items, clip=False), expected, atol=1e-5)
     np.testing.assert_array_equal(model.predict(users, items), np.clip(model.predict(users, items, clip=False), 1, 5))
     np.testing.assert_array_equal(model.predict(data), model.predict(users, items))
@@ -743,10 +752,10 @@ def test_predict_and_fit_frames(data, library):
 
 def test_the_unknown_are_like_the_average_where_who_rated_what_counts(data):
     model = FactorALS(5, random_state=0).fit(data)
-    x, y = (table[:, :6].mean(0, dtype=np.float64) for table in (model._user_table, model._item_table))
+    x, y = (table[:, :6].mean(0, dtype=np.float64) for table in (model._users.table, model._items.table))
     user, item = data.user_ids[3], data.item_ids[4]
     got = model.predict([user] * 4 + [-5, user, -5], [item] * 4 + [item, -9, -9], clip=False)[4:]
-    u, i = model._user_table[3, :6].astype(float), model._item_table[4, :6].astype(float)
+    u, i = model._users.table[3, :6].astype(float), model._items.table[4, :6].astype(float)
     expected = [model.mean_ + a[5] + b[5] + a[:5] @ b[:5] for a, b in ((x, i), (u, y), (x, y))]
     np.testing.assert_allclose(got, expected, rtol=1e-6)
     with pytest.warns(UserWarning, match="1 of 1 predictions"):
@@ -758,7 +767,7 @@ def test_the_unknown_are_like_the_average_where_who_rated_what_counts(data):
 
 
 def test_the_unknown_get_what_the_prior_knows(data):
-    model = FactorALS(5, implicit=None, random_state=0).fit(data)
+    model = FactorALS(5, implicit_features=None, random_state=0).fit(data)
     user, item = data.user_ids[3], data.item_ids[4]
     known = [user] * 6, [item] * 6
     got = model.predict([*known[0], -5, user, -5], [*known[1], item, -9, -9], clip=False)[6:]
@@ -813,7 +822,7 @@ def test_held_out_ratings_may_be_pairs_and_unknown(data):
     np.testing.assert_array_equal(one.item_factors_, FactorALS(3, random_state=0).fit(data).item_factors_)
     strangers = BiasALS().fit(data, eval_set=(np.c_[-users, items], ratings))
     known = np.isin(items, data.item_ids)
-    bias = np.where(known, strangers.item_biases_[strangers._items.codes(items)], 0)
+    bias = np.where(known, strangers.item_biases_[strangers._items.ids.codes(items)], 0)
     expected = metrics.rmse(ratings, np.clip(strangers.mean_ + bias, *strangers.rating_range_))
     assert strangers.history_["test_rmse"][-1] == pytest.approx(expected, rel=1e-6)
 
@@ -839,7 +848,7 @@ def test_held_out_ratings_of_every_kind_and_no_influence(kind):
         for n in (1, 2, 3)
     ]
     assert fitted.history_["test_rmse"] == pytest.approx(expected, rel=1e-5)
-    np.testing.assert_array_equal(fitted._item_table, clone(model).fit(matrix)._item_table)
+    np.testing.assert_array_equal(fitted._items.table, clone(model).fit(matrix)._items.table)
     assert "test_rmse" not in clone(model).fit(matrix).history_
 
 
@@ -882,7 +891,7 @@ def test_recommend(kind):
 def test_short_lists_are_padded():
     users, items, ratings = pairs()
     names = np.array([f"film {x}" for x in items])
-    for own, pad in ((items, -1), (items.astype(np.uint64), -1), (names, "")):
+    for own, pad in ((items, MISSING), (items.astype(np.uint64), MISSING), (names, "")):
         data = Ratings.from_arrays(users, own, ratings)
         model = FactorALS(3, random_state=0).fit(data)
         ids, scores = model.recommend(data.user_ids[:4], 100)
@@ -905,8 +914,9 @@ def test_unsigned_ids_beyond_signed_ones():
     np.testing.assert_array_equal(ids - np.uint64(2**63), near.recommend(users[:3], 2)[0])
     np.testing.assert_array_equal(model.similar_items(far[:2], 2)[0] - np.uint64(2**63),
                                   near.similar_items(items[:2], 2)[0])  # fmt: skip
-    with pytest.raises(ValueError, match="-1, which marks that, is no unsigned id: ask for a smaller n"):
-        model.recommend(users[0], 100)
+    ids, scores = model.recommend(users[0], 100)
+    assert (ids[np.isnan(scores)] == np.iinfo(np.uint64).max).all()
+    assert np.isnan(scores[-1])
 
 
 def test_filters(data):
@@ -915,13 +925,13 @@ def test_filters(data):
     floor = int(np.median(model.item_counts_))
     popular = set(data.item_ids[model.item_counts_ >= floor].tolist())
     ids, _ = model.recommend(user, 30, min_ratings=floor)
-    assert set(ids[ids >= 0].tolist()) <= popular
+    assert set(ids[ids != MISSING].tolist()) <= popular
     some = data.item_ids[[5, 2, 9]]
     ids, _ = model.recommend(user, 3, items=some, exclude_rated=False)
     assert set(ids.tolist()) == set(some.tolist())
     ids, _ = model.recommend(user, data.n_items, exclude_rated=False)
     assert sorted(ids.tolist()) == data.item_ids.tolist()
-    with pytest.raises(ValueError, match="items: the id in place 1 is not among the"):
+    with pytest.raises(ValueError, match=r"items: 99999 \(place 1\) is not among the"):
         model.recommend(user, items=[some[0], 99999])
     with pytest.raises(ValueError, match="n is 0"):
         model.recommend(user, 0)
@@ -935,7 +945,7 @@ def test_filters_hold_for_unknown_users_too(data):
     with pytest.warns(UserWarning, match="are these the ids of the training data"):
         ids, scores = model.recommend([-1, -2], 4, items=some)
     order = np.array([5, 2, 9])[np.argsort(-model.item_biases_[[5, 2, 9]])]
-    np.testing.assert_array_equal(ids, [[*data.item_ids[order], -1]] * 2)
+    np.testing.assert_array_equal(ids, [[*data.item_ids[order], MISSING]] * 2)
     assert np.isnan(scores[:, 3]).all()
     ids, _ = model.recommend([-1, data.user_ids[0], data.user_ids[1]], 30, exclude_rated=False)
     assert (np.sort(ids, axis=1) == data.item_ids).all()
@@ -955,7 +965,7 @@ def test_lists_do_not_depend_on_threads_or_company(data):
 
 
 def test_unknown_users_are_recommended_what_most_like(data):
-    model = FactorALS(3, implicit=None, random_state=0).fit(data)
+    model = FactorALS(3, implicit_features=None, random_state=0).fit(data)
     with pytest.warns(UserWarning, match="1 of 1 predictions"):
         ids, scores = model.recommend(-77, 4)
     order = np.argsort(-model.item_biases_, kind="stable")[:4]
@@ -987,7 +997,7 @@ def test_similar_items(data):
     one, _ = model.similar_items(data.item_ids[6], 3)
     np.testing.assert_array_equal(one, ids[6])
     ids, scores = model.similar_items(data.item_ids[0], 100)
-    assert (ids[-1], np.isnan(scores[-1])) == (-1, True)
+    assert (ids[-1], np.isnan(scores[-1])) == (MISSING, True)
     with pytest.raises(ValueError, match=r"items: 99999 \(place 1\) is unknown"):
         model.similar_items([data.item_ids[0], 99999])
     matrix = sp.csr_array(([3.0, 4.0, 2.0], ([0, 1, 1], [0, 0, 1])), shape=(2, 3))
@@ -1000,7 +1010,7 @@ def test_similar_items(data):
         constant.similar_items(1)
     floor = int(np.median(model.item_counts_))
     ids, _ = model.similar_items(data.item_ids, 30, min_ratings=floor)
-    assert set(ids.ravel().tolist()) == {-1, *data.item_ids[model.item_counts_ >= floor].tolist()}
+    assert set(ids.ravel().tolist()) == {MISSING, *data.item_ids[model.item_counts_ >= floor].tolist()}
 
 
 # Users and items that come later
@@ -1008,42 +1018,49 @@ def test_similar_items(data):
 
 @pytest.mark.parametrize("implicit", ["both", "user", "item", None])
 def test_folding_in_all_users_again_is_a_half_sweep(data, implicit):
-    model = FactorALS(4, implicit=implicit, random_state=0, dtype="float64", max_iter=60, tol=0).fit(data)
+    model = FactorALS(4, implicit_features=implicit, random_state=0, dtype="float64", max_iter=60, tol=0).fit(data)
     again = model.fold_in(data)
     if implicit is None:  # else rows with few ratings trust less in what those say by being there
         # Near the minimum of the loss a half-sweep changes little.
-        np.testing.assert_allclose(again._user_table, model._user_table, atol=2e-2)
+        np.testing.assert_allclose(again._users.table, model._users.table, atol=2e-2)
         other = model.fold_in(data, side="item")
-        np.testing.assert_allclose(other._item_table, model._item_table, atol=2e-2)
+        np.testing.assert_allclose(other._items.table, model._items.table, atol=2e-2)
     u, i, r = data.triples()
     row = u == 7
-    prior, k = model._user_prior, 4
+    prior, k = model._users.prior, 4
     m = np.zeros(k + 1)
-    if prior.implicit is not None:
-        share = row.sum() / (row.sum() + prior.few - 1)
-        m = share * prior.implicit[i[row]].sum(0) / np.sqrt(row.sum()) + (1 - share) * prior.unknown
+    if prior.implicit_effects is not None:
+        share = row.sum() / (row.sum() + prior.typical_min_count - 1)
+        m = share * prior.implicit_effects[i[row]].sum(0) / np.sqrt(row.sum()) + (1 - share) * prior.unrated_mean
     s = max(row.sum(), reference.LEAST) ** prior.exponent
     x = reference.row_posterior(
-        r[row], None, model.mean_, 1.0, model._item_table[i[row]], k,
+        r[row], None, model.mean_, 1.0, model._items.table[i[row]], k,
         s * np.diag([prior.reg] * k + [prior.reg_bias]), m,
     )[0]  # fmt: skip
-    np.testing.assert_allclose(again._user_table[7, : k + 1], x, atol=1e-6)
+    np.testing.assert_allclose(again._users.table[7, : k + 1], x, atol=1e-6)
 
 
 def test_a_new_user_is_served_like_an_old_one(data):
     model = FactorALS(4, random_state=0).fit(data)
     films = data.item_ids[[2, 5, 9]]
     new = model.fold_in([(7, film) for film in films], [5, 4, 1])
-    assert new.user_ids_.tolist() == [7]
-    assert new.user_counts_.tolist() == [3]
+    assert new.folded_in_ids_.tolist() == [7]
+    assert new.user_ids_.tolist() == sorted([*data.user_ids.tolist(), 7])
+    assert new.user_counts_[new.user_ids_ == 7].tolist() == [3]
+    assert new.item_counts_.sum() == data.n_ratings + 3
     ids, scores = new.recommend(7, 100)
     assert not set(films.tolist()) & set(ids.tolist())
     np.testing.assert_allclose(np.clip(scores[:5], *new.rating_range_), new.predict(7, ids[:5]), rtol=1e-6)
     np.testing.assert_array_equal(model.user_ids_, data.user_ids)
     weighted = model.fold_in([(7, film) for film in films], [5, 4, 1], [1, 1, 0])
     assert weighted.predict(7, films[0]) != new.predict(7, films[0])
-    strings = model.fold_in([("zoe", film) for film in films], [5, 4, 1])
-    assert strings.predict("zoe", films[0]) == new.predict(7, films[0])
+    with pytest.raises(TypeError, match="R: these ids are integers, but row 0 is 'zoe'"):
+        model.fold_in([("zoe", film) for film in films], [5, 4, 1])
+    # Those who were there before are served as before.
+    users, items = data.user_ids[[0, 3, 17]], data.item_ids[[1, 2, 3]]
+    np.testing.assert_array_equal(new.predict(users, items), model.predict(users, items))
+    for a, b in zip(new.recommend(users, 5), model.recommend(users, 5), strict=True):
+        np.testing.assert_array_equal(a, b)
 
 
 def test_new_items_join_the_old_ones(data):
@@ -1065,10 +1082,10 @@ def test_new_items_join_the_old_ones(data):
 def test_folded_models_are_saved_and_folded_into_again(data, tmp_path):
     model = FactorALS(4, random_state=0).fit(data)
     newcomer = [(-5, item) for item in data.item_ids[5:12]], [1, 2, 3, 4, 5, 4, 3]
-    expected = model.fold_in(*newcomer)._user_table
+    expected = model.fold_in(*newcomer)._users.table
     # An item whose id comes before all others moves every code, and must move what was learned of items too.
     more = model.fold_in([(user, -9) for user in data.user_ids[:4]], [5, 5, 5, 4.5], side="item")
-    np.testing.assert_array_equal(more.fold_in(*newcomer)._user_table, expected)
+    np.testing.assert_array_equal(more.fold_in(*newcomer)._users.table, expected)
     users = model.fold_in(*newcomer)
     for folded in (more, users):
         folded.save(tmp_path / "m.npz")
@@ -1089,7 +1106,7 @@ def test_folding_in_what_cannot_be(data):
         model.fold_in()
     with pytest.raises(ValueError, match="fitted without user_features"):
         model.fold_in(features=np.ones((1, 2)))
-    model._user_prior = model._user_prior._replace(reg=0.0, reg_bias=0.0)
+    model._users = model._users.with_prior(model._users.prior._replace(reg=0.0, reg_bias=0.0))
     with pytest.raises(np.linalg.LinAlgError, match="user 9 .* singular"):
         model.fold_in([(9, data.item_ids[0])], [3.0])
 
@@ -1099,7 +1116,7 @@ def test_a_model_that_comes_back_folds_in_the_same(tmp_path, data):
     model.save(tmp_path / "m.npz")
     again = alsx.load(tmp_path / "m.npz")
     new = [(-3, item) for item in data.item_ids[:4]], [1, 2, 3, 5]
-    np.testing.assert_array_equal(again.fold_in(*new)._user_table, model.fold_in(*new)._user_table)
+    np.testing.assert_array_equal(again.fold_in(*new)._users.table, model.fold_in(*new)._users.table)
     asked = [-77, data.user_ids[0], data.user_ids[1]], data.item_ids[:3]
     np.testing.assert_array_equal(again.predict(*asked), model.predict(*asked))
     assert repr(again) == repr(model)
@@ -1250,7 +1267,7 @@ def test_a_file_of_a_later_version_is_refused(tmp_path, data, change):
     """Whatever a later version writes into it."""
     file = tmp_path / "m.npz"
     BiasALS().fit(data).save(file)
-    tampered(file, about={"format": 3, "version": "9.1", **change})
+    tampered(file, about={"format": 4, "version": "9.1", **change})
     with pytest.raises(ValueError, match=r"written by alsx 9\.1, which is newer than this one: upgrade alsx"):
         alsx.load(file)
 

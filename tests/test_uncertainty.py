@@ -1,16 +1,20 @@
 """Uncertainty: against a dense twin, on planted and real ratings, in recommendations, through folding in, files and pickles."""
 
 import pickle
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 import reference
 from scipy.stats import norm, spearmanr
+from sklearn.base import clone
 
 import alsx
-from alsx import uncertainty
+from alsx._models import top_n
+from alsx._models.training import fitted_uncertainty
+from alsx._solver import uncertainty
+from alsx._solver.prior import FittedPrior
 from alsx.model_selection import train_test_split
-from alsx.prior import Prior
 
 LEVELS = (0.5, 0.8, 0.9, 0.95)
 
@@ -32,7 +36,7 @@ def simulated(n_users=150, n_items=90, density=0.15, seed=0, steps=0.5):
 MODELS = {
     "bias": lambda: alsx.BiasALS(),
     "scaled bias": lambda: alsx.BiasALS(reg_scaling=0.5),
-    "plain": lambda: alsx.FactorALS(6, implicit=None, random_state=0, dtype="float64"),
+    "plain": lambda: alsx.FactorALS(6, implicit_features=None, random_state=0, dtype="float64"),
     "implicit": lambda: alsx.FactorALS(6, random_state=0, dtype="float64"),
     "float32": lambda: alsx.FactorALS(6, random_state=0),
 }
@@ -53,18 +57,38 @@ def factors(ratings):
     return MODELS["implicit"]().fit(ratings)
 
 
+def errors_of(model):
+    """The squared training errors of users and of items."""
+    return tuple(posterior.evidence.errors for posterior in (model._uncertainty.users, model._uncertainty.items))
+
+
+def with_prior(model, side, prior):
+    """A copy of a fitted model in which one side's prior is another one."""
+    other = clone(model)
+    parts = {name: getattr(model, f"_{name}") for name in ("users", "items", "seen", "chain", "reg")}
+    parts[f"{side}s"] = parts[f"{side}s"].with_prior(prior)
+    users, items = errors_of(model)
+    errors = uncertainty.Errors(users, items, model._uncertainty.error_shape)
+    found = fitted_uncertainty(parts["users"], parts["items"], model._seen, errors)
+    other._set_state(
+        mean=model.mean_, rating_range=model.rating_range_, history=model.history_, uncertainty=found,
+        folded_in_ids=model.folded_in_ids_, **parts,
+    )  # fmt: skip
+    return other
+
+
 def twin(model, users, items):
     """The dense twin's answer for codes."""
     k = model._k
-    counts = np.diff(model._seen_indptr)
-    tables = [t[:, : k + 1].astype(np.float64) for t in (model._user_table, model._item_table)]
+    counts = np.diff(model._seen.indptr)
+    tables = [t[:, : k + 1].astype(np.float64) for t in (model._users.table, model._items.table)]
     priors = []
-    for prior in (model._user_prior, model._item_prior):
+    for prior in (model._users.prior, model._items.prior):
         Lambda = np.diag(np.append(np.full(k, prior.reg), prior.reg_bias))
-        unknown = np.zeros(k + 1) if prior.unknown is None else prior.unknown
+        unknown = np.zeros(k + 1) if prior.unrated_mean is None else prior.unrated_mean
         priors.append((Lambda if prior.precision is None else prior.precision, prior.exponent, unknown))
     return reference.rating_variances(
-        np.repeat(np.arange(len(counts)), counts), model._seen_indices, tables, priors, model._errors[:2], users, items
+        np.repeat(np.arange(len(counts)), counts), model._seen.indices, tables, priors, errors_of(model), users, items
     )
 
 
@@ -81,40 +105,37 @@ def test_variances_are_the_twins(model):
     users, items = pairs(model)
     noise, epistemic = model._variances(users, items)
     expected = twin(model, users, items)
-    tolerance = 2e-4 if model._user_table.dtype == np.float32 else 1e-9
+    tolerance = 2e-4 if model._users.table.dtype == np.float32 else 1e-9
     np.testing.assert_allclose(noise, expected[0], rtol=tolerance)
     np.testing.assert_allclose(epistemic, expected[1], rtol=tolerance)
-    assert model._uncertain().noise(1).sigma2 == pytest.approx(expected[2], rel=tolerance)
+    assert model._uncertainty_of_fit().noise(1).sigma2 == pytest.approx(expected[2], rel=tolerance)
 
 
 def test_a_full_precision_is_the_same_where_it_says_the_same(ratings):
-    model = alsx.FactorALS(4, implicit=None, reg_scaling=0, random_state=0, dtype="float64").fit(ratings)
+    model = alsx.FactorALS(4, implicit_features=None, reg_scaling=0, random_state=0, dtype="float64").fit(ratings)
     users, items = pairs(model)
     before = model._variances(users, items)
-    state = alsx.FactorALS(4)
-    state.__dict__.update(model.__dict__)
-    for side in ("user", "item"):
-        prior = getattr(model, f"_{side}_prior")
+    state = model
+    for side, prior in (("user", model._users.prior), ("item", model._items.prior)):
         Lambda = np.diag(np.append(np.full(4, prior.reg), prior.reg_bias))
-        setattr(state, f"_{side}_prior", Prior(precision=Lambda, unknown=prior.unknown))
-    state._uncertainty = None
+        state = with_prior(state, side, FittedPrior(precision=Lambda, unrated_mean=prior.unrated_mean))
     for x, y in zip(before, state._variances(users, items), strict=True):
         np.testing.assert_allclose(x, y, rtol=1e-9)
     ids = model.recommend(model.user_ids_[:9], strategy="thompson", random_state=0)[0]
     np.testing.assert_array_equal(ids, state.recommend(model.user_ids_[:9], strategy="thompson", random_state=0)[0])
     # And one that is no diagonal against the twin.
     half = np.random.default_rng(0).normal(0, 1, (5, 9))
-    state._user_prior = Prior(precision=half @ half.T, unknown=np.arange(5.0))
-    state._uncertainty = None
+    state = with_prior(state, "user", FittedPrior(precision=half @ half.T, unrated_mean=np.arange(5.0)))
     for x, y in zip(state._variances(users, items), twin(state, users, items), strict=False):
         np.testing.assert_allclose(x, y, rtol=1e-9)
 
 
 def test_threads_change_no_bit(model):
     users, items = pairs(model)
-    found = [model._uncertain().of_pairs(users, items, 1), None]
-    model._uncertainty = None
-    found[1] = model._uncertain().of_pairs(users, items, 3)
+    found = [
+        copy._uncertainty.of_pairs(users, items, copy._users.vectors, copy._items.vectors, n_threads)
+        for copy, n_threads in ((model, 1), (pickle.loads(pickle.dumps(model)), 3))
+    ]
     np.testing.assert_array_equal(*found)
     ids = model.user_ids_[:20]
     for strategy in ("upper", "thompson"):
@@ -168,7 +189,7 @@ def test_levels_that_are_none(factors, level):
 
 def test_planted_noise_is_found():
     training, test = train_test_split(simulated(400, 250, 0.4, seed=3, steps=0.1), random_state=0)
-    model = alsx.FactorALS(3, implicit=None, random_state=0).fit(training)
+    model = alsx.FactorALS(3, implicit_features=None, random_state=0).fit(training)
     truth = test.triples()[2]
     mean, std = model.predict(test, return_std=True)
     for level in LEVELS:
@@ -176,7 +197,7 @@ def test_planted_noise_is_found():
         assert np.mean((truth >= low) & (truth <= high)) == pytest.approx(level, abs=0.03)
     assert np.mean((truth - mean) ** 2) == pytest.approx(np.mean(std**2), rel=0.08)
     assert spearmanr(np.abs(truth - mean), std)[0] > 0.2
-    ratios = model._uncertain().noise(1).user[:-1]
+    ratios = model._uncertainty_of_fit().noise(1).user[:-1]
     rng = np.random.default_rng(3)
     rng.normal(0, 0.6, (400, 3)), rng.normal(0, 0.6, (250, 3))
     exact = rng.choice([0.4, 0.8], 400) == 0.4
@@ -222,22 +243,27 @@ def test_shapes():
 # ---- recommendations
 
 
+def rated_by(model, user):
+    """Codes of the items that a user has rated."""
+    return model._seen.indices[model._seen.indptr[user] : model._seen.indptr[user + 1]]
+
+
 def all_scores(model, users, items, n_std):
     """Predictions plus deviations of what is not known, of codes: (m, n)."""
     x, y = (a.ravel().astype(np.int32) for a in np.meshgrid(users, items, indexing="ij"))
     known = model._variances(x, y)[1]
-    return (model._mean(x, y, False) + n_std * np.sqrt(known)).reshape(len(users), len(items))
+    return (model._predict_codes(x, y, False) + n_std * np.sqrt(known)).reshape(len(users), len(items))
 
 
 @pytest.mark.parametrize("strategy", ["lower", "upper"])
-@pytest.mark.parametrize("block", [uncertainty.BLOCK, 200])
+@pytest.mark.parametrize("block", [top_n.CHUNK_PAIRS, 200])
 def test_limits(model, strategy, block, monkeypatch):
-    monkeypatch.setattr("alsx.recommender.BLOCK", block)
+    monkeypatch.setattr("alsx._models.top_n.CHUNK_PAIRS", block)
     users = np.array([0, 3, 3, 8, 40])
     n_std = 1.5 if strategy == "upper" else -1.5
     scores = all_scores(model, users, np.arange(len(model.item_ids_)), n_std)
     for row, user in enumerate(users):
-        scores[row, model._seen(user)] = -np.inf
+        scores[row, rated_by(model, user)] = -np.inf
     expected, best = reference.top_n(scores, 7)
     ids, found = model.recommend(model.user_ids_[users], n=7, strategy=strategy, n_std=1.5)
     np.testing.assert_array_equal(ids, model.item_ids_[expected])
@@ -247,7 +273,7 @@ def test_limits(model, strategy, block, monkeypatch):
         model.user_ids_[3], n=5, strategy=strategy, items=few, exclude_rated=False, min_ratings=1
     )
     assert sorted(ids[:3]) == sorted(few)
-    assert (ids[3:] == -1).all()
+    assert (ids[3:] == np.iinfo(np.int64).min).all()
     assert np.isnan(found[3:]).all()
 
 
@@ -269,7 +295,7 @@ def test_thompson_is_deterministic_and_one_users_own(model):
     np.testing.assert_array_equal(ids[0], ids[2])
     assert (model.recommend(u[[3, 9]], n=6, strategy="thompson", random_state=5)[1] != scores[:2]).any()
     for row, user in enumerate((3, 9)):
-        assert not np.isin(ids[row], model.item_ids_[model._seen(user)]).any()
+        assert not np.isin(ids[row], model.item_ids_[rated_by(model, user)]).any()
     with pytest.warns(UserWarning, match="not in the training"):
         stranger = [model.recommend(-1, n=3, strategy="thompson", random_state=s)[1] for s in (1, 1, 2)]
     np.testing.assert_array_equal(stranger[0], stranger[1])
@@ -313,7 +339,7 @@ def test_constant_ratings_are_certain(build):
     for strategy in ("lower", "upper", "thompson"):
         ids, scores = model.recommend(0, n=2, strategy=strategy, random_state=0)
         np.testing.assert_array_equal(ids, model.recommend(0, n=2)[0])
-        np.testing.assert_allclose(scores[ids >= 0], 3)
+        np.testing.assert_allclose(scores[~np.isnan(scores)], 3)
 
 
 def test_without_regularisation_nothing_is_known_of_strangers():
@@ -331,7 +357,7 @@ def test_without_regularisation_nothing_is_known_of_strangers():
 def test_overfitted_models_stay_within_reason():
     rng = np.random.default_rng(0)
     R = alsx.Ratings.from_arrays(np.arange(40) % 20, np.arange(40) % 13, rng.normal(3, 1, 40))
-    model = alsx.FactorALS(15, reg=1e-3, reg_bias=1e-3, reg_scaling=0, implicit=None, random_state=0).fit(R)
+    model = alsx.FactorALS(15, reg=1e-3, reg_bias=1e-3, reg_scaling=0, implicit_features=None, random_state=0).fit(R)
     std = model.predict(R, return_std=True)[1]
     assert np.isfinite(std).all()
     assert (std > 0).all()
@@ -392,24 +418,55 @@ def test_files_and_pickles(model, tmp_path):
         ids = model.user_ids_[:4], model.item_ids_[:4]
         np.testing.assert_array_equal(copy.predict_interval(*ids), model.predict_interval(*ids))
     loaded.save(tmp_path / "again.npz")
-    assert alsx.load(tmp_path / "again.npz")._errors is not None
+    again = alsx.load(tmp_path / "again.npz")
+    for x, y in zip(expected, again._variances(users, items), strict=True):
+        np.testing.assert_array_equal(x, y)
 
 
-def test_what_does_not_know_its_errors_says_so(ratings, tmp_path):
-    folded = MODELS["plain"]().fit(ratings).fold_in([(1, 1003), (1, 1004)], [4.0, 2.0])
-    assert np.isfinite(folded.predict(1, 1003, return_std=True)[1])
+@pytest.mark.parametrize("kind", ["plain", "implicit", "float32"])
+@pytest.mark.parametrize("asked_before", [False, True])
+def test_models_that_rows_were_folded_into_keep_their_uncertainty(ratings, tmp_path, kind, asked_before):
+    fitted = MODELS[kind]().fit(ratings)
+    folded = fitted.fold_in([(1, 1003), (1, 1004), (2, 1009), (120, 1003)], [4.0, 2.0, 5.0, 3.0])
+    folded = folded.fold_in([(1, 5), (101, 5), (102, 5), (101, 1010)], [4.0, 2.0, 3.0, 5.0], side="item")
+    users, items = pairs(folded)
+    users[:4] = folded._users.ids.codes([1, 2, 120, 101])
+    if asked_before:
+        folded.predict(1, 1003, return_std=True)
     folded.save(tmp_path / "folded.npz")
-    for copy in (alsx.load(tmp_path / "folded.npz"), pickle.loads(pickle.dumps(folded))):
-        assert copy.predict(1, 1003) == folded.predict(1, 1003)
-        for ask in (
-            lambda copy=copy: copy.predict(1, 1003, return_std=True),
-            lambda copy=copy: copy.predict_interval(1, 1003),
-            lambda copy=copy: copy.recommend(1, strategy="upper"),
-        ):
-            with pytest.raises(ValueError, match="does not hold its training errors"):
-                ask()
-        assert copy.recommend(1, n=2)[0].shape == (2,)
-        assert copy.fold_in([(7, 1003)], [3.0]).predict(7, 1003) > 0
+    copies = alsx.load(tmp_path / "folded.npz"), pickle.loads(pickle.dumps(folded))
+    expected = folded._variances(users, items)
+    assert np.isfinite(expected).all()
+    for copy in copies:
+        np.testing.assert_array_equal(copy._variances(users, items), expected)
+        for strategy in ("upper", "thompson"):
+            lists = (x.recommend([1, 120, 101], n=5, strategy=strategy, random_state=0) for x in (copy, folded))
+            for x, y in zip(*lists, strict=True):
+                np.testing.assert_array_equal(x, y)
+        more = (x.fold_in([(7, 1003)], [3.0]).predict([7, 1], [1003, 5], return_std=True) for x in (copy, folded))
+        np.testing.assert_array_equal(*more)
+
+
+def test_a_loaded_model_can_be_folded_into_twice_and_tells_its_uncertainty(factors, tmp_path):
+    """Tables of loaded models have rows as wide as those of fitted ones."""
+    factors.save(tmp_path / "model.npz")
+    found = []
+    for model in (factors, alsx.load(tmp_path / "model.npz")):
+        assert model._users.table.shape[1] == factors._users.table.shape[1]
+        model = model.fold_in([(1, 1003), (2, 1004)], [4.0, 2.0])
+        model = model.fold_in([(1, 5), (102, 5)], [4.0, 2.0], side="item")
+        found.append(model.predict([1, 2, 103], [5, 1003, 1009], return_std=True))
+    np.testing.assert_array_equal(*found)
+
+
+def test_threads_that_ask_at_once_get_the_same_uncertainty(ratings):
+    """What is found at the first call is published when it is complete."""
+    expected = MODELS["implicit"]().fit(ratings).predict(ratings, return_std=True)[1]
+    for _ in range(10):
+        model = MODELS["implicit"]().fit(ratings)
+        with ThreadPoolExecutor(4) as pool:
+            for std in pool.map(lambda _, model=model: model.predict(ratings, return_std=True)[1], range(4)):
+                np.testing.assert_array_equal(std, expected)
 
 
 @pytest.mark.parametrize("name", ["errors_user", "errors_item", "errors_shape"])
@@ -426,7 +483,7 @@ def test_files_with_errors_of_another_shape(factors, tmp_path, name):
 def test_a_pass_over_the_ratings_finds_what_the_sweeps_found(ratings):
     """Where the fit runs until nothing changes, errors of the last half-sweeps are those of the fitted tables."""
     model = alsx.BiasALS(tol=0, max_iter=200).fit(ratings)
-    tables = model._user_table, model._item_table
+    tables = model._users.table, model._items.table
     own = uncertainty.training_errors(ratings, tables, 0, None, 1)
-    for x, y in zip(model._errors, own, strict=True):
+    for x, y in zip(errors_of(model), own[:2], strict=True):
         np.testing.assert_allclose(x, y, rtol=1e-6, atol=1e-9)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from alsx import _check
-from alsx.alternation import Penalty
-from alsx.recommender import Recommender
+from alsx._models.recommender import Recommender
+from alsx._models.training import Specification
+from alsx._solver.prior import Penalty
 
 
 class BiasALS(Recommender):
-    """
-    Global mean plus regularised user and item biases, by alternating least squares.
+    """Global mean plus regularised user and item biases, by alternating least squares.
 
     Predicts ``mu + b_u + c_i``, minimising
 
@@ -90,7 +92,14 @@ class BiasALS(Recommender):
         self.n_jobs = n_jobs
         self.verbose = verbose
 
-    def _penalties(self) -> tuple[Penalty, Penalty]:
+    def _specification(self) -> Specification:
         users, items = _check.by_side("reg", self.reg)
-        scaling = _check.real("reg_scaling", self.reg_scaling, 0.0, 1.0)
-        return Penalty(0.0, users, scaling), Penalty(0.0, items, scaling)
+        exponent = _check.real("reg_scaling", self.reg_scaling, 0.0, 1.0)
+        return Specification(
+            name=type(self).__name__,
+            k=0,
+            dtype=np.dtype(np.float64),
+            penalties=(Penalty(0.0, users, exponent), Penalty(0.0, items, exponent)),
+            max_iter=_check.integer("max_iter", self.max_iter, 1),
+            tol=_check.real("tol", self.tol),
+        )

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
+from sklearn.utils.validation import check_is_fitted
 
 from alsx import _check
-from alsx.alternation import Alternation, Known, Penalty
-from alsx.latent import LatentFactors
-from alsx.ratings import Ratings
+from alsx._models.latent import LatentFactors
+from alsx._models.training import Specification
+from alsx._solver.prior import Penalty
 
-# The ratio of neighbouring regularisations that reg="auto" tries.
-STEP = 1.35
+# The regularisation of factors and biases that None stands for, (users, items), with and without rated-item sets.
+DEFAULT_REG = {True: ((1.3, 1.8), (0.5, 1.5)), False: (1.25, 0.625)}
 
 
 class FactorALS(LatentFactors):
-    """
-    Biases plus latent factors, by exact alternating least squares, with prior means learned from who rated what.
+    """Biases plus latent factors, by exact alternating least squares, with prior means learned from who rated what.
 
     Predicts ``mu + b_u + c_i + p_u . q_i`` with p_u and q_i in R^k, minimising over the observed ratings
 
@@ -127,7 +126,7 @@ class FactorALS(LatentFactors):
         reg: float | tuple[float, float] | str | None = None,
         reg_bias: float | tuple[float, float] | None = None,
         reg_scaling: float = 0.5,
-        implicit: str | None = "both",
+        implicit_features: str | None = "both",
         reg_implicit: float | tuple[float, float] = (5.0, 2.5),
         reg_features: float | tuple[float, float] = (60.0, 20.0),
         max_iter: int = 20,
@@ -141,7 +140,7 @@ class FactorALS(LatentFactors):
         self.reg = reg
         self.reg_bias = reg_bias
         self.reg_scaling = reg_scaling
-        self.implicit = implicit
+        self.implicit_features = implicit_features
         self.reg_implicit = reg_implicit
         self.reg_features = reg_features
         self.max_iter = max_iter
@@ -151,77 +150,46 @@ class FactorALS(LatentFactors):
         self.n_jobs = n_jobs
         self.verbose = verbose
 
-    def _penalties(self) -> tuple[Penalty, Penalty]:
-        reg, reg_bias = (1.25, 0.625) if self.implicit is None else ((1.3, 1.8), (0.5, 1.5))
+    @property
+    def reg_(self) -> tuple[float, float]:
+        """The regularisation of the factors in the fit, (users, items)."""
+        check_is_fitted(self, "mean_")
+        users, items = self._reg["reg"]
+        return users, items
+
+    @property
+    def reg_bias_(self) -> tuple[float, float]:
+        """The regularisation of the biases in the fit, (users, items)."""
+        check_is_fitted(self, "mean_")
+        users, items = self._reg["reg_bias"]
+        return users, items
+
+    def _specification(self) -> Specification:
+        learns = self._learns_from_rated_items()
+        reg, reg_bias = DEFAULT_REG[any(learns)]
         if isinstance(self.reg, str) and self.reg != "auto":
             raise TypeError(
                 f'reg is {self.reg!r}; it must be a number, a pair of numbers (users, items), None or "auto"'
             )
-        users, items = _check.by_side("reg", reg if self.reg is None or isinstance(self.reg, str) else self.reg)
-        bias_users, bias_items = _check.by_side("reg_bias", reg_bias if self.reg_bias is None else self.reg_bias)
-        scaling = _check.real("reg_scaling", self.reg_scaling, 0.0, 1.0)
-        return Penalty(users, bias_users, scaling), Penalty(items, bias_items, scaling)
-
-    def _chosen(
-        self, ratings: Ratings, k: int, users: Penalty, items: Penalty, known: tuple[Known, Known], n_threads: int
-    ) -> tuple[Penalty, Penalty]:
-        if self.reg != "auto":
-            return users, items
-        held_out = np.random.default_rng(0).random(ratings.n_ratings) < 0.1
-        if not held_out.any() or held_out.all():
-            return users, items
-        train, test = ratings.select(~held_out), ratings.select(held_out)
-        times = self._best_multiple(train, test, k, users, items, known, n_threads)
-        return _times(users, times), _times(items, times)
-
-    def _finished(self, alternation: Alternation) -> None:
-        users, items = alternation.users.penalty, alternation.items.penalty
-        self.reg_, self.reg_bias_ = (users.reg, items.reg), (users.reg_bias, items.reg_bias)
-
-    def _best_multiple(
-        self,
-        train: Ratings,
-        test: Ratings,
-        k: int,
-        users: Penalty,
-        items: Penalty,
-        known: tuple[Known, Known],
-        n_threads: int,
-    ) -> float:
-        """The multiple of the regularisation that predicts `test` best."""
-        fit = Alternation(train, k, users, items, np.random.default_rng(0), n_threads, known)
-        rmse = self._held_out(test, train, fit, n_threads)
-        sides = (fit.users, users), (fit.items, items)
-        reached: dict[int, float] = {}
-
-        def error(place: int, n_iterations: int) -> float:
-            for side, penalty in sides:
-                side.regularise(_times(penalty, STEP**place))
-            for _ in range(n_iterations):
-                fit.solve(fit.users)
-                fit.solve(fit.items)
-            reached[place] = rmse()
-            return reached[place]
-
-        # From where the default came to: up, and then on while the error falls; or else down.
-        error(0, 10)
-        start = fit.items.table.copy()
-        for way in (1, -1):
-            if way == -1 and reached.get(1, np.inf) < reached[0]:
-                break
-            fit.items.table[:] = start
-            for place in range(way, 5 * way, way):
-                if error(place, 6) > reached[place - way]:
-                    break
-        best = min(reached, key=lambda place: reached[place])
-        if best - 1 not in reached or best + 1 not in reached:
-            return float(STEP**best)
-        # The lowest point of the parabola through the best three.
-        low, middle, high = (reached[best + way] for way in (-1, 0, 1))
-        bend = low - 2 * middle + high
-        return float(STEP ** (best + (0.5 * (low - high) / bend if bend > 0 else 0.0)))
-
-
-def _times(penalty: Penalty, factor: float) -> Penalty:
-    """A multiple of a regularisation."""
-    return penalty._replace(reg=factor * penalty.reg, reg_bias=factor * penalty.reg_bias)
+        given = None if isinstance(self.reg, str) else self.reg
+        of_factors = _check.by_side("reg", reg if given is None else given)
+        of_biases = _check.by_side("reg_bias", reg_bias if self.reg_bias is None else self.reg_bias)
+        exponent = _check.real("reg_scaling", self.reg_scaling, 0.0, 1.0)
+        ridges = _check.by_side("reg_implicit", self.reg_implicit)
+        for ridge, learned in zip(ridges, learns, strict=True):
+            if learned and ridge == 0:
+                raise ValueError("reg_implicit is 0; it must be above 0 where implicit_features is not None")
+        users, items = (
+            Penalty(factors, biases, exponent) for factors, biases in zip(of_factors, of_biases, strict=True)
+        )
+        return Specification(
+            name=type(self).__name__,
+            k=_check.integer("k", self.k, 0),
+            dtype=_check.float_dtype("dtype", self.dtype),
+            penalties=(users, items),
+            max_iter=_check.integer("max_iter", self.max_iter, 1),
+            tol=_check.real("tol", self.tol),
+            implicit_ridges=(ridges[0] if learns[0] else None, ridges[1] if learns[1] else None),
+            feature_ridges=_check.by_side("reg_features", self.reg_features),
+            tune=self.reg == "auto",
+        )

@@ -363,3 +363,10 @@ def _upright(words: Any) -> Array:
     column = np.empty((len(words), 1), object)
     column[:, 0] = words
     return column
+
+
+def place_features(matrix: Any, codes: Array, n: int) -> scipy.sparse.csr_array:
+    """Return features with a 1 at the end, for the intercept, as rows `codes` of n; the others are zeros."""
+    rows = scipy.sparse.coo_array((np.ones(len(codes)), (codes, np.arange(len(codes)))), shape=(n, len(codes)))
+    ones = scipy.sparse.csr_array(np.ones((len(codes), 1)))
+    return (rows.tocsr() @ scipy.sparse.hstack([matrix, ones], format="csr")).tocsr()

@@ -1,0 +1,1 @@
+"""The estimators and their parts: fitted sides, training, lists, fold-in, files."""

@@ -1,0 +1,146 @@
+"""Users and items that come after the fit: one row solve each, the same for both sides."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from alsx._models.features import place_features
+from alsx._models.seen import merge_items, merge_users
+from alsx._models.side import FittedSide, Merge
+from alsx._models.training import singular_message
+from alsx._solver.posterior import Evidence
+from alsx._solver.rows import RowSystems, SingularRowError
+from alsx._solver.tables import factor_table, weight_sums
+from alsx._solver.uncertainty import Uncertainty
+from alsx.ratings import CSR, Ids, Ratings
+
+Array = NDArray[Any]
+Floats = NDArray[np.float64]
+
+
+class FoldedModel(NamedTuple):
+    """A model after rows were folded in.
+
+    Parameters
+    ----------
+    users, items : FittedSide
+    seen : CSR
+        The ratings by user.
+    uncertainty : Uncertainty or None
+    ids : ndarray
+        Of the rows that were folded in, ascending.
+    """
+
+    users: FittedSide
+    items: FittedSide
+    seen: CSR
+    uncertainty: Uncertainty | None
+    ids: Array
+
+
+def fold_in(
+    own: FittedSide,
+    other: FittedSide,
+    seen: CSR,
+    mean: float,
+    uncertainty: Uncertainty | None,
+    R: Any,
+    y: Any,
+    sample_weight: Any,
+    features: Any,
+    n_jobs: int | None,
+    n_threads: int,
+) -> FoldedModel:
+    """Return the model that knows new rows of one side.
+
+    Parameters
+    ----------
+    own, other : FittedSide
+        The side that rows are folded into, and the other one.
+    seen : CSR
+        The ratings seen, by user.
+    mean : float
+        Of the training ratings.
+    uncertainty : Uncertainty or None
+    R, y, sample_weight, features
+        As of `FactorALS.fold_in`.
+    n_jobs : int or None
+        As the caller gave it.
+    n_threads : int
+    """
+    ratings = CSR(np.zeros(1, np.int64), np.empty(0, np.int32), other.table[0:0, 0], None)
+    ids = None
+    if R is not None:
+        ids, ratings = _new_ratings(own, other, R, y, sample_weight, n_jobs)
+    matrix = None
+    if features is not None:
+        ids, ratings, matrix = _new_features(own, ids, ratings, features)
+    new, errors = _solved(own, other, mean, Ids(ids, own.name), ratings, matrix, n_threads)
+    merge = Merge.of(own.ids, new.ids, f"{own.name}s")
+    merged = own.merged(new, merge)
+    # What a new row says of the other side's rows by rating them was never learned.
+    other = other.with_prior(other.prior.with_other_rows(merge.from_old, len(merge)))
+    if uncertainty is not None:
+        evidence = Evidence(ratings.indptr, ratings.indices, other.table, errors)
+        uncertainty = uncertainty.folded(own.name, evidence, merge.from_old, merge.from_new, len(merge))
+    if own.name == "user":
+        other.packed(n_threads)  # once, for all users to come
+        return FoldedModel(merged, other, merge_users(seen, ratings, merge), uncertainty, new.ids.values)
+    return FoldedModel(other, merged, merge_items(seen, ratings, merge), uncertainty, new.ids.values)
+
+
+def _new_ratings(
+    own: FittedSide, other: FittedSide, R: Any, y: Any, sample_weight: Any, n_jobs: int | None
+) -> tuple[Array, CSR]:
+    """Return the ids of new rows, and their ratings with codes of the other side, ascending in each row."""
+    ratings = Ratings(R, y, sample_weight=sample_weight, timestamp=False, dtype=other.table.dtype, n_jobs=n_jobs)
+    mine, theirs, rows = ratings.user_ids, ratings.item_ids, ratings.by_user
+    if own.name == "item":
+        mine, theirs, rows = theirs, mine, ratings.by_item
+    own.ids.codes(mine, "R")  # ids of another kind are refused: they cannot be in one model with those that are there
+    codes = np.asarray(other.ids.codes(theirs, "R"))
+    # A sparse matrix has columns without ratings, which need not be known.
+    used = np.unique(rows.indices)
+    unknown = used[codes[used] < 0]
+    if len(unknown):
+        raise ValueError(
+            f"R: {other.name} {theirs[unknown[0]].item()!r} was not among the training ratings, so it can tell nothing of a new "
+            f"{own.name}: leave it out, or fold it in first with side={other.name!r}"
+        )
+    return mine, rows._replace(indices=codes[rows.indices])
+
+
+def _new_features(own: FittedSide, ids: Array | None, ratings: CSR, features: Any) -> tuple[Array, CSR, Any]:
+    """Return the ids of all new rows, with ratings or features, their ratings, and their features."""
+    if own.encoder is None:
+        raise ValueError(
+            f"features: the model was fitted without {own.name}_features, so it has learned nothing of them"
+        )
+    described, encoded = own.encoder.transform(features, "features", own.name, ids)
+    own.ids.codes(described, "features")
+    union = Ids(np.unique(described if ids is None else np.union1d(ids, described)), "features")
+    matrix = place_features(encoded, np.asarray(union.codes(described, "features")), len(union))
+    counts = np.zeros(len(union), np.int64)
+    if ids is not None:
+        counts[union.codes(ids)] = np.diff(ratings.indptr)
+    indptr = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+    return union.values, ratings._replace(indptr=indptr), matrix
+
+
+def _solved(
+    own: FittedSide, other: FittedSide, mean: float, ids: Ids, ratings: CSR, features: Any, n_threads: int
+) -> tuple[FittedSide, Floats]:
+    """Return new rows as a side, and their squared errors."""
+    k, dtype, n = own.k, other.table.dtype, len(ids)
+    out, means = factor_table(n, k, dtype), factor_table(n, k, dtype)
+    means[:, : k + 1] = own.prior.means(ratings.indptr, ratings.indices, features, k)
+    prior = own.prior.row_prior(weight_sums(ratings.indptr, ratings.weights), means)
+    loss = np.zeros((n, 2))
+    try:
+        RowSystems(ratings, other.table, k, prior, mean, side=own.name).solve(out, loss, n_threads)
+    except SingularRowError as error:
+        raise np.linalg.LinAlgError(singular_message(error, ids.values)) from None
+    return FittedSide(own.name, ids, np.diff(ratings.indptr), out, k, own.prior, own.encoder), loss[:, 0]

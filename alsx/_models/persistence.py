@@ -1,0 +1,293 @@
+"""Saved models: a NumPy ``.npz`` file of arrays and one JSON text, without pickle."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from alsx import _check
+from alsx._models.features import FeatureEncoder
+from alsx._models.side import FittedSide
+from alsx._models.training import fitted_uncertainty
+from alsx._solver import SIDES
+from alsx._solver.gibbs import Chain, Samples
+from alsx._solver.posterior import Evidence, Posterior, SeenEvidence
+from alsx._solver.prior import FittedPrior
+from alsx._solver.uncertainty import SHAPE_LEVELS, Errors, Noise, Uncertainty
+from alsx._version import __version__
+from alsx.ratings import CSR, Ids
+
+if TYPE_CHECKING:
+    from alsx._models.recommender import Recommender
+
+Array = NDArray[Any]
+
+# The layout of saved files. Nothing has been released yet, so that only this one is read.
+FORMAT = 3
+
+# Arrays that every file has.
+REQUIRED = (
+    "user_ids", "item_ids", "user_table", "item_table", "user_counts", "item_counts", "seen_indptr", "seen_indices",
+)  # fmt: skip
+
+
+def save(model: Recommender, path: str | os.PathLike[str], *, with_ratings: bool = True) -> None:
+    """Write a fitted model; see `Recommender.save`."""
+    arrays = _arrays(model, with_ratings)
+    path = Path(path)
+    # Not by tempfile, whose files only their owner may read.
+    temporary = path.with_name(f"{path.name}.{secrets.token_hex(8)}.part")
+    try:
+        with temporary.open("xb") as file:
+            np.savez(file, **arrays)
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def read(path: str | os.PathLike[str], kinds: dict[str, type[Recommender]]) -> Recommender:
+    """Read a model that `save` wrote, as one of these estimators by name; see `alsx.load`."""
+    path = Path(path)
+    with path.open("rb") as file:
+        try:
+            with np.load(file, allow_pickle=False) as arrays:
+                stored = {name: arrays[name] for name in arrays.files}
+            about = json.loads(str(stored["about"]))
+            # Asked first: a later version may have other arrays and parameters.
+            newer = about["format"] > FORMAT
+            model = None if newer else _restored(about, stored, kinds)
+        except Exception as error:
+            raise ValueError(f"{path} is not a whole model file written by alsx: {error}") from error
+    if model is None:
+        raise ValueError(f"{path} was written by alsx {about['version']}, which is newer than this one: upgrade alsx")
+    return model
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# What a file holds
+
+
+def _arrays(model: Recommender, with_ratings: bool) -> dict[str, Any]:
+    """Return the arrays of a model's file; ``about`` is the JSON text."""
+    parameters = model.get_params()
+    if not isinstance(parameters.get("random_state"), (int, type(None))):
+        parameters["random_state"] = None  # a generator's state is no parameter of a fitted model
+    sides = {"user": model._users, "item": model._items}
+    about: dict[str, Any] = {
+        "format": FORMAT,
+        "version": __version__,
+        "model": type(model).__name__,
+        "parameters": {name: _plain(value) for name, value in parameters.items()},
+        "history": model.history_,
+        "mean": model.mean_,
+        "rating_range": model.rating_range_,
+        "k": model._k,
+        "reg": model._reg,
+        "priors": {name: _prior_numbers(side) for name, side in sides.items()},
+    }
+    arrays: dict[str, Any] = {"seen_indptr": model._seen.indptr, "seen_indices": model._seen.indices}
+    if with_ratings:
+        arrays["seen_values"] = model._seen.values
+        if model._seen.weights is not None:
+            arrays["seen_weights"] = model._seen.weights
+    arrays["folded_in_ids"] = model.folded_in_ids_
+    for name, side in sides.items():
+        arrays[f"{name}_ids"], arrays[f"{name}_counts"] = side.ids.values, side.counts
+        arrays[f"{name}_table"] = side.table[:, : side.k + 1]
+        arrays |= {f"{name}_{key}": x for key, x in side.prior._asdict().items() if isinstance(x, np.ndarray)}
+    if model._chain is not None:
+        arrays |= {f"trace_{name}": values for name, values in model._chain.traces.items()}
+        if model._chain.samples is not None:
+            arrays |= {f"samples_{name}": values for name, values in model._chain.samples._asdict().items()}
+    if model._uncertainty is not None:
+        more, arrays_of_uncertainty = _uncertainty_arrays(model)
+        about |= more
+        arrays |= arrays_of_uncertainty
+    return {"about": np.array(json.dumps(about)), **arrays}
+
+
+def _prior_numbers(side: FittedSide) -> dict[str, Any]:
+    """Return what the text says of a side's prior and encoder; arrays apart."""
+    numbers = {name: x for name, x in side.prior._asdict().items() if isinstance(x, float)}
+    return {"encoder": None if side.encoder is None else side.encoder.state(), **numbers}
+
+
+def _uncertainty_arrays(model: Recommender) -> tuple[dict[str, Any], dict[str, Array]]:
+    """Return what the text, and what the arrays say of a model's uncertainty.
+
+    Of a model as it was fitted these are its errors, since all else is in the file already. Of one that rows were folded into,
+    they are what each side was solved from, and the noise, which is found for the purpose.
+    """
+    uncertainty = model._uncertainty
+    assert uncertainty is not None
+    arrays: dict[str, Array] = {"errors_shape": uncertainty.error_shape}
+    posteriors = {"user": uncertainty.users, "item": uncertainty.items}
+    if uncertainty.noise_source is None and all(isinstance(x.source, SeenEvidence) for x in posteriors.values()):
+        arrays |= {f"errors_{name}": posterior.source.errors for name, posterior in posteriors.items()}  # type: ignore[attr-defined]
+        return {}, arrays
+    noise = uncertainty.noise(model._n_threads())
+    arrays |= {"noise_user": noise.user, "noise_item": noise.item}
+    for name, posterior in posteriors.items():
+        evidence, other = posterior.evidence, model._items if name == "user" else model._users
+        arrays[f"errors_{name}"] = evidence.errors
+        arrays[f"evidence_{name}_indptr"], arrays[f"evidence_{name}_indices"] = evidence.indptr, evidence.indices
+        if evidence.table is not other.table:
+            arrays[f"evidence_{name}_table"] = evidence.table[:, : model._k + 1]
+    return {"noise": {"sigma2": noise.sigma2, "taken": noise.taken}}, arrays
+
+
+def _plain(value: Any) -> Any:
+    """Return a parameter as JSON can hold it."""
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, (tuple, list, np.ndarray)):
+        return [_plain(x) for x in value]
+    if isinstance(value, (str, int, float, bool, type(None))):
+        return value
+    return np.dtype(value).name  # the only other kind of parameter is a dtype
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Reading it
+
+
+def _restored(about: dict[str, Any], stored: dict[str, Array], kinds: dict[str, type[Recommender]]) -> Recommender:
+    """Return a model from a file's content, once it is certain that kernels stay within its arrays."""
+    if about["format"] < FORMAT:
+        raise ValueError("it was written by a version of before the first release: fit the model again")
+    missing = [name for name in REQUIRED if name not in stored]
+    if missing:
+        raise ValueError(f"it holds no {missing[0]}")
+    # JSON has no tuples.
+    parameters = {name: tuple(x) if isinstance(x, list) else x for name, x in about["parameters"].items()}
+    model = kinds[about["model"]](**parameters)
+    k = _check.integer("k", about["k"], 0)
+    users, items = (_restored_side(name, about, stored, k) for name in SIDES)
+    if users.table.dtype != items.table.dtype:
+        raise ValueError(f"its user_table is {users.table.dtype}, but its item_table {items.table.dtype}")
+    seen = _restored_seen(stored, len(users), len(items), users.table.dtype)
+    low, high = about["rating_range"]
+    model._set_state(
+        mean=float(about["mean"]),
+        rating_range=(float(low), float(high)),
+        history=about["history"],
+        users=users,
+        items=items,
+        seen=seen,
+        uncertainty=_restored_uncertainty(about, stored, users, items, seen),
+        chain=_restored_chain(stored, users, items),
+        reg=about["reg"],
+        folded_in_ids=stored.get("folded_in_ids", users.ids.values[:0]),
+    )
+    return model
+
+
+def _checked(stored: dict[str, Array], name: str, shape: tuple[int, ...], kind: Any) -> Array:
+    """Return an array of a file once its shape and type are what they must be."""
+    array = stored[name]
+    if array.shape != shape or array.dtype != kind:
+        raise ValueError(f"its {name} is {array.dtype} of shape {array.shape}, not {np.dtype(kind)} of {shape}")
+    return array
+
+
+def _checked_csr(stored: dict[str, Array], prefix: str, n: int, n_columns: int, what: str) -> tuple[Array, Array]:
+    """Return offsets and codes of a file once they stay within n rows and n_columns."""
+    indptr = _checked(stored, f"{prefix}indptr", (n + 1,), np.int64)
+    indices = _checked(stored, f"{prefix}indices", stored[f"{prefix}indices"].shape[:1], np.int32)
+    # Compared, not subtracted: differences of absurd offsets wrap.
+    if indptr[0] != 0 or indptr[-1] != len(indices) or (indptr[1:] < indptr[:-1]).any():
+        raise ValueError(f"its {prefix}indptr does not ascend from 0 to the number of ratings")
+    if len(indices) and (indices.min() < 0 or indices.max() >= n_columns):
+        raise ValueError(f"its {prefix}indices are not {what}")
+    return indptr, indices
+
+
+def _restored_seen(stored: dict[str, Array], n_users: int, n_items: int, dtype: np.dtype[Any]) -> CSR:
+    """Return the ratings that the model has seen; without their values where they were left out."""
+    indptr, indices = _checked_csr(stored, "seen_", n_users, n_items, "items in ascending order")
+    ascends = indices[1:] > indices[:-1]
+    starts = indptr[1:-1]
+    ascends[starts[(starts > 0) & (starts < len(indices))] - 1] = True  # from one row to the next
+    if not ascends.all():
+        raise ValueError("its seen_indices are not items in ascending order")
+    values, weights = (
+        _checked(stored, f"seen_{name}", indices.shape, dtype) if f"seen_{name}" in stored else None
+        for name in ("values", "weights")
+    )
+    return CSR(indptr, indices, np.empty(0, dtype) if values is None else values, weights)
+
+
+def _restored_side(name: str, about: dict[str, Any], stored: dict[str, Array], k: int) -> FittedSide:
+    """Return users or items."""
+    ids = Ids(stored[f"{name}_ids"], f"{name}s")
+    table = stored[f"{name}_table"]
+    dtype = _check.float_dtype(f"the type of {name}_table", table.dtype)
+    _checked(stored, f"{name}_table", (len(ids), k + 1), dtype)
+    counts = _checked(stored, f"{name}_counts", (len(ids),), np.int64)
+    numbers = dict(about["priors"][name])
+    state = numbers.pop("encoder")
+    encoder = None if state is None else FeatureEncoder.from_state(state)
+    n_others = len(stored["item_ids" if name == "user" else "user_ids"])
+    f = None if encoder is None else len(encoder.names) + 1
+    shapes = {
+        "precision": (k + 1, k + 1),
+        "mean": (k + 1,),
+        "implicit_effects": (n_others, k + 1),
+        "feature_effects": (f, k + 1),
+        "cold_feature_effects": (f, k + 1),
+        "unrated_mean": (k + 1,),
+    }
+    arrays: dict[str, Any] = {key: stored[f"{name}_{key}"] for key in shapes if f"{name}_{key}" in stored}
+    for key, array in arrays.items():
+        if array.shape != shapes[key] or array.dtype.kind != "f":
+            raise ValueError(f"its {name}_{key} is {array.dtype} of shape {array.shape}, not floats of {shapes[key]}")
+    prior = FittedPrior(**arrays, **{key: float(x) for key, x in numbers.items()})
+    return FittedSide(name, ids, counts, table, k, prior, encoder)
+
+
+def _restored_uncertainty(
+    about: dict[str, Any], stored: dict[str, Array], users: FittedSide, items: FittedSide, seen: CSR
+) -> Uncertainty | None:
+    """Return the uncertainty of a model; None where the file has none."""
+    if "errors_shape" not in stored:
+        return None
+    shape = _checked(stored, "errors_shape", (SHAPE_LEVELS,), np.float64)
+    errors = [_checked(stored, f"errors_{side.name}", (len(side),), np.float64) for side in (users, items)]
+    if "noise" not in about:
+        return fitted_uncertainty(users, items, seen, Errors(*errors, shape))
+    k, posteriors = users.k, []
+    for own, other, sums in ((users, items, errors[0]), (items, users, errors[1])):
+        prefix, table = f"evidence_{own.name}_", other.table
+        if f"{prefix}table" in stored:
+            table = _checked(stored, f"{prefix}table", (len(stored[f"{prefix}table"]), k + 1), table.dtype)
+        indptr, indices = _checked_csr(stored, prefix, len(own), len(table), "rows of its table")
+        posteriors.append(Posterior(Evidence(indptr, indices, table, sums), own.prior, k))
+    first, second = (float(x) for x in about["noise"]["taken"])
+    noise = Noise(
+        float(about["noise"]["sigma2"]),
+        _checked(stored, "noise_user", (len(users) + 1,), np.float64),
+        _checked(stored, "noise_item", (len(items) + 1,), np.float64),
+        (first, second),
+    )
+    return Uncertainty(posteriors[0], posteriors[1], k, shape, noise)
+
+
+def _restored_chain(stored: dict[str, Array], users: FittedSide, items: FittedSide) -> Chain | None:
+    """Return traces and samples; None where the model is not a sampler's."""
+    traces = {name.removeprefix("trace_"): array for name, array in stored.items() if name.startswith("trace_")}
+    if not traces:
+        return None
+    samples = None
+    if "samples_draws" in stored:
+        samples = Samples(*(stored[f"samples_{name}"] for name in Samples._fields))
+        for name, array, side in (("users", samples.users, users), ("items", samples.items, items)):
+            if array.shape != (len(samples.draws), len(side), side.k + 1) or array.dtype.kind != "f":
+                raise ValueError(f"its samples_{name} is {array.dtype} of shape {array.shape}")
+    return Chain(traces, samples)

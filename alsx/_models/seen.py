@@ -1,0 +1,110 @@
+"""The ratings that a model has seen, by user: what lists leave out, and what explanations and updates need."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import scipy.sparse
+from numpy.typing import NDArray
+
+from alsx import _sort
+from alsx._models.side import Merge
+from alsx.ratings import CSR
+
+Array = NDArray[Any]
+
+
+def count_items(seen: CSR, n_items: int, n_threads: int) -> NDArray[np.int64]:
+    """Return how many of the ratings seen each item has, shape (n_items,)."""
+    counts = np.zeros((max(1, n_threads), n_items), np.int64)
+    _sort.count_codes(seen.indices, counts)
+    return np.asarray(counts.sum(axis=0))
+
+
+def own_copy(ratings: CSR, matrix: Any) -> CSR:
+    """Return ratings that share no memory with a sparse matrix of the caller's, who may change it."""
+    theirs = [getattr(matrix, name, None) for name in ("data", "indices", "indptr", "row", "col", "offsets")]
+
+    def own(array: Any) -> Any:
+        shared = any(isinstance(x, np.ndarray) and np.may_share_memory(array, x) for x in theirs)
+        return array.copy() if shared else array
+
+    return CSR(*(None if array is None else own(array) for array in ratings))
+
+
+def merge_users(seen: CSR, new: CSR, merge: Merge) -> CSR:
+    """Return the ratings seen after users were folded in, whose rows replace those that are there already.
+
+    Parameters
+    ----------
+    seen, new : CSR
+        By old and by new user, items ascending.
+    merge : Merge
+        Of the users.
+    """
+    counts = np.zeros(len(merge), np.int64)
+    counts[merge.from_old] = np.diff(seen.indptr)
+    counts[merge.from_new] = np.diff(new.indptr)
+    indptr = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+    # Old rows lie in long runs between the new ones, so that few pieces are copied.
+    pieces: list[tuple[CSR, slice]] = []
+    old_of = np.full(len(merge), -1, np.int64)
+    old_of[merge.from_old] = np.arange(len(merge.from_old))
+    end = 0  # of the old rows taken so far
+    for row, place in enumerate(merge.from_new):
+        begin = int(np.searchsorted(merge.from_old, place))
+        pieces.append((seen, slice(seen.indptr[end], seen.indptr[begin])))
+        pieces.append((new, slice(new.indptr[row], new.indptr[row + 1])))
+        end = begin + int(old_of[place] >= 0)
+    pieces.append((seen, slice(seen.indptr[end], seen.indptr[-1])))
+    indices = np.concatenate([ratings.indices[part] for ratings, part in pieces])
+    values = np.concatenate([ratings.values[part] for ratings, part in pieces])
+    return CSR(indptr, indices, values, _joined_weights(seen, new, pieces))
+
+
+def _joined_weights(seen: CSR, new: CSR, pieces: list[tuple[CSR, slice]]) -> Array | None:
+    """Return the weights of the pieces, 1 where only the others have any; None where none has."""
+    if seen.weights is None and new.weights is None:
+        return None
+    return np.concatenate([_weights(ratings)[part] for ratings, part in pieces])
+
+
+def _weights(ratings: CSR) -> Array:
+    """Return weights, 1 where there are none."""
+    return np.ones_like(ratings.values) if ratings.weights is None else ratings.weights
+
+
+def merge_items(seen: CSR, new: CSR, merge: Merge) -> CSR:
+    """Return the ratings seen after items were folded in, whose ratings replace those of items that are there already.
+
+    Parameters
+    ----------
+    seen : CSR
+        By user.
+    new : CSR
+        By new item; users ascending.
+    merge : Merge
+        Of the items.
+    """
+    n_users = len(seen.indptr) - 1
+    replaced = np.zeros(len(merge), bool)
+    replaced[merge.from_new] = True
+    users = np.repeat(np.arange(n_users, dtype=np.int32), np.diff(seen.indptr))
+    items = merge.from_old[seen.indices]
+    kept = np.flatnonzero(~replaced[items])
+    rows = np.concatenate([users[kept], new.indices])
+    columns = np.concatenate([items[kept], np.repeat(merge.from_new, np.diff(new.indptr))])
+    # A matrix of positions sorts everything that belongs to a rating at once; no pair is there twice.
+    positions = scipy.sparse.csr_array((np.arange(len(rows)), (rows, columns)), shape=(n_users, len(merge)))
+    positions.sort_indices()
+    order = positions.data
+    weights = None
+    if seen.weights is not None or new.weights is not None:
+        weights = np.concatenate([_weights(seen)[kept], _weights(new)])[order]
+    return CSR(
+        positions.indptr.astype(np.int64),
+        positions.indices.astype(np.int32),
+        np.concatenate([seen.values[kept], new.values])[order],
+        weights,
+    )

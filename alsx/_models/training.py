@@ -1,0 +1,379 @@
+"""The way from ratings to a fitted model, the same for all estimators: `train` is a straight line.
+
+Ratings and features become arrays; a regularisation is chosen where that is asked for; the trainer sweeps; a snapshot of it
+becomes the fitted sides.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import sys
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+import scipy.sparse
+import threadpoolctl
+from numpy.typing import NDArray
+
+from alsx._models.features import FeatureEncoder, place_features
+from alsx._models.seen import own_copy
+from alsx._models.side import FittedSide
+from alsx._solver import SIDES
+from alsx._solver.alternation import Alternation, Iteration, Trainer, sweeps
+from alsx._solver.gibbs import Chain, Gibbs
+from alsx._solver.posterior import Posterior, SeenEvidence
+from alsx._solver.prediction import HeldOut
+from alsx._solver.prior import Penalty, PriorSources
+from alsx._solver.rows import SingularRowError
+from alsx._solver.tuning import best_multiple
+from alsx._solver.uncertainty import Errors, Uncertainty, training_errors
+from alsx.ratings import CSR, Ids, Ratings
+
+Array = NDArray[Any]
+
+# The share of the ratings that reg="auto" holds out, and the seed of the split and of the start: the same at each call.
+TUNING_SHARE, TUNING_SEED = 0.1, 0
+
+
+class SamplerOptions(NamedTuple):
+    """How a chain of draws runs.
+
+    Parameters
+    ----------
+    n_samples, burn_in, als_iter : int
+        As of `BayesALS`.
+    wanted : ndarray of int64
+        Which draws of the factors are kept.
+    """
+
+    n_samples: int
+    burn_in: int
+    als_iter: int
+    wanted: NDArray[np.int64]
+
+
+class Specification(NamedTuple):
+    """What an estimator asks for; its parameters, checked.
+
+    Parameters
+    ----------
+    name : str
+        Of the estimator.
+    k : int
+    dtype : dtype
+    penalties : pair of Penalty (users, items)
+    max_iter : int
+        The most iterations, or how many draws.
+    tol : float or None
+        The share of the loss whose fall ends the fit; None runs all iterations.
+    implicit_ridges : pair of float or None (users, items)
+        The ridges of the regressions on rated-item sets; None for no such regression.
+    feature_ridges : pair of float (users, items)
+    tune : bool
+        Choose a multiple of the penalties by held-out ratings.
+    sampler : SamplerOptions or None
+        Draw from the posterior; None minimises the loss.
+    """
+
+    name: str
+    k: int
+    dtype: np.dtype[Any]
+    penalties: tuple[Penalty, Penalty]
+    max_iter: int
+    tol: float | None
+    implicit_ridges: tuple[float | None, float | None] = (None, None)
+    feature_ridges: tuple[float, float] = (0.0, 0.0)
+    tune: bool = False
+    sampler: SamplerOptions | None = None
+
+
+class Run(NamedTuple):
+    """How a fit is run; it changes no result but through the generator.
+
+    Parameters
+    ----------
+    generator : numpy.random.Generator
+    n_threads : int
+    n_jobs : int or None
+        As the caller gave it.
+    verbose : int
+    """
+
+    generator: np.random.Generator
+    n_threads: int
+    n_jobs: int | None
+    verbose: int
+
+
+class Fitted(NamedTuple):
+    """A fitted model, whichever estimator asked for it.
+
+    Parameters
+    ----------
+    mean : float
+        Of the training ratings.
+    rating_range : pair of float
+    users, items : FittedSide
+    seen : CSR
+        The training ratings by user.
+    errors : Errors
+    history : dict of lists of float
+    penalties : pair of Penalty (users, items)
+    chain : Chain or None
+    """
+
+    mean: float
+    rating_range: tuple[float, float]
+    users: FittedSide
+    items: FittedSide
+    seen: CSR
+    errors: Errors
+    history: dict[str, list[float]]
+    penalties: tuple[Penalty, Penalty]
+    chain: Chain | None
+
+
+def train(
+    specification: Specification,
+    R: Any,
+    y: Any,
+    sample_weight: Any,
+    eval_set: Any,
+    features: tuple[Any, Any],
+    run: Run,
+) -> Fitted:
+    """Fit a model; parameters and errors are those of `FactorALS.fit`, `features` is a pair (users, items)."""
+    fitted = _train(specification, R, y, sample_weight, eval_set, features, run)
+    # Copied now that what the fit has worked with is gone, so that there is room.
+    return fitted._replace(seen=own_copy(fitted.seen, R)) if scipy.sparse.issparse(R) else fitted
+
+
+def _train(
+    specification: Specification,
+    R: Any,
+    y: Any,
+    sample_weight: Any,
+    eval_set: Any,
+    features: tuple[Any, Any],
+    run: Run,
+) -> Fitted:
+    """Fit a model, as `train`; the ratings seen may share memory with a sparse `R`."""
+    # A matrix of the caller's need not be copied while nothing can change it. No model uses timestamps yet, so that a file's or
+    # a frame's are not read; those of a `Ratings` come along.
+    ratings = Ratings(
+        R, y, sample_weight=sample_weight, timestamp=False, dtype=specification.dtype, n_jobs=run.n_jobs, copy=False
+    )
+    encoders: list[FeatureEncoder | None] = [None, None]
+    sources: list[PriorSources] = []
+    matrices: list[Any] = [None, None]
+    for place, (side, given) in enumerate(zip(SIDES, features, strict=True)):
+        if given is not None:
+            encoders[place], ratings, matrices[place] = _encoded(given, side, ratings)
+            if specification.feature_ridges[place] == 0:
+                raise ValueError("reg_features is 0; it must be above 0 for a model with features")
+    for place in range(2):
+        ridges = specification.implicit_ridges[place], specification.feature_ridges[place]
+        sources.append(PriorSources(ridges[0], matrices[place], ridges[1]))
+    pair = sources[0], sources[1]
+    penalties = _tuned(specification, ratings, pair, run) if specification.tune else specification.penalties
+    alternation = Alternation(ratings, specification.k, penalties, run.generator, run.n_threads, pair)
+    held_out = None if eval_set is None else _held_out(eval_set, ratings, alternation)
+    with _named_singular_rows(ratings):
+        if specification.sampler is None:
+            trainer: Trainer = alternation
+            history = _run_sweeps(trainer, specification, held_out, run)
+        else:
+            # The sums of small matrices would depend on the number of threads, and gain nothing by them.
+            with threadpoolctl.threadpool_limits(1, user_api="blas"):
+                trainer = _chain_start(alternation, specification.sampler, run)
+                history = _run_sweeps(trainer, specification, held_out, run)
+    return _fitted(specification, ratings, trainer, alternation, encoders, history, penalties, run)
+
+
+def _encoded(features: Any, side: str, ratings: Ratings) -> tuple[FeatureEncoder, Ratings, scipy.sparse.csr_array]:
+    """Return the encoder of a side's features, the ratings among all ids, and the features of every row, 1 at the end."""
+    name = f"{side}_features"
+    ids = Ids(ratings.user_ids if side == "user" else ratings.item_ids, name)
+    encoder, own, matrix = FeatureEncoder.fit(features, name, ids)
+    if (np.asarray(ids.codes(own, name)) < 0).any():
+        ids = Ids(np.union1d(ids.values, own), name)
+        ratings = ratings.with_ids(**{f"{side}s": ids})
+    return encoder, ratings, place_features(matrix, np.asarray(ids.codes(own, name)), len(ids))
+
+
+def _tuned(
+    specification: Specification, ratings: Ratings, sources: tuple[PriorSources, PriorSources], run: Run
+) -> tuple[Penalty, Penalty]:
+    """Return the multiple of the penalties that predicts a tenth of the ratings best."""
+    penalties = specification.penalties
+    held_out = np.random.default_rng(TUNING_SEED).random(ratings.n_ratings) < TUNING_SHARE
+    if not held_out.any() or held_out.all():
+        return penalties
+    train, test = ratings.select(~held_out), ratings.select(held_out)
+    start = np.random.default_rng(TUNING_SEED)
+    fit = Alternation(train, specification.k, penalties, start, run.n_threads, sources)
+    with _named_singular_rows(ratings):
+        factor = best_multiple(fit, _held_out(test, train, fit), penalties)
+    return penalties[0].times(factor), penalties[1].times(factor)
+
+
+def _held_out(eval_set: Any, ratings: Ratings, alternation: Alternation) -> HeldOut:
+    """Return held-out ratings, with the codes of the training ratings."""
+    if isinstance(eval_set, tuple) and len(eval_set) != 2:
+        raise ValueError(f"eval_set has {len(eval_set)} parts; it must be a pair (X, y), or ratings as fit takes them")
+    test = Ratings(*eval_set, dtype=ratings.dtype) if isinstance(eval_set, tuple) else eval_set
+    test = test if isinstance(test, Ratings) else Ratings(test, dtype=ratings.dtype)
+    users, items, values = test.triples()
+    users = np.asarray(ratings.user_codes(test.user_ids))[users]
+    items = np.asarray(ratings.item_codes(test.item_ids))[items]
+    for codes, side in ((users, alternation.users), (items, alternation.items)):
+        codes[(codes >= 0) & side.without_data()[codes]] = -1
+    weights = test.by_user.weights
+    return HeldOut(
+        users,
+        items,
+        np.asarray(values, np.float64),
+        None if weights is None else np.asarray(weights, np.float64),
+        ratings.range,
+        alternation.mean,
+        alternation.unit,
+        alternation.k,
+    )
+
+
+def _chain_start(alternation: Alternation, options: SamplerOptions, run: Run) -> Gibbs:
+    """Return the sampler after the sweeps of alternating least squares that it starts from."""
+    for _ in itertools.islice(sweeps(alternation), options.als_iter):
+        pass
+    return Gibbs(alternation, run.generator, options.burn_in, options.wanted)
+
+
+def _run_sweeps(
+    trainer: Trainer, specification: Specification, held_out: HeldOut | None, run: Run
+) -> dict[str, list[float]]:
+    """Sweep until the loss falls by less than `tol` of itself, at most `max_iter` times; returns the history.
+
+    The history has the lists ``loss``, ``train_rmse``, ``noise_sd`` (of a sampler), ``test_rmse`` (with held-out ratings) and
+    ``seconds``.
+    """
+    names = ["loss", "train_rmse"]
+    names += ["noise_sd"] if trainer.noise_sd is not None else []
+    names += ["test_rmse"] if held_out is not None else []
+    history: dict[str, list[float]] = {name: [] for name in [*names, "seconds"]}
+    before, tol = np.inf, specification.tol
+    with Progress(specification.name, specification.max_iter, run.verbose) as progress:
+        for iteration in itertools.islice(sweeps(trainer), specification.max_iter):
+            if held_out is not None:
+                iteration = iteration._replace(test_rmse=held_out.rmse(trainer, run.n_threads))
+            for name, values in history.items():
+                values.append(getattr(iteration, name))
+            progress.report(iteration)
+            if tol is not None and np.isfinite(before) and before - iteration.loss <= tol * before:
+                break
+            before = iteration.loss
+    return history
+
+
+def _fitted(
+    specification: Specification,
+    ratings: Ratings,
+    trainer: Trainer,
+    alternation: Alternation,
+    encoders: list[FeatureEncoder | None],
+    history: dict[str, list[float]],
+    penalties: tuple[Penalty, Penalty],
+    run: Run,
+) -> Fitted:
+    """Return the fitted model that a trainer has come to."""
+    k, dtype = specification.k, specification.dtype
+    users, items = trainer.snapshot()
+    if not (np.isfinite(users.table).all() and np.isfinite(items.table).all()):
+        remedy = "rescale the ratings"
+        if specification.sampler is None:
+            remedy += f", or raise reg (it is {penalties[0].reg:g})"
+        raise FloatingPointError(f"the fit left the range of {dtype} numbers: {remedy}")
+    # Where numbers are next to the ends of their range, only uncertainty suffers.
+    with np.errstate(all="ignore"):
+        sums = None
+        if specification.sampler is None:  # a sampler's means are no solutions of its last half-sweeps
+            by_user, by_item = (alternation.unit**2 * x.loss[:, 0] for x in (alternation.users, alternation.items))
+            sums = by_user, by_item
+        errors = training_errors(ratings, (users.table, items.table), k, sums, run.n_threads)
+    sides = [
+        FittedSide(name, Ids(ids, f"{name}s"), np.diff(rows.indptr), snapshot.table, k, snapshot.prior, encoder)
+        for name, ids, rows, snapshot, encoder in zip(
+            SIDES,
+            (ratings.user_ids, ratings.item_ids),
+            (ratings.by_user, ratings.by_item),
+            (users, items),
+            encoders,
+            strict=True,
+        )
+    ]
+    chain = trainer.chain() if isinstance(trainer, Gibbs) else None
+    return Fitted(ratings.mean, ratings.range, *sides, ratings.by_user, errors, history, penalties, chain)
+
+
+def fitted_uncertainty(users: FittedSide, items: FittedSide, seen: CSR, errors: Errors) -> Uncertainty:
+    """Return the uncertainty of a model as it was fitted, before anything was folded in."""
+    posteriors = [
+        Posterior(SeenEvidence(seen, by_item, len(own), other.table, sums), own.prior, own.k)
+        for by_item, own, other, sums in ((False, users, items, errors.user), (True, items, users, errors.item))
+    ]
+    return Uncertainty(posteriors[0], posteriors[1], users.k, errors.shape)
+
+
+@contextlib.contextmanager
+def _named_singular_rows(ratings: Ratings) -> Iterator[None]:
+    """Name a singular row as the caller does, by its id."""
+    try:
+        yield
+    except SingularRowError as error:
+        ids = ratings.user_ids if error.side == "user" else ratings.item_ids
+        raise np.linalg.LinAlgError(singular_message(error, ids)) from None
+
+
+def singular_message(error: SingularRowError, ids: Array) -> str:
+    """Return what is said of a row that has no unique solution."""
+    first = f", the first of {error.count}" if error.count > 1 else ""
+    return (
+        f"the equations of {error.side} {ids[error.row].item()!r} (row {error.row}{first}) are singular: it has too few ratings "
+        "for its unknowns without regularisation. Give reg and reg_bias larger values (the defaults serve most data)"
+    )
+
+
+class Progress:
+    """Progress of a fit on standard error: a bar with `verbose` 1, a line per iteration with 2."""
+
+    def __init__(self, name: str, max_iter: int, verbose: int) -> None:
+        self.name, self.max_iter, self.verbose = name, max_iter, verbose
+        self.bar: Any = None
+
+    def __enter__(self) -> Progress:
+        if self.verbose == 1:
+            from tqdm import tqdm
+
+            self.bar = tqdm(total=self.max_iter, desc=self.name, unit="iteration", file=sys.stderr)
+        return self
+
+    def report(self, iteration: Iteration) -> None:
+        """Show what an iteration reached."""
+        errors = {"train RMSE": f"{iteration.train_rmse:.4f}"}
+        if iteration.test_rmse is not None:
+            errors["test RMSE"] = f"{iteration.test_rmse:.4f}"
+        if self.bar is not None:
+            self.bar.set_postfix(errors, refresh=False)
+            self.bar.update()
+        elif self.verbose > 1:
+            line = ", ".join(f"{name} {value}" for name, value in errors.items())
+            place = f"{self.name} {iteration.number}/{self.max_iter}"
+            print(f"{place}: loss {iteration.loss:.6g}, {line}, {iteration.seconds:.3f} s", file=sys.stderr, flush=True)
+
+    def __exit__(self, *error: object) -> None:
+        if self.bar is not None:
+            # The fit may have converged before.
+            self.bar.total = self.bar.n
+            self.bar.refresh()
+            self.bar.close()

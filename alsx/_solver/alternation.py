@@ -1,0 +1,419 @@
+"""Sweeps: users and items solved in turn, by the one loop that all models are trained by.
+
+`Alternation` minimises, in the notation of ``_core.pyx``,
+
+    sum w (r - mu - b_u - c_i - p_u . q_i)^2
+        + sum_u s_u (reg_user |p_u|^2 + reg_bias_user b_u^2) + sum_i s_i (reg_item |q_i|^2 + reg_bias_item c_i^2)
+
+in units in which the ratings have standard deviation 1, so that one regularisation serves every scale of ratings. Each
+half-sweep solves one side exactly with the other one fixed, so the objective cannot rise. The sampler, `gibbs.Gibbs`, sweeps
+the same sides.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Iterator
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from alsx._solver import SIDES
+from alsx._solver.prior import FittedPrior, Penalty, PriorSources
+from alsx._solver.regression import (
+    PriorMeans,
+    PriorRegression,
+    feature_regression,
+    rated_item_regression,
+    ridge_regression,
+)
+from alsx._solver.rows import RowPrior, RowSystems, solve_workspace
+from alsx._solver.tables import aligned, factor_table, row_scales, solve_tasks, weight_sums
+from alsx.ratings import CSR, Ratings
+
+Array = NDArray[Any]
+Floats = NDArray[np.float64]
+
+# How many ratings make a row half as reliable as it can be, where features are judged by all rows: MovieLens 100k with a
+# sixth of the films withheld is predicted best from about 200 on (benchmarks/coldstart.py), since errors are counted by rating.
+HALF_RELIABILITY_COUNT = 200.0
+
+# The standard deviation of the random start of the items' factors, in units of the ratings': small, so that the first
+# half-sweep is close to a fit of biases.
+START_SD = 0.1
+
+# Rows of the fit that have fewer ratings than `FittedPrior.typical_min_count`.
+UNTYPICAL_SHARE = 0.05
+
+
+class Estimate(NamedTuple):
+    """The model as it stands within a fit, in units in which the ratings have standard deviation 1; not a copy.
+
+    Parameters
+    ----------
+    users, items : ndarray, shapes (n_users, ld) and (n_items, ld)
+        Tables.
+    cold_user, cold_item : ndarray of float64, shape (k+1,), or None
+        The vectors of rows without ratings and features; None for 0.
+    """
+
+    users: Array
+    items: Array
+    cold_user: Floats | None
+    cold_item: Floats | None
+
+
+class SideSnapshot(NamedTuple):
+    """One side of a model in rating units: a copy that later sweeps do not change."""
+
+    table: Array
+    prior: FittedPrior
+
+
+class TrainingSide:
+    """One side of a fit: its ratings, the order in which its rows are solved, its table and prior.
+
+    Parameters
+    ----------
+    name : {"user", "item"}
+    ratings : CSR
+        By row of this side.
+    k : int
+        Rank.
+    penalty : Penalty
+    dtype : dtype
+        Of the table.
+
+    Attributes
+    ----------
+    table : ndarray, shape (n, ld)
+        Factors and bias of each row.
+    tasks : Tasks
+        Of its row solves.
+    weight_sum, row_scale : ndarray of float64, shape (n,)
+        The (weighted) number of ratings, and the scale s of the prior's precision.
+    fit_scale : ndarray of float64, shape (n,)
+        `row_scale`, and 0 for rows without ratings, which tell a learned prior mean nothing.
+    precision : ndarray of float64, shape (k+1,)
+        The diagonal of Lambda.
+    loss : ndarray of float64, shape (n, 2)
+        The weighted squared error and the penalty of each row at its last solution.
+    prior_means : PriorMeans or None
+        What the prior means are learned by; None where they are 0.
+    penalty_sum : float
+        The side's part of the objective besides squared errors, since it was last improved.
+    """
+
+    def __init__(self, name: str, ratings: CSR, k: int, penalty: Penalty, dtype: np.dtype[Any]) -> None:
+        counts = np.diff(ratings.indptr)
+        self.name, self.ratings, self.k = name, ratings, k
+        self.table = factor_table(len(counts), k, dtype)
+        self.weight_sum = weight_sums(ratings.indptr, ratings.weights)
+        self.row_scale = row_scales(self.weight_sum, penalty.exponent)
+        self.fit_scale = np.where(counts > 0, self.row_scale, 0.0)
+        self.loss = np.zeros((len(counts), 2))
+        self.tasks = solve_tasks(counts, k)
+        self.regularise(penalty)
+        self.prior_means: PriorMeans | None = None
+        self.penalty_sum = 0.0
+
+    def regularise(self, penalty: Penalty) -> None:
+        """Go on with another regularisation of the same exponent."""
+        self.penalty = penalty
+        self.precision = np.append(np.full(self.k, penalty.reg), penalty.reg_bias)
+
+    @property
+    def regressions(self) -> list[PriorRegression]:
+        """What the prior means are the sum of."""
+        return [] if self.prior_means is None else self.prior_means.regressions
+
+    @property
+    def squared_error(self) -> float:
+        """The weighted squared error at the side's last solution."""
+        return float(self.loss[:, 0].sum())
+
+    def learn_means(self, sources: PriorSources, other: TrainingSide) -> None:
+        """Learn the side's prior means from now on."""
+        ld, columns, dtype = self.table.shape[1], self.k + 1, self.table.dtype
+        regressions = []
+        if sources.implicit_ridge is not None:
+            regressions.append(
+                rated_item_regression(
+                    self.ratings, other.ratings, self.tasks, other.tasks, sources.implicit_ridge, self.fit_scale, columns,
+                    ld, dtype,
+                )  # fmt: skip
+            )
+        if sources.features is not None:
+            ridge = sources.feature_ridge
+            regressions.append(feature_regression(sources.features, ridge, self.fit_scale, columns, ld, dtype))
+        if regressions:
+            self.prior_means = PriorMeans(regressions, aligned(len(self.table), ld, dtype))
+
+    def improve_means(self, n_threads: int) -> None:
+        """Add up the side's penalties, and improve its prior means."""
+        self.penalty_sum = float(self.loss[:, 1].sum())
+        if self.prior_means is not None:
+            self.penalty_sum += self.prior_means.penalty(self.precision)
+            self.penalty_sum -= self.prior_means.improve(self.table, self.precision, n_threads)
+
+    def row_prior(self) -> RowPrior:
+        """Return the prior of the side's rows."""
+        means = None if self.prior_means is None else self.prior_means.means
+        return RowPrior(self.penalty.reg, self.penalty.reg_bias, self.row_scale, means=means)
+
+    def cold_start_vector(self, table: Array, common_mean: Floats | None = None) -> Floats | None:
+        """Return the vector of a row without ratings and features, shape (k+1,); None for 0.
+
+        It is the mean of the rated rows of `table` where means are learned from rated-item sets, which need not be 0 on
+        average, and else `common_mean`, the part of the prior mean that all rows share.
+        """
+        if all(part.features is not None for part in self.regressions):
+            return common_mean
+        rated = self.fit_scale > 0
+        sums = (table * rated[:, None]).sum(axis=0, dtype=np.float64)
+        return np.asarray(sums[: self.k + 1] / max(np.count_nonzero(rated), 1))
+
+    def without_data(self) -> NDArray[np.bool_]:
+        """Return which rows have neither ratings nor features, shape (n,)."""
+        empty = self.fit_scale == 0
+        for part in self.regressions:
+            if part.features is not None:
+                empty &= np.diff(part.features.indptr) == 0
+        return np.asarray(empty)
+
+    def snapshot(
+        self, unit: float, table: Array, coefficients: list[Array], common_mean: Floats | None = None
+    ) -> SideSnapshot:
+        """Return a copy of the side in rating units, and what is expected of rows that come later.
+
+        Rows without ratings get what a regression on features, learned from all rows at the end, says of them, or the
+        cold-start vector.
+
+        Parameters
+        ----------
+        unit : float
+            The standard deviation of the ratings.
+        table : ndarray, shape (n, ld)
+            The side's rows, or their means over draws.
+        coefficients : list of ndarray, shape (f, ld)
+            Of each of the `regressions`.
+        common_mean : ndarray of float64, shape (k+1,), default=None
+            See `cold_start_vector`.
+        """
+        k, dtype = self.k, self.table.dtype
+        copy = factor_table(len(table), k, dtype)
+        copy[:] = table
+        cold_start = self.cold_start_vector(table, common_mean)
+        without_data = self.without_data()
+        effects: dict[str, Any] = {"unrated_mean": cold_start}
+        typical_min_count = 1.0
+        if cold_start is not None:
+            counts = np.diff(self.ratings.indptr)
+            typical_min_count = float(np.quantile(counts[counts > 0], UNTYPICAL_SHARE))
+            copy[without_data, : k + 1] = cold_start
+        for part, learned in zip(self.regressions, coefficients, strict=True):
+            if part.features is None:
+                effects["implicit_effects"] = learned[:, : k + 1]
+                continue
+            effects["feature_effects"] = learned[:, : k + 1]
+            # A row with many ratings says more of what a row is like than one whose factors are mostly prior.
+            reliability = self.weight_sum / (self.weight_sum + HALF_RELIABILITY_COUNT)
+            cold = ridge_regression(part.features, copy[:, : k + 1], reliability, part.relative_ridge)
+            unrated = np.flatnonzero((self.fit_scale == 0) & ~without_data)
+            copy[unrated, : k + 1] = part.features[unrated] @ cold
+            effects["cold_feature_effects"] = cold.astype(dtype)
+        root = np.sqrt(unit)
+        copy[:, :k] *= root
+        copy[:, k] *= unit
+        scale = unit_factors(unit, k)
+        scaled = {name: None if x is None else (x * scale).astype(x.dtype) for name, x in effects.items()}
+        penalty = self.penalty
+        return SideSnapshot(
+            copy,
+            FittedPrior(
+                penalty.reg * unit, penalty.reg_bias, penalty.exponent, typical_min_count=typical_min_count, **scaled
+            ),
+        )
+
+
+def unit_factors(unit: float, k: int) -> Floats:
+    """Return what turns [factors ; bias] from ratings of standard deviation 1 to rating units, shape (k+1,).
+
+    Both sides' factors take the root, so that their products are in rating units.
+    """
+    return np.append(np.full(k, np.sqrt(unit)), unit)
+
+
+class Alternation:
+    """Users and items solved in turn, from a random start of the items' factors.
+
+    Parameters
+    ----------
+    ratings : Ratings
+        Training ratings, in the model's dtype.
+    k : int
+        Rank.
+    penalties : pair of Penalty (users, items)
+        Regularisation of each side.
+    generator : numpy.random.Generator
+        For the start.
+    n_threads : int
+        Threads; they change no bit of the result.
+    sources : pair of PriorSources (users, items)
+        What the prior means of each side are learned from.
+
+    Attributes
+    ----------
+    mean, unit : float
+        The mean and the standard deviation of the ratings (1 where they are all the same).
+    users, items : TrainingSide
+    weight_sum : float
+        Of all ratings.
+    """
+
+    # A sampler has one, see `Trainer`.
+    noise_sd: float | None = None
+
+    def __init__(
+        self,
+        ratings: Ratings,
+        k: int,
+        penalties: tuple[Penalty, Penalty],
+        generator: np.random.Generator,
+        n_threads: int,
+        sources: tuple[PriorSources, PriorSources] = (PriorSources(), PriorSources()),
+    ) -> None:
+        dtype = ratings.dtype
+        self.k, self.n_threads = k, n_threads
+        with np.errstate(over="ignore", invalid="ignore"):
+            self.mean, unit = ratings.mean, ratings.std
+        if not (np.isfinite(self.mean) and np.isfinite(unit)):
+            raise FloatingPointError(
+                "the squares of the ratings leave the range of float64 numbers, so they have no standard deviation: "
+                "rescale the ratings"
+            )
+        # Constant ratings have no scale of their own.
+        self.unit = unit or 1.0
+        self.users, self.items = (
+            TrainingSide(name, rows, k, penalty, dtype)
+            for name, rows, penalty in zip(SIDES, (ratings.by_user, ratings.by_item), penalties, strict=True)
+        )
+        self.weight_sum = float(ratings.n_ratings)
+        if ratings.by_user.weights is not None:
+            self.weight_sum = float(ratings.by_user.weights.sum(dtype=np.float64))
+        start = generator.standard_normal((ratings.n_items, k), dtype=dtype.type)
+        self.items.table[:, :k] = start * dtype.type(START_SD)
+        self.work = solve_workspace(n_threads, k, dtype)
+        self.users.learn_means(sources[0], self.items)
+        self.items.learn_means(sources[1], self.users)
+
+    def other(self, side: TrainingSide) -> TrainingSide:
+        """Return the side that `side` is solved against."""
+        return self.items if side is self.users else self.users
+
+    def systems(self, side: TrainingSide, prior: RowPrior) -> RowSystems:
+        """Return the row systems of one side given the other side as it stands."""
+        table = self.other(side).table
+        return RowSystems(side.ratings, table, self.k, prior, self.mean, self.unit, side.name, side.tasks)
+
+    def update(self, side: TrainingSide) -> None:
+        """Solve every row of one side with the other side fixed, then improve its prior means.
+
+        Raises
+        ------
+        SingularRowError
+            If the normal equations of a row are singular.
+        """
+        self.systems(side, side.row_prior()).solve(side.table, side.loss, self.n_threads, self.work)
+        side.improve_means(self.n_threads)
+
+    def end_sweep(self) -> None:
+        """Nothing is left to do after both sides."""
+
+    @property
+    def loss(self) -> float:
+        """The regularised loss, in squared rating units, after a half-sweep of the items."""
+        return self.unit**2 * (self.items.squared_error + self.users.penalty_sum + self.items.penalty_sum)
+
+    @property
+    def train_rmse(self) -> float:
+        """The weighted training RMSE, in rating units, after a half-sweep of the items."""
+        return self.unit * float(np.sqrt(self.items.squared_error / self.weight_sum))
+
+    def estimate(self, *, cold_start: bool = True) -> Estimate:
+        """Return the model as it stands, on demand without cold-start vectors, which take a pass over the tables."""
+        users, items = self.users, self.items
+        cold = (side.cold_start_vector(side.table) if cold_start else None for side in (users, items))
+        return Estimate(users.table, items.table, *cold)
+
+    def snapshot(self) -> tuple[SideSnapshot, SideSnapshot]:
+        """Return a copy of users and items in rating units; it may be taken after any sweep."""
+        users, items = (
+            side.snapshot(self.unit, side.table, [part.coefficients for part in side.regressions])
+            for side in (self.users, self.items)
+        )
+        return users, items
+
+
+class Iteration(NamedTuple):
+    """What one iteration reached.
+
+    Parameters
+    ----------
+    number : int
+        From 1.
+    loss : float
+        In squared rating units.
+    train_rmse : float
+        In rating units.
+    seconds : float
+        Of the sweep alone.
+    noise_sd : float or None
+        The standard deviation of the noise in rating units, where the model draws it.
+    test_rmse : float or None
+        Of held-out ratings, where there are any; added by whoever holds them.
+    """
+
+    number: int
+    loss: float
+    train_rmse: float
+    seconds: float
+    noise_sd: float | None = None
+    test_rmse: float | None = None
+
+
+class Trainer(Protocol):
+    """What `sweeps` trains: `Alternation`, and the sampler `Gibbs`."""
+
+    users: TrainingSide
+    items: TrainingSide
+
+    @property
+    def loss(self) -> float: ...
+    @property
+    def train_rmse(self) -> float: ...
+    @property
+    def noise_sd(self) -> float | None: ...
+    def update(self, side: TrainingSide) -> None: ...
+    def end_sweep(self) -> None: ...
+    def estimate(self, *, cold_start: bool = True) -> Estimate: ...
+    def snapshot(self) -> tuple[SideSnapshot, SideSnapshot]: ...
+
+
+def sweeps(trainer: Trainer) -> Iterator[Iteration]:
+    """Sweep users and items for ever; the caller stops, reports, keeps a history or a snapshot.
+
+    Yields
+    ------
+    iteration : Iteration
+        After each sweep. Between sweeps `trainer.estimate` and `trainer.snapshot` are consistent.
+    """
+    for number in itertools.count(1):
+        start = time.perf_counter()
+        for side in (trainer.users, trainer.items):
+            trainer.update(side)
+        trainer.end_sweep()
+        loss, train_rmse = trainer.loss, trainer.train_rmse
+        yield Iteration(number, loss, train_rmse, time.perf_counter() - start, trainer.noise_sd)

@@ -1,0 +1,282 @@
+"""The posterior of one side's rows given the other side: N(x, sigma^2 A^-1), see `rows`."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Protocol
+
+import numpy as np
+import scipy.linalg
+import scipy.sparse
+from numpy.typing import NDArray
+
+from alsx import _core
+from alsx._solver.prior import FittedPrior
+from alsx._solver.rows import RowSystems, SingularRowError
+from alsx._solver.tables import Tasks, aligned, factor_table, kernel_table, solve_tasks
+from alsx.ratings import CSR
+
+Array = NDArray[Any]
+Floats = NDArray[np.float64]
+
+# Pairs of rows and vectors at a time.
+CHUNK_PAIRS = 8_000_000
+
+
+class PlainData:
+    """A base of dataclasses that pickle by their constructor: what they have cached is found anew."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        fields = dataclasses.fields(self)  # type: ignore[arg-type]
+        return type(self), tuple(getattr(self, field.name) for field in fields)
+
+
+class EvidenceSource(Protocol):
+    """What evidence is found from when it is first asked for."""
+
+    def find(self, k: int) -> Evidence: ...
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence(PlainData):
+    """What a side's rows were solved from.
+
+    Parameters
+    ----------
+    indptr, indices : ndarray of int64 and int32
+        Which rows of `table` each row has ratings with, by CSR offsets.
+    table : ndarray, shape (n_other, ld)
+        The other side when the rows were solved, in rating units.
+    errors : ndarray of float64, shape (n,)
+        The (weighted) sum of squared training errors of each row, in squared rating units.
+    """
+
+    indptr: NDArray[np.int64]
+    indices: NDArray[np.int32]
+    table: Array
+    errors: Floats
+
+    def find(self, k: int) -> Evidence:
+        """Return itself, with a table that kernels can read."""
+        table = kernel_table(self.table, k)
+        return self if table is self.table else dataclasses.replace(self, table=table)
+
+
+@dataclass(frozen=True, eq=False)
+class SeenEvidence(PlainData):
+    """Evidence of a fit's rows: all the ratings that it has seen.
+
+    Parameters
+    ----------
+    seen : CSR
+        By user.
+    by_item : bool
+        Whether the rows are the items, so that `seen` is to be transposed.
+    n : int
+        How many rows there are.
+    table, errors
+        As of `Evidence`.
+    """
+
+    seen: CSR
+    by_item: bool
+    n: int
+    table: Array
+    errors: Floats
+
+    def find(self, k: int) -> Evidence:
+        """Return the evidence."""
+        indptr, indices = self.seen.indptr, self.seen.indices
+        if self.by_item:
+            shape = (len(indptr) - 1, self.n)
+            columns = scipy.sparse.csr_array((np.ones(len(indices), bool), indices, indptr), shape=shape).tocsc()
+            indptr, indices = columns.indptr.astype(np.int64), columns.indices.astype(np.int32)
+        return Evidence(indptr, indices, kernel_table(self.table, k), self.errors)
+
+
+@dataclass(frozen=True, eq=False)
+class MergedEvidence(PlainData):
+    """Evidence of rows after some were folded in.
+
+    Parameters
+    ----------
+    old, new : EvidenceSource
+        Of the rows from before, and of those folded in.
+    from_old, from_new : ndarray
+        Where their rows are among the merged ones; of a row in both the new ratings count.
+    n : int
+        How many merged rows there are.
+    """
+
+    old: EvidenceSource
+    new: EvidenceSource
+    from_old: Array
+    from_new: Array
+    n: int
+
+    def find(self, k: int) -> Evidence:
+        """Return the merged evidence; tables that differ are stacked, since each row keeps what it was solved from."""
+        old, new = self.old.find(k), self.new.find(k)
+        table, shift = old.table, 0
+        if new.table is not table:
+            shift = len(table)
+            table = aligned(shift + len(new.table), table.shape[1], table.dtype)
+            table[:shift], table[shift:] = old.table, new.table
+        rows = np.concatenate(
+            [np.repeat(self.from_old, np.diff(old.indptr)), np.repeat(self.from_new, np.diff(new.indptr))]
+        )
+        indices = np.concatenate([old.indices, new.indices + np.int32(shift)])
+        kept = np.ones(len(rows), bool)
+        kept[: len(old.indices)] = ~np.isin(rows[: len(old.indices)], self.from_new)
+        rows, indices = rows[kept], indices[kept]
+        errors = np.zeros(self.n)
+        errors[self.from_old] = old.errors
+        errors[self.from_new] = new.errors
+        indptr = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=self.n))]).astype(np.int64)
+        return Evidence(indptr, indices[np.argsort(rows, kind="stable")], table, errors)
+
+
+@dataclass(frozen=True, eq=False)
+class Posterior(PlainData):
+    """The posterior of one side's rows. What it rests on is found when it is first asked for, and kept.
+
+    Weights of ratings are taken for 1 here.
+
+    Parameters
+    ----------
+    source : EvidenceSource
+    prior : FittedPrior
+    k : int
+    """
+
+    source: EvidenceSource
+    prior: FittedPrior
+    k: int
+
+    @cached_property
+    def evidence(self) -> Evidence:
+        """What the rows were solved from."""
+        return self.source.find(self.k)
+
+    @cached_property
+    def counts(self) -> NDArray[np.int64]:
+        """How many ratings each row has."""
+        return np.diff(self.evidence.indptr)
+
+    @cached_property
+    def systems(self) -> RowSystems:
+        """The rows' systems; quadratic forms need no values."""
+        evidence = self.evidence
+        ratings = CSR(evidence.indptr, evidence.indices, evidence.table[0:0, 0], None)
+        return RowSystems(ratings, evidence.table, self.k, self.prior.row_prior(self.counts), 0.0)
+
+    def forms_of_all(self, vectors: Floats, rows: Array, n_threads: int) -> Floats:
+        """Return v' A^-1 v of rows for every row v of `vectors` (m, k+1): shape (n, m)."""
+        z = factor_table(len(vectors), self.k, self.evidence.table.dtype)
+        z[:, : self.k + 1] = vectors
+        out = np.empty((len(rows), len(vectors)))
+        step = max(1, CHUNK_PAIRS // len(vectors))
+        for start in range(0, len(rows), step):
+            part = rows[start : start + step]
+            indptr = np.arange(len(part) + 1, dtype=np.int64) * len(vectors)
+            partners = np.tile(np.arange(len(vectors), dtype=np.int32), len(part))
+            forms = self.systems.quadratic_forms(part, indptr, partners, z, n_threads, bordered=True)
+            out[start : start + step] = forms.reshape(len(part), len(vectors))
+        return out
+
+    def variances_of(self, rows: Array, n_threads: int) -> Floats:
+        """Return the diagonals of A^-1 of rows, shape (n, k+1); -1 is a row without ratings."""
+        return self.forms_of_all(np.eye(self.k + 1), rows, n_threads)
+
+    def variances(self, n_threads: int) -> Array:
+        """Return the diagonal of A^-1 of every row, as a table."""
+        return self._solved(n_threads)[0]
+
+    def degrees_of_freedom(self, n_threads: int) -> Floats:
+        """Return how many degrees of freedom every row takes from its ratings: tr(A^-1 Z'Z) = k + 1 - tr(Lambda A^-1)."""
+        return self._solved(n_threads)[1]
+
+    def _solved(self, n_threads: int) -> tuple[Array, Floats]:
+        """Return variances and degrees of freedom; both are published at once, for threads that ask at the same time."""
+        found: tuple[Array, Floats] | None = self.__dict__.get("_variances_and_freedom")
+        if found is None:
+            found = self._solve(n_threads)
+            self.__dict__["_variances_and_freedom"] = found
+        return found
+
+    def _solve(self, n_threads: int) -> tuple[Array, Floats]:
+        """Compute variances and degrees of freedom."""
+        rows = np.arange(len(self.counts), dtype=np.int32)
+        variances = self.variances_of(rows, n_threads)
+        if self.prior.precision is None:
+            # 0 times infinity, where neither ratings nor the prior determine a row.
+            with np.errstate(invalid="ignore"):
+                taken = self.systems.prior.row_scale * (variances @ self.prior.diagonal(self.k))
+        else:
+            root = np.linalg.cholesky(self.prior.precision)
+            taken = self.forms_of_all(root.T, rows, n_threads).sum(axis=1)
+        # A row without ratings takes none, whatever rounding says.
+        freedom = np.where(self.counts > 0, np.clip(self.k + 1 - taken, 0.0, self.counts), 0.0)
+        table = factor_table(len(rows), self.k, self.evidence.table.dtype)
+        table[:, : self.k + 1] = variances
+        return table, freedom
+
+    def draw(
+        self, own: Array, wanted: NDArray[np.bool_], mean: float, sigma: float, seed: int, draw_index: int, n_threads: int
+    ) -> Array:
+        """Return a draw of the wanted rows, as a table; the others stay zeros.
+
+        It is a draw of a row system whose prior mean is the row itself and whose ratings are its own predictions: the row
+        is then the posterior mean, so that the draw is centred on it.
+
+        Parameters
+        ----------
+        own : ndarray, shape (n, ld)
+            The rows.
+        wanted : ndarray of bool, shape (n,)
+        mean : float
+            The mean of the ratings.
+        sigma : float
+            The standard deviation of the noise.
+        seed, draw_index : int
+            What the draw depends on, besides a row's number.
+        n_threads : int
+        """
+        evidence, k, dtype = self.evidence, self.k, self.evidence.table.dtype
+        chosen = np.flatnonzero(wanted)
+        if sigma == 0:
+            out = factor_table(len(own), k, dtype)
+            out[chosen] = own[chosen]
+            return out
+        counts = np.where(wanted, self.counts, 0)
+        indptr = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+        indices = evidence.indices[np.repeat(wanted, self.counts)]
+        rows = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
+        predicted = np.empty(len(indices))
+        _core.predict_pairs(rows, indices, own, evidence.table, k, mean, n_threads, predicted)
+        tasks = solve_tasks(counts[chosen], k)
+        tasks = Tasks(chosen[tasks.order].astype(np.int32), tasks.starts)
+        ratings = CSR(indptr, indices, predicted.astype(dtype), None)
+        prior = self.systems.prior._replace(means=own)
+        out, loss = factor_table(len(counts), k, dtype), np.zeros((len(counts), 2))
+        systems = RowSystems(ratings, evidence.table, k, prior, mean, tasks=tasks)
+        try:
+            systems.draw(out, loss, sigma, seed, draw_index, n_threads)
+        except SingularRowError:
+            raise np.linalg.LinAlgError(
+                'strategy is "thompson", but rows with few ratings can be anything where reg or reg_bias is 0: fit with a '
+                "regularisation above 0"
+            ) from None
+        return out
+
+    def draw_cold_start(self, sigma: float, generator: np.random.Generator) -> Floats:
+        """Return a draw of a row of which nothing is known, shape (k+1,)."""
+        eps, vector = generator.standard_normal(self.k + 1), self.prior.cold_start_vector(self.k)
+        if self.prior.precision is not None:
+            root = np.linalg.cholesky(self.prior.precision)
+            return np.asarray(vector + sigma * scipy.linalg.solve_triangular(root, eps, lower=True, trans=1))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            scale = self.systems.prior.empty_scale
+            return np.asarray(vector + sigma * eps / np.sqrt(self.prior.diagonal(self.k) * scale))

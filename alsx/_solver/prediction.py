@@ -1,0 +1,113 @@
+"""Predictions of pairs of codes, and the error of held-out ratings within a fit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from alsx import _core, metrics
+from alsx._solver.alternation import Estimate, Trainer
+
+Array = NDArray[Any]
+Floats = NDArray[np.float64]
+
+
+def predict_codes(
+    users: Array,
+    items: Array,
+    user_table: Array,
+    item_table: Array,
+    cold_user: Floats | None,
+    cold_item: Floats | None,
+    k: int,
+    mean: float,
+    n_threads: int,
+) -> Floats:
+    """Return predictions of pairs, shape (n,).
+
+    Parameters
+    ----------
+    users, items : ndarray of int32, shape (n,)
+        Codes; -1 for a row that is not in the table.
+    user_table, item_table : ndarray
+    cold_user, cold_item : ndarray of float64, shape (k+1,), or None
+        The vectors of codes -1, see `FittedPrior.cold_start_vector`; None for 0.
+    k : int
+    mean : float
+    n_threads : int
+    """
+    out = np.empty(len(users))
+    # The kernel adds what it finds in the tables: of a pair with an unknown side, the bias of the other one.
+    _core.predict_pairs(users, items, user_table, item_table, k, mean, n_threads, out)
+    for codes, others, vector, table in ((users, items, cold_user, item_table), (items, users, cold_item, user_table)):
+        if vector is not None:
+            half_known = np.flatnonzero((codes < 0) & (others >= 0))
+            out[half_known] += vector[k] + table[others[half_known], :k].astype(np.float64) @ vector[:k]
+    unknown = np.flatnonzero((users < 0) & (items < 0))
+    if len(unknown):
+        u, i = (np.zeros(k + 1) if vector is None else vector for vector in (cold_user, cold_item))
+        out[unknown] += u[k] + i[k] + u[:k] @ i[:k]
+    return out
+
+
+@dataclass(frozen=True, eq=False)
+class HeldOut:
+    """Held-out ratings, and their error in the middle of a fit.
+
+    Parameters
+    ----------
+    users, items : ndarray of int32, shape (n,)
+        Codes among the training rows; -1 where a row has neither ratings nor features there.
+    values : ndarray of float64, shape (n,)
+    weights : ndarray of float64, shape (n,), or None
+    range : pair of float
+        Predictions are clipped to it.
+    mean, unit : float
+        Of the training ratings.
+    k : int
+    """
+
+    users: Array
+    items: Array
+    values: Floats
+    weights: Floats | None
+    range: tuple[float, float]
+    mean: float
+    unit: float
+    k: int
+
+    @cached_property
+    def half_known(self) -> Array:
+        """Which pairs have a side that is not in the tables."""
+        return np.flatnonzero((self.users < 0) | (self.items < 0))
+
+    def rmse(self, trainer: Trainer, n_threads: int) -> float:
+        """Return the (weighted) RMSE of clipped predictions of the model as it stands, in rating units."""
+        others = self.half_known
+        estimate = trainer.estimate(cold_start=len(others) > 0)
+        # Most pairs are known on both sides: their errors are added up where they are predicted, in one pass.
+        partial = np.empty(_core.n_chunks(len(self.values)))
+        weights = np.zeros(0) if self.weights is None else self.weights
+        _core.squared_errors(
+            self.users, self.items, self.values, weights, estimate.users, estimate.items, self.k, self.mean, self.unit,
+            *self.range, n_threads, partial,
+        )  # fmt: skip
+        total = float(partial.sum())
+        with np.errstate(over="ignore", invalid="ignore"):
+            weight_sum = float(len(self.values) if self.weights is None else weights.sum())
+            if len(others):
+                squares = ((self.values[others] - self._predict(others, estimate, n_threads)) / self.unit) ** 2
+                total += float(np.sum(squares if self.weights is None else weights[others] * squares))
+        if np.isfinite(total) and 0 < weight_sum < np.inf:
+            return float(self.unit * np.sqrt(total / weight_sum))
+        # Squares out of range, or weights to refuse.
+        return float(metrics.rmse(self.values, self._predict(slice(None), estimate, n_threads), self.weights))
+
+    def _predict(self, part: Any, estimate: Estimate, n_threads: int) -> Floats:
+        """Return clipped predictions of some of the pairs."""
+        standardised = predict_codes(self.users[part], self.items[part], *estimate, self.k, 0.0, n_threads)
+        return np.asarray(np.clip(self.mean + self.unit * standardised, *self.range))

@@ -1,0 +1,151 @@
+"""Priors of rows: what a fit is told of them, and what is expected of rows that come after it."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import scipy.sparse
+from numpy.typing import NDArray
+
+from alsx._solver.rows import RowPrior
+from alsx._solver.tables import row_scales
+
+Array = NDArray[Any]
+Floats = NDArray[np.float64]
+
+
+class Penalty(NamedTuple):
+    """The regularisation of one side, in units in which the ratings have standard deviation 1.
+
+    Parameters
+    ----------
+    reg, reg_bias : float
+        Of the factors and of the biases.
+    exponent : float
+        Of the (weighted) number of ratings of a row, whose power scales both.
+    """
+
+    reg: float
+    reg_bias: float
+    exponent: float
+
+    def times(self, factor: float) -> Penalty:
+        """Return a multiple of it, with the same exponent."""
+        return self._replace(reg=factor * self.reg, reg_bias=factor * self.reg_bias)
+
+
+class PriorSources(NamedTuple):
+    """What a side's prior means are learned from.
+
+    Parameters
+    ----------
+    implicit_ridge : float or None
+        The ridge of the regression on rated-item sets; None for no such regression.
+    features : scipy CSR matrix or None
+        Features of the side's rows, shape (n, f).
+    feature_ridge : float
+        The ridge of the regression on features.
+    """
+
+    implicit_ridge: float | None = None
+    features: Any = None
+    feature_ridge: float = 0.0
+
+
+class FittedPrior(NamedTuple):
+    """What is expected of a side's rows that come after the fit, in rating units.
+
+    Parameters
+    ----------
+    reg, reg_bias, exponent : float
+        The precision diag(reg ... reg, reg_bias) times a row's (weighted) number of ratings to the power `exponent`.
+    precision : ndarray of float64, shape (k+1, k+1), or None
+        The precision of every row, instead of the above; relative to that of the ratings' noise.
+    mean : ndarray of float64, shape (k+1,), or None
+        The part of the mean that all rows share; None for 0.
+    implicit_effects : ndarray, shape (n_other, k+1), or None
+        What each row of the other side that is rated adds to the mean, over the root of their number.
+    feature_effects : ndarray, shape (f, k+1), or None
+        What each feature adds to the mean of rows with ratings.
+    cold_feature_effects : ndarray, shape (f, k+1), or None
+        What each feature adds to rows without ratings.
+    unrated_mean : ndarray of float64, shape (k+1,), or None
+        The vector of a row without ratings and features: the mean of all rows where means are learned from rated-item
+        sets; None for 0.
+    typical_min_count : float
+        A number of ratings that hardly any row of the fit was below. What a smaller rated-item set says is extrapolated,
+        so that it is mixed with `unrated_mean`.
+    """
+
+    reg: float = 0.0
+    reg_bias: float = 0.0
+    exponent: float = 0.0
+    precision: Array | None = None
+    mean: Array | None = None
+    implicit_effects: Array | None = None
+    feature_effects: Array | None = None
+    cold_feature_effects: Array | None = None
+    unrated_mean: Array | None = None
+    typical_min_count: float = 1.0
+
+    def cold_start_vector(self, k: int) -> Floats:
+        """Return the vector of a row of which nothing is known, shape (k+1,)."""
+        return np.zeros(k + 1) if self.unrated_mean is None else np.asarray(self.unrated_mean, np.float64)
+
+    def row_prior(self, weight_sum: Array, means: Array | None = None) -> RowPrior:
+        """Return the prior of rows with these (weighted) numbers of ratings."""
+        return RowPrior(
+            self.reg,
+            self.reg_bias,
+            row_scales(weight_sum, self.exponent),
+            float(row_scales(np.zeros(1), self.exponent)[0]),
+            self.precision,
+            means,
+        )
+
+    def diagonal(self, k: int) -> Floats:
+        """Return the diagonal of Lambda where it has no more, shape (k+1,)."""
+        return np.append(np.full(k, self.reg), self.reg_bias)
+
+    def means(self, indptr: Array, indices: Array, features: Any, k: int) -> Floats:
+        """Return prior means of rows, shape (n, k+1).
+
+        Parameters
+        ----------
+        indptr, indices : ndarray
+            The rows of the other side that each row rated, or was rated by, by CSR offsets.
+        features : scipy CSR matrix, shape (n, f), or None
+            Features of the rows; a row of zeros has none.
+        k : int
+            Rank.
+        """
+        n = len(indptr) - 1
+        counts = np.diff(indptr)
+        means = np.zeros((n, k + 1))
+        if self.mean is not None:
+            means += self.mean
+        if self.implicit_effects is not None and len(indices):
+            effects = self.implicit_effects.astype(np.float64)
+            ones = scipy.sparse.csr_array((np.ones(len(indices)), indices, indptr), shape=(n, len(effects)))
+            means += (ones @ effects) / np.sqrt(np.maximum(counts, 1))[:, None]
+        if self.unrated_mean is not None:
+            share = (counts / np.maximum(counts + self.typical_min_count - 1, 1))[:, None]
+            means = share * means + (1 - share) * self.unrated_mean
+        if features is not None and self.feature_effects is not None and self.cold_feature_effects is not None:
+            warm = features @ self.feature_effects.astype(np.float64)
+            means += np.where(counts[:, None] > 0, warm, 0.0)
+            cold = (counts == 0) & (np.diff(features.indptr) > 0)
+            means[cold] = features[np.flatnonzero(cold)] @ self.cold_feature_effects.astype(np.float64)
+        return means
+
+    def with_other_rows(self, places: Array, n: int) -> FittedPrior:
+        """Return the prior where the other side has n rows, its old ones in these places.
+
+        What a new row of the other side says by being rated was never learned, so it adds nothing.
+        """
+        if self.implicit_effects is None:
+            return self
+        effects = np.zeros((n, self.implicit_effects.shape[1]), self.implicit_effects.dtype)
+        effects[places] = self.implicit_effects
+        return self._replace(implicit_effects=effects)

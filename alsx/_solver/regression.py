@@ -1,0 +1,343 @@
+"""Learned prior means: M = F W, where W is a ridge regression of a table on F, what is known of its rows.
+
+In the notation of ``_core.pyx``: a row's prior is N(m, (s Lambda)^-1) with m = W' f, f the row of F, and W has the penalty
+ridge tr(W' W Lambda). Lambda is diagonal, so W falls apart into one ridge regression per column of the table,
+
+    minimise over w    sum_rows s (x - f' w)^2 + ridge |w|^2,
+
+which lowers the models' objective with both tables fixed. F is a sparse matrix of features, or the rated-item sets: ones
+where a row has ratings, divided by the root of their number (SVD++ for users; for items the same with their raters).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+import scipy.linalg
+import scipy.sparse
+import scipy.sparse.linalg
+from numpy.typing import NDArray
+
+from alsx import _core
+from alsx._solver.tables import Tasks, aligned, equal_tasks
+from alsx.ratings import CSR
+
+Array = NDArray[Any]
+Floats = NDArray[np.float64]
+
+# The most columns of features whose normal equations are solved exactly; beyond, conjugate gradients.
+MAX_EXACT_FEATURES = 1500
+
+# Entries of a sparse matrix that NumPy works on at a time.
+CHUNK_ENTRIES = 2**22
+
+# Below this share of the product of two lengths, two directions count as parallel and the step is taken along one.
+MIN_INDEPENDENT_SHARE = 1e-6
+
+
+def column_sums(x: Array, y: Array, row_scale: Array, columns: int, n_threads: int) -> Floats:
+    """Return the sum of row_scale x y over the rows, by column."""
+    out = np.empty((_core.n_chunks(len(x)), columns))
+    _core.column_products(x, y, row_scale, columns, n_threads, out)
+    return np.asarray(out.sum(0))
+
+
+class SparseOperator(NamedTuple):
+    """A sparse matrix by row, and the tasks its rows are cut into; without values all entries are 1.
+
+    Parameters
+    ----------
+    indptr, indices, values : ndarray
+        The matrix in CSR form; `values` may be empty.
+    tasks : Tasks
+    """
+
+    indptr: NDArray[np.int64]
+    indices: NDArray[np.int32]
+    values: Array
+    tasks: Tasks
+
+    @classmethod
+    def of(cls, matrix: Any, dtype: np.dtype[Any]) -> SparseOperator:
+        """Return the operator of a scipy CSR matrix."""
+        indptr = matrix.indptr.astype(np.int64)
+        tasks = equal_tasks(np.diff(indptr), 1.0, 4.0)
+        return cls(indptr, matrix.indices.astype(np.int32), matrix.data.astype(dtype), tasks)
+
+    @classmethod
+    def pattern(cls, indptr: Array, indices: Array, dtype: np.dtype[Any], tasks: Tasks | None = None) -> SparseOperator:
+        """Return the operator of a matrix of ones."""
+        tasks = equal_tasks(np.diff(indptr), 1.0, 4.0) if tasks is None else tasks
+        return cls(indptr, indices, np.empty(0, dtype), tasks)
+
+    def times(
+        self,
+        table: Array,
+        columns: int,
+        row_scale: Array,
+        n_threads: int,
+        out: Array,
+        ridge: float = 0.0,
+        minus: Array | None = None,
+    ) -> None:
+        """Set `out` to diag(row_scale) (matrix @ table - ridge * minus)."""
+        minus = table[:0] if minus is None else minus
+        _core.sparse_product(
+            self.tasks.starts, self.tasks.order, self.indptr, self.indices, self.values, table, columns, row_scale, ridge,
+            minus, n_threads, out,
+        )  # fmt: skip
+
+
+class PriorRegression:
+    """The ridge regression W of a side's table on one block F of what is known of its rows.
+
+    Parameters
+    ----------
+    forward, backward : SparseOperator
+        F by row, (n, f), and by column, (f, n), both without `factor`.
+    factor : ndarray of float64, shape (n,)
+        What each row of F is multiplied by.
+    ridge : float
+        Penalty of W, in numbers of rows of mean scale.
+    row_scale : ndarray of float64, shape (n,)
+        The scale s of each row's prior, 0 for rows that W must not learn from.
+    columns, ld : int
+        Columns of the tables, and how many reals a row of them takes.
+    dtype : dtype
+    features : scipy CSR matrix, default=None
+        F itself where it is a matrix of features.
+
+    Attributes
+    ----------
+    coefficients : ndarray, shape (f, ld)
+        W.
+    ridge, relative_ridge : float
+        The penalty of W as it is used, and as it was given.
+    cholesky : tuple or None
+        SciPy's factorisation of F' S F + ridge where F has few columns: each step is then exact.
+    diagonal : ndarray of float64, shape (f,)
+        The diagonal of F' S F + ridge, where there is no factorisation.
+    step, change : ndarray, shapes (f, ld) and (n, ld)
+        Scratch: the latest change of W, and what it does to the means.
+    last_step, last_change : ndarray
+        The direction of the last step, and what it does to the means; `improve` goes on from it.
+    """
+
+    def __init__(
+        self,
+        forward: SparseOperator,
+        backward: SparseOperator,
+        factor: Array,
+        ridge: float,
+        row_scale: Array,
+        columns: int,
+        ld: int,
+        dtype: np.dtype[Any],
+        features: Any = None,
+    ) -> None:
+        n, f = len(factor), len(backward.indptr) - 1
+        self.forward, self.backward, self.columns = forward, backward, columns
+        self.factor = np.asarray(factor, np.float64)
+        self.features = features
+        self.relative_ridge = ridge
+        rated = row_scale > 0
+        self.ridge = ridge * float(row_scale[rated].mean()) if rated.any() else ridge
+        self.row_scale = row_scale
+        self.coefficients = aligned(f, ld, dtype)
+        self.step = aligned(f, ld, dtype)
+        self.change = aligned(n, ld, dtype)
+        self.ones = np.ones(f)
+        self.cholesky: Any = None
+        if f <= MAX_EXACT_FEATURES and len(forward.values):
+            self.cholesky = scipy.linalg.cho_factor(self.normal_matrix())
+            return
+        self.diagonal = self._diagonal()
+        # All sums are in this unit, or heavy weights would make the squares of sums overflow. A power of two changes no bit.
+        largest = float(self.diagonal.max(initial=np.finfo(np.float64).tiny))
+        self.unit = 2.0 ** math.floor(math.log2(largest)) if math.isfinite(largest) else 1.0
+        self.last_step, self.last_change = aligned(f, ld, dtype), aligned(n, ld, dtype)
+        self.last_length = np.zeros(columns)
+
+    def _diagonal(self) -> Floats:
+        """Return the diagonal of F' S F + ridge, shape (f,): Jacobi's preconditioner."""
+        backward, square = self.backward, self.factor**2 * self.row_scale
+        diagonal = np.full(len(self.coefficients), self.ridge)
+        filled = np.flatnonzero(np.diff(backward.indptr))
+        # Some millions of entries at a time: all of them at once would be the largest arrays of a fit.
+        chunk = backward.indptr[filled] // CHUNK_ENTRIES
+        for rows in np.split(filled, np.flatnonzero(np.diff(chunk)) + 1) if len(filled) else []:
+            first, last = backward.indptr[rows[0]], backward.indptr[rows[-1] + 1]
+            entries = square[backward.indices[first:last]]
+            if len(backward.values):
+                entries *= backward.values[first:last].astype(np.float64) ** 2
+            diagonal[rows] += np.add.reduceat(entries, backward.indptr[rows] - first)
+        return diagonal
+
+    def normal_matrix(self) -> Floats:
+        """Return F' S F + ridge (f, f), in double precision."""
+        f = len(self.coefficients)
+        matrix = scipy.sparse.csr_array(
+            (self.forward.values.astype(np.float64), self.forward.indices, self.forward.indptr),
+            shape=(len(self.factor), f),
+        )
+        scaled = scipy.sparse.diags_array(self.row_scale * self.factor**2) @ matrix
+        return np.asarray((matrix.T @ scaled).toarray() + self.ridge * np.eye(f))
+
+    def improve(self, table: Array, means: Array, n_threads: int) -> Floats:
+        """Lower sum s (x - m)^2 + ridge |w|^2 of every column, and update the means.
+
+        One step a call: the exact one where F has few columns, else the best combination of the preconditioned slope and
+        the last direction. That is a locally optimal step in the plane of both, as in LOBPCG, and with a table that does not
+        change it is the conjugate-gradient method; tables change little from sweep to sweep.
+
+        Returns
+        -------
+        fall : ndarray of float64, shape (columns,)
+            By how much it fell.
+
+        References
+        ----------
+        A. Knyazev, "Toward the optimal preconditioned eigensolver: locally optimal block preconditioned conjugate gradient
+        method", SIAM Journal on Scientific Computing 23(2), 2001, pages 517-541.
+        """
+        # S (X - M), whose product with F' is, less ridge W, the steepest way down
+        _core.scaled_difference(table, means, self.row_scale * self.factor, self.columns, n_threads, self.change)
+        if self.cholesky is not None:
+            return self._exact_step(means, n_threads)
+        return self._two_direction_step(means, n_threads)
+
+    def _exact_step(self, means: Array, n_threads: int) -> Floats:
+        """Solve the normal equations; returns by how much the objective of every column falls."""
+        columns, step, change = self.columns, self.step, self.change
+        self.backward.times(change, columns, self.ones, n_threads, step, self.ridge, self.coefficients)
+        slope = step[:, :columns].astype(np.float64)
+        solution = scipy.linalg.cho_solve(self.cholesky, slope)
+        step[:, :columns] = solution
+        self.forward.times(step, columns, self.factor, n_threads, change)
+        means[:, :columns] += change[:, :columns]
+        self.coefficients[:, :columns] += step[:, :columns]
+        return np.asarray(np.einsum("ij,ij->j", slope, solution))
+
+    def _two_direction_step(self, means: Array, n_threads: int) -> Floats:
+        """Step in the plane of the preconditioned slope and the last direction; returns the fall of every column."""
+        columns, step, change, last = self.columns, self.step, self.change, self.last_step
+        self.backward.times(change, columns, 1.0 / self.diagonal, n_threads, step, self.ridge, self.coefficients)
+        self.forward.times(step, columns, self.factor, n_threads, change)
+
+        def products(x: Array, y: Array, row_scale: Array) -> Floats:
+            return column_sums(x, y, row_scale, columns, n_threads) / self.unit
+
+        # The normal matrix of the two directions, 2 x 2 for every column, and the slope along both.
+        slope_new, slope_last = products(step, step, self.diagonal), products(last, step, self.diagonal)
+        ridges = self.ridge * self.ones
+        new = products(change, change, self.row_scale) + products(step, step, ridges)
+        both = products(change, self.last_change, self.row_scale) + products(step, last, ridges)
+        old = self.last_length
+        determinant = new * old - both**2
+        parallel = ~(determinant > MIN_INDEPENDENT_SHARE * new * old)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            a = np.where(parallel, slope_new / new, (old * slope_new - both * slope_last) / determinant)
+            b = np.where(parallel, 0.0, (new * slope_last - both * slope_new) / determinant)
+        # A column whose slope is 0 is solved.
+        a[~(new > 0)] = 0.0
+        b[~(new > 0)] = 0.0
+        _core.axpby(a, step, b, n_threads, last, self.coefficients)
+        _core.axpby(a, change, b, n_threads, self.last_change, means)
+        self.last_length = a * a * new + 2 * a * b * both + b * b * old
+        return np.asarray((a * slope_new + b * slope_last) * self.unit)
+
+    def squares(self) -> Floats:
+        """Return |w|^2 of every column."""
+        coefficients = self.coefficients[:, : self.columns].astype(np.float64)
+        return np.asarray(np.einsum("ij,ij->j", coefficients, coefficients))
+
+
+class PriorMeans:
+    """The prior means of a side's rows: the sum of several regressions.
+
+    Parameters
+    ----------
+    regressions : list of PriorRegression
+        At least one.
+    means : ndarray, shape (n, ld)
+        Zeros; the means from now on.
+    """
+
+    def __init__(self, regressions: list[PriorRegression], means: Array) -> None:
+        self.regressions, self.means = regressions, means
+
+    def improve(self, table: Array, precision: Array, n_threads: int) -> float:
+        """Lower the objective with respect to every regression in turn; returns by how much, precision-weighted."""
+        return sum(float(part.improve(table, self.means, n_threads) @ precision) for part in self.regressions)
+
+    def penalty(self, precision: Array) -> float:
+        """Return the penalty of the coefficients."""
+        return sum(part.ridge * float(part.squares() @ precision) for part in self.regressions)
+
+
+def rated_item_regression(
+    own: CSR,
+    other: CSR,
+    own_tasks: Tasks,
+    other_tasks: Tasks,
+    ridge: float,
+    row_scale: Array,
+    columns: int,
+    ld: int,
+    dtype: np.dtype[Any],
+) -> PriorRegression:
+    """Return the regression on the rated-item sets of SVD++: each row divided by the root of the set's size.
+
+    Parameters
+    ----------
+    own, other : CSR
+        The ratings by this side's rows, and by those of the other side.
+    own_tasks, other_tasks : Tasks
+        Of their rows.
+    ridge, row_scale, columns, ld, dtype
+        As of `PriorRegression`.
+    """
+    return PriorRegression(
+        SparseOperator.pattern(own.indptr, own.indices, dtype, own_tasks),
+        SparseOperator.pattern(other.indptr, other.indices, dtype, other_tasks),
+        1.0 / np.sqrt(np.maximum(np.diff(own.indptr), 1)),
+        ridge, row_scale, columns, ld, dtype,
+    )  # fmt: skip
+
+
+def feature_regression(
+    features: scipy.sparse.csr_array, ridge: float, row_scale: Array, columns: int, ld: int, dtype: np.dtype[Any]
+) -> PriorRegression:
+    """Return the regression on features of the rows, a CSR matrix (n, f); the rest is as of `PriorRegression`."""
+    forward, backward = SparseOperator.of(features, dtype), SparseOperator.of(features.T.tocsr(), dtype)
+    factor = np.ones(features.shape[0])
+    return PriorRegression(forward, backward, factor, ridge, row_scale, columns, ld, dtype, features)
+
+
+def ridge_regression(features: scipy.sparse.csr_array, table: Array, weights: Array, ridge: float) -> Floats:
+    """Return the W that minimises sum_rows weight |x - W' f|^2 + ridge |W|^2, in double precision.
+
+    Parameters
+    ----------
+    features : scipy CSR array, shape (n, f)
+    table : ndarray, shape (n, columns)
+    weights : ndarray of float64, shape (n,)
+    ridge : float
+
+    Returns
+    -------
+    W : ndarray of float64, shape (f, columns)
+    """
+    scaled = scipy.sparse.diags_array(weights) @ features
+    target = scaled.T @ table.astype(np.float64)
+    f = features.shape[1]
+    if f <= MAX_EXACT_FEATURES:
+        normal = (features.T @ scaled).toarray() + ridge * np.eye(f)
+        return np.asarray(scipy.linalg.solve(normal, target, assume_a="pos"))
+    diagonal = np.asarray((features.multiply(features)).T @ weights).ravel() + ridge
+    operator = scipy.sparse.linalg.LinearOperator((f, f), lambda x: features.T @ (scaled @ x) + ridge * x)
+    inverse = scipy.sparse.linalg.LinearOperator((f, f), lambda x: x / diagonal)
+    solved = [scipy.sparse.linalg.cg(operator, column, rtol=1e-6, maxiter=500, M=inverse)[0] for column in target.T]
+    return np.column_stack(solved)
