@@ -16,8 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import alsx
-from alsx import Ratings, _core, ratings
-from alsx.ratings import Compressed, Ids
+from alsx import Ratings, _sort, ratings
+from alsx.ratings import CSR, Ids, container, sorting
 
 pa = pytest.importorskip("pyarrow")
 
@@ -141,7 +141,7 @@ def texts():
 
 
 TEXTS = texts()
-NAMES = ["é", "b", "", "é", "b"]
+NAMES = ["é", "b", " ", "é", "b"]
 
 
 @pytest.mark.parametrize("kind", TEXTS)
@@ -150,8 +150,8 @@ def test_string_ids_in_any_column(kind):
     R = Ratings.from_arrays(TEXTS[kind](NAMES), TEXTS[kind](items), V)
     assert_same(R, NAMES, items, V)
     assert R.user_ids.dtype.kind == "U"
-    np.testing.assert_array_equal(R.user_codes(TEXTS[kind](["é", "nobody", "", "b"])), [2, -1, 0, 1])
-    many = ["é", "nobody", "", "b"] * 50
+    np.testing.assert_array_equal(R.user_codes(TEXTS[kind](["é", "nobody", " ", "b"])), [2, -1, 0, 1])
+    many = ["é", "nobody", " ", "b"] * 50
     np.testing.assert_array_equal(R.user_codes(TEXTS[kind](many)), [2, -1, 0, 1] * 50)
 
 
@@ -162,21 +162,46 @@ def test_dictionaries_may_hold_unused_and_repeated_strings():
         assert_same(R, ["x", "y", "x", "x"], [1, 1, 2, 3], [1, 2, 3, 4])
 
 
+@pytest.mark.parametrize(
+    ("ids", "says"),
+    [
+        ([5, -(2**63), 7], "users: row 1 is -9223372036854775808, which marks what has no id"),
+        (np.array([5, 6, 2**64 - 1], np.uint64), "users: row 2 is 18446744073709551615, which marks what has no id"),
+        (["b", "a", ""], r"users: row 2 is '' \(an empty string\), which is no id"),
+        (np.array(["b", "", "a"]), r"users: row 1 is '' \(an empty string\), which is no id"),
+    ],
+)
+def test_what_marks_missing_ids_is_no_id(ids, says):
+    with pytest.raises(ValueError, match=says):
+        Ratings.from_arrays(ids, [1, 2, 3], [1, 2, 3])
+    with pytest.raises(ValueError, match="which"):
+        Ids(np.sort(np.asarray(ids)))
+
+
+@pytest.mark.parametrize("ids", [[3, 5, 9], np.array([3, 5, 2**63], np.uint64), ["a", "b", "c"], np.array([-128, 0, 1], np.int8)])
+def test_ids_of_codes(ids):
+    known = Ids(ids)
+    found = known.of_codes(np.array([[2, -1], [-1, 0]], np.int32))
+    assert found.tolist() == [[ids[2], known.missing], [known.missing, ids[0]]]
+    assert known.codes(np.asarray(ids)).tolist() == [0, 1, 2]
+    assert Ids(np.empty(0, np.int64)).of_codes(np.array([-1])).tolist() == [-(2**63)]
+
+
 def test_ids_of_a_wide_range_are_hashed():
-    low, high = -(2**63), 2**63 - 1
+    low, high = -(2**63) + 1, 2**63 - 1
     R = Ratings.from_arrays([high, low, 0, high], [2**40, 5, 5, 5], [1, 2, 3, 4])
     assert_same(R, [high, low, 0, high], [2**40, 5, 5, 5], [1, 2, 3, 4])
     np.testing.assert_array_equal(R.user_codes([low, low + 1, high - 1, high, 0]), [0, -1, -1, 2, 1])
 
 
 def test_unsigned_ids_above_int64():
-    big = np.array([2**64 - 1, 1, 2**63, 2**63 + 1], np.uint64)
+    big = np.array([2**64 - 2, 1, 2**63, 2**63 + 1], np.uint64)
     R = Ratings.from_arrays(big, [1, 1, 1, 1], [1, 2, 3, 4])
     assert R.user_ids.dtype == np.uint64
-    assert R.user_ids.tolist() == [1, 2**63, 2**63 + 1, 2**64 - 1]
+    assert R.user_ids.tolist() == [1, 2**63, 2**63 + 1, 2**64 - 2]
     np.testing.assert_array_equal(R.user_codes(big), [3, 0, 1, 2])
     # Neighbours that doubles could not tell apart, and signed numbers asked of unsigned ids.
-    np.testing.assert_array_equal(R.user_codes(np.array([2**64 - 2, 2**63 + 2], np.uint64)), [-1, -1])
+    np.testing.assert_array_equal(R.user_codes(np.array([2**64 - 3, 2**63 + 2], np.uint64)), [-1, -1])
     np.testing.assert_array_equal(R.user_codes([-1, 1, 2**63 - 1]), [-1, 0, -1])
     signed = Ratings.from_arrays([-1, 5], [1, 1], [1, 2])
     np.testing.assert_array_equal(signed.user_codes(np.array([2**64 - 1, 5], np.uint64)), [-1, 1])
@@ -420,11 +445,11 @@ TWICE = {"users": [1, 2, 1, 1, 2], "items": [8, 8, 9, 8, 8], "ratings": [1, 5, 2
 
 
 def test_duplicates_are_refused_with_the_first_row():
-    with pytest.raises(ValueError, match=r"row 3 rates user 1, item 8 again, after row 0\. Pass duplicates=\"last\""):
+    with pytest.raises(ValueError, match=r"row 3 rates user 1, item 8 again, after row 0: pass duplicates=\"last\""):
         Ratings.from_arrays(**TWICE)
     with pytest.raises(ValueError, match=r"row 2 rates user 'b', item 1 again, after row 1"):
         Ratings.from_arrays(["z", "b", "b", "z"], [1, 1, 1, 1], [1, 1, 1, 1], timestamps=[1, 2, 3, 4])
-    with pytest.raises(ValueError, match=r"row 1 rates user 0, item 2 again, after row 0"):
+    with pytest.raises(ValueError, match=r"stored entry 1 rates user 0, item 2 again, after stored entry 0"):
         Ratings(scipy.sparse.coo_array(([1.0, 1], ([0, 0], [2, 2])), shape=(1, 3)))
 
 
@@ -468,7 +493,11 @@ NAN = float("nan")
 @pytest.mark.parametrize(
     ("ids", "error", "sentence"),
     [
-        ([1.0, 2.0], TypeError, r'users must be integers or strings, but row 0 is 1\.0 \(float\).*\.astype\("int64"\)'),
+        (
+            [1.0, 2.0],
+            TypeError,
+            r'users: row 0 is 1\.0 \(float\); ids must be integers or strings: .*\.astype\("int64"\)',
+        ),
         (np.array([1.0, 2.0]), TypeError, r'row 0 is 1\.0 \(float64\).*\.astype\("int64"\)'),
         ([1, 2.5], TypeError, r"row 1 is 2\.5 \(float\)"),
         ([1, NAN], ValueError, "row 1 is missing"),
@@ -492,7 +521,7 @@ NAN = float("nan")
         (pa.chunked_array([["a"], [None]]), ValueError, "row 1 is missing"),
         (pa.array([1.0, 2.0]), TypeError, r"row 0 is 1\.0 \(double\)"),
         (pa.array([True, False]), TypeError, r"\(bool\)"),
-        (pa.array([b"a", b"b"]), TypeError, r"\(binary\): decode"),
+        (pa.array([b"a", b"b"]), TypeError, r"\(binary\); ids must be integers or strings: decode"),
         (pa.array([None, None]), ValueError, "row 0 is missing"),
         (pa.array([1.0, 2.0]).dictionary_encode(), TypeError, "float"),
         (pa.array(["a", "b\0"]), ValueError, "row 1 is .*NUL"),
@@ -501,13 +530,13 @@ NAN = float("nan")
         (pa.DictionaryArray.from_arrays([0, None], ["b", "a"]), ValueError, "row 1 is missing"),
         (pa.array([datetime.date(2020, 1, 1)] * 2), TypeError, "date32"),
         (np.ma.array([1, 2], mask=[False, True]), ValueError, "row 1 is masked"),
-        (np.array([[1], [2]]), ValueError, r"one dimension, a value a row, got shape \(2, 1\)"),
-        ("ab", TypeError, "users must be an array with a value a row, got 'ab'"),
-        (3, TypeError, r"got 3 \(int\)"),
-        ({1: 2, 3: 4}, TypeError, "got a dict, which has no rows"),
-        ({1, 2}, TypeError, "got a set, which has no rows"),
-        (None, TypeError, "got None"),
-        (scipy.sparse.eye_array(2), TypeError, "got a sparse matrix"),
+        (np.array([[1], [2]]), ValueError, r"users has shape \(2, 1\); it must have one dimension"),
+        ("ab", TypeError, r"users is 'ab' \(str\); it must be an array with one value per row"),
+        (3, TypeError, r"users is 3 \(int\); it must be an array"),
+        ({1: 2, 3: 4}, TypeError, "users is a dict, which has no rows"),
+        ({1, 2}, TypeError, "users is a set, which has no rows"),
+        (None, TypeError, "users is None"),
+        (scipy.sparse.eye_array(2), TypeError, "users is a sparse matrix"),
     ],
 )
 def test_ids_refused(ids, error, sentence):
@@ -519,27 +548,27 @@ def test_ids_refused(ids, error, sentence):
 
 def test_ids_refused_in_frames():
     pd = pytest.importorskip("pandas")
-    with pytest.raises(TypeError, match=r"users must be integers or strings, but row 0 is 1\.0 \(float64\)"):
+    with pytest.raises(TypeError, match=r"data\['user'\]: row 0 is 1\.0 \(float64\); ids must be"):
         Ratings(pd.DataFrame({"user": [1, np.nan], "item": [1, 2], "rating": [1, 2]}))
-    with pytest.raises(TypeError, match="users mix integers and strings: row 0 is 1, row 1 is 'x'"):
+    with pytest.raises(TypeError, match=r"data\['user'\] mix integers and strings: row 0 is 1, row 1 is 'x'"):
         Ratings(pd.DataFrame({"user": [1, "x"], "item": [1, 2], "rating": [1, 2]}))
-    with pytest.raises(ValueError, match="users: row 1 is missing"):
+    with pytest.raises(ValueError, match=r"data\['user'\]: row 1 is missing"):
         Ratings(pd.DataFrame({"user": pd.array([1, None], "Int64"), "item": [1, 2], "rating": [1, 2]}))
-    with pytest.raises(ValueError, match="users: row 1 is missing"):
+    with pytest.raises(ValueError, match=r"data\['user'\]: row 1 is missing"):
         Ratings(pd.DataFrame({"user": pd.Series(["a", None]), "item": [1, 2], "rating": [1, 2]}))
-    with pytest.raises(ValueError, match="users: row 1 is missing"):
+    with pytest.raises(ValueError, match=r"data\['user'\]: row 1 is missing"):
         Ratings(pd.DataFrame({"user": pd.Series(["a", None]).astype("category"), "item": [1, 2], "rating": [1, 2]}))
 
 
 @pytest.mark.parametrize(
     ("values", "error", "sentence"),
     [
-        ([1, NAN], ValueError, "ratings: row 1 is nan, but ratings must be finite"),
+        ([1, NAN], ValueError, "ratings: row 1 is nan; it must be a finite number"),
         ([float("-inf"), 1], ValueError, "row 0 is -inf"),
         ([1, None], ValueError, "row 1 is missing"),
         ([1, "2"], TypeError, r"row 1 is '2' \(str\).*\.astype\(\"float32\"\)"),
-        (np.array(["1", "2"]), TypeError, "ratings must be numbers, but row 0 is '1'"),
-        ([True, False], TypeError, r"row 0 is True \(bool\): say what true is worth"),
+        (np.array(["1", "2"]), TypeError, r"ratings: row 0 is '1' \(.*\); it must be a number"),
+        ([True, False], TypeError, r"row 0 is True \(bool\); it must be a number: say what true is worth"),
         (np.array([True, False]), TypeError, "row 0 is True"),
         (np.array([1j, 2]), TypeError, "row 0 is 1j"),
         ([1, 10**400], ValueError, "row 1 is 1000.*beyond what a float can hold"),
@@ -547,8 +576,8 @@ def test_ids_refused_in_frames():
         (pa.array([1, None]), ValueError, r"row 1 is missing \(null\)"),
         (pa.array([True, False]), TypeError, r"\(bool\)"),
         (pa.array(["1", "2"]), TypeError, "row 0 is '1'"),
-        (np.ones((2, 1)), ValueError, r"got shape \(2, 1\)"),
-        (np.array(["2020", "2021"], "M8[Y]"), TypeError, "ratings must be numbers"),
+        (np.ones((2, 1)), ValueError, r"ratings has shape \(2, 1\)"),
+        (np.array(["2020", "2021"], "M8[Y]"), TypeError, "ratings: row 0 is datetime.*; it must be a number"),
     ],
 )
 def test_ratings_refused(values, error, sentence):
@@ -559,13 +588,13 @@ def test_ratings_refused(values, error, sentence):
 @pytest.mark.parametrize(
     ("weights", "error", "sentence"),
     [
-        ([1, -0.5], ValueError, "sample_weight: row 1 is -0.5, but weights must not be negative"),
+        ([1, -0.5], ValueError, "sample_weight: row 1 is -0.5; it must not be negative"),
         ([NAN, 1], ValueError, "sample_weight: row 0 is nan"),
         ([1], ValueError, "sample_weight has 1 values for 2 ratings"),
         ([0, 0], ValueError, "sample_weight is 0 in every row"),
         ([1e-60, 0], ValueError, "sample_weight is 0 in every row, as float32 holds it"),
-        (["1", "2"], TypeError, "sample_weight must be numbers"),
-        ("weight", TypeError, "sample_weight must be an array"),
+        (["1", "2"], TypeError, "sample_weight: row 0 is '1' .*; it must be a number"),
+        ("weight", TypeError, "sample_weight is 'weight' .*; it must be an array"),
         ([1e39, 0], ValueError, "beyond what float32 can hold"),
     ],
 )
@@ -577,8 +606,8 @@ def test_weights_refused(weights, error, sentence):
 @pytest.mark.parametrize(
     ("times", "error", "sentence"),
     [
-        (["a", "b"], TypeError, "timestamps must be integers"),
-        (pa.array(["a", "b"]), TypeError, "timestamps must be integers"),
+        (["a", "b"], TypeError, "timestamps: row 0 is 'a' .*; times must be integers"),
+        (pa.array(["a", "b"]), TypeError, "timestamps: row 0 is 'a' .*; times must be integers"),
         (pa.array([1, None]), ValueError, "timestamps: row 1 is missing"),
         (np.array(["2020", "NaT"], "M8[s]"), ValueError, "row 1 is missing"),
         ([1.0, NAN], ValueError, "row 1 is nan"),
@@ -611,7 +640,7 @@ def test_lengths_and_nothing_refused():
                 }
             )
         )
-    with pytest.raises(ValueError, match="there are no ratings: the sparse matrix stores no entries"):
+    with pytest.raises(ValueError, match="there are no ratings: the sparse matrix data stores no entries"):
         Ratings(scipy.sparse.csr_array((3, 4)))
     with pytest.raises(ValueError, match="there are no ratings"):
         Ratings(scipy.sparse.coo_array((0, 0)))
@@ -623,7 +652,7 @@ def test_lengths_and_nothing_refused():
         (
             {"a": U, "item": ITEMS, "rating": V},
             {},
-            "no column of users is recognised; the columns are 'a', 'item', 'rating'. Pass user=",
+            "no column of users is recognised; the columns are 'a', 'item', 'rating': pass user=\"a\"",
         ),
         ({"user": U, "b": ITEMS, "rating": V}, {}, "no column of items is recognised"),
         ({"user": U, "item": ITEMS}, {}, "no column of ratings is recognised"),
@@ -675,17 +704,17 @@ def test_column_names_twice_refused():
         (["ab", "cd"], [1, 2], ValueError, "row 0 is 'ab', which is not a pair"),
         ([1, 2], [1, 2], ValueError, "row 0 is 1, which is not a pair"),
         ({"user": [1]}, None, TypeError, "data is of type dict"),
-        ("ratings", None, ValueError, "ratings is no file of ratings.*must end in one of .csv"),
+        ("ratings", None, ValueError, "ratings is not a file of ratings.*must end in .csv"),
         (b"ratings.csv", None, TypeError, "bytes"),
         (None, None, TypeError, "NoneType"),
         (np.zeros(2, [("user", int), ("item", int)]), None, TypeError, "structured array"),
-        (scipy.sparse.eye_array(3), [1, 2, 3], TypeError, "y is given, but a sparse matrix"),
+        (scipy.sparse.eye_array(3), [1, 2, 3], TypeError, "y is given, but data is a sparse matrix"),
         (scipy.sparse.eye_array(3, dtype=bool), None, TypeError, "sparse matrix of bool"),
         (scipy.sparse.eye_array(3, dtype=complex), None, TypeError, "sparse matrix of complex"),
         (scipy.sparse.coo_array(np.ones(3)), None, ValueError, "two dimensions"),
         (scipy.sparse.coo_array((2**31, 3)), None, ValueError, r"2,147,483,648 rows \(users\), more than 2\*\*31 - 1"),
         (scipy.sparse.coo_array((3, 2**31)), None, ValueError, r"2,147,483,648 columns \(items\), more than"),
-        (scipy.sparse.csr_array([[1, NAN]]), None, ValueError, "ratings: stored entry 1 is nan"),
+        (scipy.sparse.csr_array([[1, NAN]]), None, ValueError, "data: stored entry 1 is nan"),
     ],
 )
 def test_data_refused(data, y, error, sentence):
@@ -701,7 +730,7 @@ def test_dense_matrix_refused():
 
 def test_options_refused():
     matrix = scipy.sparse.eye_array(3)
-    with pytest.raises(ValueError, match="duplicates must be one of 'raise', 'last', 'mean', 'sum', got 'first'"):
+    with pytest.raises(ValueError, match="duplicates is 'first'; it must be one of 'raise', 'last', 'mean', 'sum'"):
         Ratings(matrix, duplicates="first")
     for dtype in ("float16", "int32", "nonsense", None):
         with pytest.raises(ValueError, match="dtype"):
@@ -831,7 +860,7 @@ def test_pickle_keeps_all_and_stays_read_only():
     for protocol in range(2, pickle.HIGHEST_PROTOCOL + 1):
         again = pickle.loads(pickle.dumps(R, protocol))
         assert_identical(again, R)
-        assert isinstance(again.by_user, Compressed)
+        assert isinstance(again.by_user, CSR)
         assert not again.by_user.values.flags.writeable
         assert again.user_codes("b") == R.user_codes("b")
         assert again.mean == R.mean
@@ -877,17 +906,17 @@ def test_ids_scalars_and_kinds():
 
 
 def test_ids_must_ascend():
-    with pytest.raises(ValueError, match=r"row 2 \(5\) does not come after 5"):
+    with pytest.raises(ValueError, match="row 2 is 5, after 5; ids must be ascending"):
         Ids([3, 5, 5])
-    with pytest.raises(ValueError, match="users must be ascending"):
+    with pytest.raises(ValueError, match="users: row 1 is 'a', after 'b'; ids must be ascending"):
         Ids(["b", "a"], "users")
 
 
 def test_ids_round_trip_through_npz_without_pickle():
     for users in (
-        ["1", "x" * 500, "é\U0001f3ac", ""],
+        ["1", "x" * 500, "é\U0001f3ac", " "],
         [5, -3, 2**40, 0],
-        np.array([2**64 - 1, 2**63, 1, 0], np.uint64),
+        np.array([2**64 - 2, 2**63, 1, 0], np.uint64),
     ):
         R = Ratings.from_arrays(users, [1, 2, 3, 4], [1, 2, 3, 4])
         file = io.BytesIO()
@@ -908,7 +937,7 @@ def test_one_very_long_id_is_refused_before_memory_is():
 
 
 @given(
-    st.lists(st.integers(-(2**63), 2**64 - 1), min_size=1, unique=True).filter(lambda x: min(x) >= 0 or max(x) < 2**63),
+    st.lists(st.integers(-(2**63) + 1, 2**64 - 2), min_size=1, unique=True).filter(lambda x: min(x) >= 0 or max(x) < 2**63),
     st.lists(st.integers(0, 2**64 - 1)),
     st.lists(st.integers(-(2**63), 2**63 - 1)),
 )
@@ -932,7 +961,7 @@ def test_near_integer_codes_against_a_dictionary(values, asked):
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=5).filter(lambda x: not x.endswith("\0"))
 
 
-@given(st.lists(TEXT, min_size=1, unique=True), st.lists(TEXT))
+@given(st.lists(TEXT.filter(bool), min_size=1, unique=True), st.lists(TEXT))
 def test_string_codes_against_a_dictionary(values, asked):
     values = sorted(values)
     known = {x: code for code, x in enumerate(values)}
@@ -979,7 +1008,7 @@ def big(rng, n, n_users, n_items, kind=np.int64):
 @pytest.mark.parametrize("arrangement", ["any", "by user", "sorted", "by item"])
 @pytest.mark.parametrize("kinds", [(np.int32, np.int32), (np.int64, np.int64), (np.int32, np.int64)])
 def test_sort_against_scipy_for_any_number_of_threads(arrangement, kinds, monkeypatch):
-    monkeypatch.setattr(ratings, "PART", 1)
+    monkeypatch.setattr(sorting, "MIN_PART_ENTRIES", 1)
     rng = np.random.default_rng(3)
     users, items, values = big(rng, 200_000, 3000, 1500)
     order = {
@@ -1029,12 +1058,12 @@ def test_kernels_against_plain_numpy(raw, payload, n_parts):
         array.flags.writeable = False
 
     seen = np.zeros((n_parts, 40), np.uint8)
-    _core.mark_ids(*args[0][:2], seen)
+    _sort.mark_ids(*args[0][:2], seen)
     np.testing.assert_array_equal(seen.any(axis=0), np.isin(np.arange(40), users))
 
     u, i = user_table[users], item_table[items]
     counts = np.zeros((n_parts, 40), np.int64)
-    _core.count_ids(*args[0], counts)
+    _sort.count_ids(*args[0], counts)
     bounds = [n // n_parts * t + n % n_parts * t // n_parts for t in range(n_parts + 1)]
     for part, (start, stop) in enumerate(itertools.pairwise(bounds)):
         np.testing.assert_array_equal(counts[part], np.bincount(u[start:stop], minlength=40))
@@ -1043,24 +1072,24 @@ def test_kernels_against_plain_numpy(raw, payload, n_parts):
         return np.cumsum(np.append(0, counts.sum(axis=0)))[:-1] + np.cumsum(counts, axis=0) - counts
 
     indices, moved = np.empty(n, np.int32), np.empty(n, payload)
-    _core.move_ids(*args[0], *args[1], values, places(counts), indices, moved)
+    _sort.move_ids(*args[0], *args[1], values, places(counts), indices, moved)
     order = np.argsort(u, kind="stable")
     np.testing.assert_array_equal(indices, i[order])
     np.testing.assert_array_equal(moved, values[order])
 
     indptr = np.append(0, np.cumsum(np.bincount(u, minlength=40)))
     counts = np.zeros((n_parts, 25), np.int64)
-    _core.count_codes(indices, counts)
+    _sort.count_codes(indices, counts)
     np.testing.assert_array_equal(counts.sum(axis=0), np.bincount(i, minlength=25))
     rows, turned = np.empty(n, np.int32), np.empty(n, payload)
-    _core.transpose_rows(indptr, indices, moved, places(counts), rows, turned)
+    _sort.transpose_rows(indptr, indices, moved, places(counts), rows, turned)
     again = np.argsort(i[order], kind="stable")
     np.testing.assert_array_equal(rows, u[order][again])
     np.testing.assert_array_equal(turned, values[order][again])
 
     indptr = np.append(0, np.cumsum(np.bincount(i, minlength=25)))
     pairs = np.stack([np.repeat(np.arange(25), np.diff(indptr)), rows])
-    assert _core.count_descents(indptr, rows, n_parts) == n - len(np.unique(pairs, axis=1).T) > 0
+    assert _sort.count_descents(indptr, rows, n_parts) == n - len(np.unique(pairs, axis=1).T) > 0
 
 
 @pytest.mark.parametrize(
@@ -1076,7 +1105,7 @@ def test_kernels_against_plain_numpy(raw, payload, n_parts):
 def test_sorted_state(users, items, state):
     table = np.arange(3, dtype=np.int32)
     for kind in (np.int32, np.int64):
-        assert _core.sorted_state(np.array(users, kind), 0, table, np.array(items, kind), 0, table) == state
+        assert _sort.sorted_state(np.array(users, kind), 0, table, np.array(items, kind), 0, table) == state
 
 
 def test_one_user_with_everything_and_empty_rows():
@@ -1122,7 +1151,7 @@ def test_integer_arrays_and_few_string_codes_need_no_arrow():
 
 def test_docstrings():
     assert alsx.Ratings is ratings.Ratings
-    found = doctest.testmod(ratings)
+    found = doctest.testmod(container)
     assert found.attempted > 3
     assert not found.failed
 

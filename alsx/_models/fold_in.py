@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 from alsx._models.features import place_features
 from alsx._models.seen import merge_items, merge_users
 from alsx._models.side import FittedSide, Merge
-from alsx._models.training import singular_message
+from alsx._models.training import FIT, singular_message
 from alsx._solver.posterior import Evidence
 from alsx._solver.rows import RowSystems, SingularRowError
 from alsx._solver.tables import factor_table, weight_sums
 from alsx._solver.uncertainty import Uncertainty
-from alsx.ratings import CSR, Ids, Ratings
+from alsx.ratings import CSR, Ids, read_ratings
 
 Array = NDArray[Any]
 Floats = NDArray[np.float64]
@@ -96,7 +96,9 @@ def _new_ratings(
     own: FittedSide, other: FittedSide, R: Any, y: Any, sample_weight: Any, n_jobs: int | None
 ) -> tuple[Array, CSR]:
     """Return the ids of new rows, and their ratings with codes of the other side, ascending in each row."""
-    ratings = Ratings(R, y, sample_weight=sample_weight, timestamp=False, dtype=other.table.dtype, n_jobs=n_jobs)
+    ratings = read_ratings(
+        R, y, caller=FIT, sample_weight=sample_weight, timestamp=False, dtype=other.table.dtype, n_jobs=n_jobs
+    )
     mine, theirs, rows = ratings.user_ids, ratings.item_ids, ratings.by_user
     if own.name == "item":
         mine, theirs, rows = theirs, mine, ratings.by_item

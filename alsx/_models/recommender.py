@@ -21,9 +21,12 @@ from alsx._solver import SIDES
 from alsx._solver.gibbs import Chain
 from alsx._solver.prediction import predict_codes
 from alsx._solver.uncertainty import Uncertainty, deviations
-from alsx.ratings import CSR, Ratings, id_pairs
+from alsx.ratings import CSR, Caller, Ratings, id_pairs
 
 Array = npt.NDArray[Any]
+
+# What messages call the pairs that `predict` is given.
+PAIRS = Caller("users", options="Ratings")
 
 STRATEGIES = ("mean", "lower", "upper", "thompson")
 
@@ -298,7 +301,7 @@ class Recommender(BaseEstimator):  # type: ignore[misc]
                 user_codes = np.asarray(of_user(users.user_ids))[user_codes]
                 item_codes = np.asarray(of_item(users.item_ids))[item_codes]
             else:
-                pairs = id_pairs(users)
+                pairs = id_pairs(users, PAIRS)
                 user_codes, item_codes = of_user(pairs[0], "users"), of_item(pairs[1], "items")
         else:
             user_codes, item_codes = of_user(users, "users"), of_item(items, "items")

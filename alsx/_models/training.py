@@ -29,9 +29,13 @@ from alsx._solver.prior import Penalty, PriorSources
 from alsx._solver.rows import SingularRowError
 from alsx._solver.tuning import best_multiple
 from alsx._solver.uncertainty import Errors, Uncertainty, training_errors
-from alsx.ratings import CSR, Ids, Ratings
+from alsx.ratings import CSR, Caller, Ids, Ratings, as_ratings, read_ratings
 
 Array = NDArray[Any]
+
+# What messages about the data call the arguments of `fit`.
+FIT = Caller("R", options="Ratings")
+EVAL_PAIR = Caller("eval_set[0]", "eval_set[1]", options="Ratings")
 
 # The share of the ratings that reg="auto" holds out, and the seed of the split and of the start: the same at each call.
 TUNING_SHARE, TUNING_SEED = 0.1, 0
@@ -162,9 +166,10 @@ def _train(
     """Fit a model, as `train`; the ratings seen may share memory with a sparse `R`."""
     # A matrix of the caller's need not be copied while nothing can change it. No model uses timestamps yet, so that a file's or
     # a frame's are not read; those of a `Ratings` come along.
-    ratings = Ratings(
-        R, y, sample_weight=sample_weight, timestamp=False, dtype=specification.dtype, n_jobs=run.n_jobs, copy=False
-    )
+    ratings = read_ratings(
+        R, y, caller=FIT, sample_weight=sample_weight, timestamp=False, dtype=specification.dtype, n_jobs=run.n_jobs,
+        copy=False,
+    )  # fmt: skip
     encoders: list[FeatureEncoder | None] = [None, None]
     sources: list[PriorSources] = []
     matrices: list[Any] = [None, None]
@@ -223,8 +228,10 @@ def _held_out(eval_set: Any, ratings: Ratings, alternation: Alternation) -> Held
     """Return held-out ratings, with the codes of the training ratings."""
     if isinstance(eval_set, tuple) and len(eval_set) != 2:
         raise ValueError(f"eval_set has {len(eval_set)} parts; it must be a pair (X, y), or ratings as fit takes them")
-    test = Ratings(*eval_set, dtype=ratings.dtype) if isinstance(eval_set, tuple) else eval_set
-    test = test if isinstance(test, Ratings) else Ratings(test, dtype=ratings.dtype)
+    if isinstance(eval_set, tuple):
+        test = read_ratings(*eval_set, caller=EVAL_PAIR, timestamp=False, dtype=ratings.dtype)
+    else:
+        test = as_ratings(eval_set, "eval_set", timestamp=False, dtype=ratings.dtype)
     users, items, values = test.triples()
     users = np.asarray(ratings.user_codes(test.user_ids))[users]
     items = np.asarray(ratings.item_codes(test.item_ids))[items]
