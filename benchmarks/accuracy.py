@@ -118,7 +118,7 @@ def main(folder=None, sets=("u1-u5", "small", "time"), k=(20, 40), peer_python=N
         jobs = [("BiasALS()", lambda a, b: measured(alsx.BiasALS(), a, b, {}))]
         for rank in map(int, ranks):
             for label, options, told in (
-                ("implicit=None", {"implicit": None}, {}),
+                ("implicit_features=None", {"implicit_features": None}, {}),
                 ("", {}, {}),
                 ("with features", {}, features),
             ):

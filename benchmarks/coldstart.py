@@ -20,8 +20,8 @@ import numpy as np
 import pyarrow as pa
 
 import alsx
+from alsx._models.features import FeatureEncoder
 from alsx.datasets import load_movielens
-from alsx.features import FeatureEncoder
 from alsx.metrics import rmse
 from alsx.ratings import Ids
 
@@ -65,7 +65,7 @@ def main(folder=None, k=10, peer_python=None):
     models = {
         "BiasALS": alsx.BiasALS(),
         "FactorALS": alsx.FactorALS(k, random_state=0),
-        "FactorALS, implicit=None": alsx.FactorALS(k, implicit=None, random_state=0),
+        "FactorALS, implicit_features=None": alsx.FactorALS(k, implicit_features=None, random_state=0),
     }
     print("set\tmodel\tcold RMSE\tof each fold\twarm RMSE\twarm RMSE without features")
     for name, data, side, features in jobs:

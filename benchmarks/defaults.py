@@ -1,4 +1,4 @@
-"""The study behind the defaults of FactorALS(implicit=None) and BiasALS: one setting over sets of different size and scale.
+"""The study behind the defaults of FactorALS(implicit_features=None) and BiasALS: one setting over sets of other sizes, scales.
 
     python benchmarks/defaults.py [--folder=DIR] [--seeds=2] [--out=benchmarks/defaults.csv]
 
@@ -59,7 +59,14 @@ def main(folder=None, seeds=2, k=20, out=None):
         score = {}
         for nu, reg, share in settings:
             model = alsx.FactorALS(
-                k, implicit=None, reg=reg, reg_bias=share * reg, reg_scaling=nu, max_iter=20, tol=1e-5, random_state=0
+                k,
+                implicit_features=None,
+                reg=reg,
+                reg_bias=share * reg,
+                reg_scaling=nu,
+                max_iter=20,
+                tol=1e-5,
+                random_state=0,
             )
             score[nu, reg, share] = np.mean([model.fit(a, eval_set=b).history_["test_rmse"][-1] for a, b in splits])
         best = min(score, key=score.get)

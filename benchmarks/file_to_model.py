@@ -14,7 +14,8 @@ import time
 import fire
 
 FIT = (
-    "import alsx, sys; m = alsx.FactorALS(k=int(sys.argv[2]), implicit=None, max_iter=int(sys.argv[3]), tol=0, random_state=0)"
+    "import alsx, sys; "
+    "m = alsx.FactorALS(int(sys.argv[2]), implicit_features=None, max_iter=int(sys.argv[3]), tol=0, random_state=0)"
     ".fit(sys.argv[1])"
 )
 READ = "import alsx, sys; alsx.Ratings(sys.argv[1], timestamp=False)"

@@ -5,8 +5,8 @@
 
 Ratings are simulated in the shape of MovieLens 32M, in millions; the rank grows at 3.2 million ratings. --part=N measures
 only the size of N million ratings and adds it to what is in the table already (each size is a process of its own, since
-peak memory is a whole process's). --implicit=both measures fits that learn prior means (with another --out, since the table
-does not say which). The dashed lines are the cost model n k (k + 1) + rows k^3 / 3, drawn through the first
+peak memory is a whole process's). --implicit_features=both measures fits that learn prior means (with another --out, since
+the table does not say which). The dashed lines are the cost model n k (k + 1) + rows k^3 / 3, drawn through the first
 point of each curve: nothing should grow faster.
 """
 
@@ -29,7 +29,7 @@ def work(n, rows, k):
     return n * k * (k + 1) + rows * k**3 / 3
 
 
-def measure(millions, k, threads, iterations, implicit):
+def measure(millions, k, threads, iterations, implicit_features):
     """One size in this process: seconds an iteration, and bytes that the fit needed at most."""
     import numpy as np
 
@@ -48,7 +48,9 @@ def measure(millions, k, threads, iterations, implicit):
         file.write("5")  # the high-water mark begins anew
     before = status("VmRSS")
     start = time.perf_counter()
-    model = alsx.FactorALS(k, implicit=implicit, max_iter=iterations + 1, tol=0, random_state=0, n_jobs=threads).fit(R)
+    model = alsx.FactorALS(
+        k, implicit_features=implicit_features, max_iter=iterations + 1, tol=0, random_state=0, n_jobs=threads
+    ).fit(R)
     return {
         "ratings": R.nnz,
         "rows": sum(R.shape),
@@ -106,12 +108,12 @@ def main(
     rank=20,
     part=None,
     iterations=3,
-    implicit=None,
+    implicit_features=None,
     one=None,
 ):
     """Measure, write growth.csv and draw growth.png."""
     if one is not None:
-        print(json.dumps(measure(*one, iterations, implicit)))
+        print(json.dumps(measure(*one, iterations, implicit_features)))
         return
     base = 3.2
     jobs = [(n, rank, 2) for n in ((part,) if part else ratings)]
@@ -132,7 +134,7 @@ def main(
             __file__,
             f"--one={list(job)}",
             f"--iterations={iterations}",
-            f"--implicit={implicit}",
+            f"--implicit_features={implicit_features}",
         ]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:

@@ -24,7 +24,9 @@ import scipy.sparse as sp
 
 import alsx
 from alsx import _core
-from alsx.alternation import Alternation, Penalty, alternate
+from alsx._models.training import Run, Specification, held_out_ratings, run_sweeps
+from alsx._solver.alternation import Alternation
+from alsx._solver.prior import Penalty
 from alsx.datasets import make_ratings
 
 
@@ -48,31 +50,38 @@ def peak(threads):
     return best
 
 
-def ours(R, k, threads, dtype, iterations, implicit=None):
+def ours(R, k, threads, dtype, iterations, implicit_features=None):
     """Seconds of the iterations after the first, which also touches fresh memory."""
     model = alsx.FactorALS(
-        k, implicit=implicit, max_iter=iterations + 1, tol=0, n_jobs=threads, random_state=0, dtype=dtype
+        k,
+        implicit_features=implicit_features,
+        max_iter=iterations + 1,
+        tol=0,
+        n_jobs=threads,
+        random_state=0,
+        dtype=dtype,
     ).fit(R)
     return float(np.median(model.history_["seconds"][1:]))
 
 
 def history_cost(R, held_out, k, threads, iterations):
     """Seconds an iteration of half-sweeps alone, of a fit's loop, and of one that predicts the held-out ratings too."""
-    model = alsx.FactorALS(k, implicit=None)
     side = Penalty(1.3, 0.6, 0.5)
-    alternation = Alternation(R, k, side, side, np.random.default_rng(0), threads)
-    predict = model._held_out(held_out, R, alternation, threads)
-
-    def loop(test_rmse):
-        return lambda: alternate(alternation, iterations, -1.0, test_rmse, lambda reached: None)
+    alternation = Alternation(R, k, (side, side), np.random.default_rng(0), threads)
+    test = held_out_ratings(held_out, R, alternation)
 
     def bare():
         for _ in range(iterations):
-            alternation.solve(alternation.users)
-            alternation.solve(alternation.items)
+            alternation.update(alternation.users)
+            alternation.update(alternation.items)
+
+    def loop(test):
+        specification = Specification("FactorALS", k, R.dtype, (side, side), iterations, None)
+        run = Run(np.random.default_rng(0), threads, threads, 0)
+        return lambda: run_sweeps(alternation, specification, test, run)
 
     took = []
-    for job in (bare, bare, loop(None), loop(predict)):  # the first touches fresh memory
+    for job in (bare, bare, loop(None), loop(test)):  # the first touches fresh memory
         start = time.perf_counter()
         job()
         took.append((time.perf_counter() - start) / iterations)
@@ -103,7 +112,10 @@ def main(
                 pairs = [[ours(R, rank, n, dtype, iterations, x) for x in (None, "both")] for _ in range(rounds)]
                 a, b = np.median(pairs, axis=0)
                 ratio = np.median([y / x for x, y in pairs])
-                print(f"k={rank} threads={n}: {a:.3f} s, implicit='both' {b:.3f} s, ratio {ratio:.2f}", flush=True)
+                print(
+                    f"k={rank} threads={n}: {a:.3f} s, implicit_features='both' {b:.3f} s, ratio {ratio:.2f}",
+                    flush=True,
+                )
         return
     if history:
         held_out = read(ratings, scale, held_out=True)

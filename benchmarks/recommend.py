@@ -65,7 +65,7 @@ def numpy_pairs(model, users, items):
 def main(ratings=None, scale=1.0, k=64, threads=2, rounds=3, peer_python=None):
     """Print a line a task."""
     R = iteration.read(ratings, scale)
-    model = alsx.FactorALS(k, implicit=None, max_iter=2, tol=0, random_state=0, n_jobs=threads).fit(R)
+    model = alsx.FactorALS(k, implicit_features=None, max_iter=2, tol=0, random_state=0, n_jobs=threads).fit(R)
     users, items = model.user_ids_, model.item_ids_
     generator = np.random.default_rng(0)
     pair_users, pair_items = generator.integers(0, len(users), PAIRS), generator.integers(0, len(items), PAIRS)

@@ -45,7 +45,9 @@ def ours(R, k, iterations, threads):
     took = []
     for _ in range(6):
         start = time.perf_counter()
-        model = alsx.FactorALS(k, implicit=None, max_iter=iterations, tol=0, random_state=0, n_jobs=threads).fit(R)
+        model = alsx.FactorALS(
+            k, implicit_features=None, max_iter=iterations, tol=0, random_state=0, n_jobs=threads
+        ).fit(R)
         took.append((time.perf_counter() - start, sum(model.history_["seconds"])))
     return np.median(took[1:], axis=0)
 

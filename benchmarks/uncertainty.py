@@ -32,7 +32,7 @@ def models():
     named = {
         "BiasALS": alsx.BiasALS(),
         "FactorALS": alsx.FactorALS(random_state=0),
-        "FactorALS(implicit=None)": alsx.FactorALS(implicit=None, random_state=0),
+        "FactorALS(implicit_features=None)": alsx.FactorALS(implicit_features=None, random_state=0),
     }
     if hasattr(alsx, "BayesALS"):
         named["BayesALS"] = alsx.BayesALS(random_state=0)
@@ -41,7 +41,8 @@ def models():
 
 def constant_variance(model, training):
     """One variance for all ratings: the squared training errors over their number less tr H."""
-    freedom = sum(side.solve(1)[1].sum() for side in (model._uncertain().users, model._uncertain().items))
+    sides = model._uncertainty.users, model._uncertainty.items
+    freedom = sum(side.degrees_of_freedom(1).sum() for side in sides)
     errors = training.triples()[2] - model.predict(training)
     return (errors**2).sum() / (training.n_ratings - freedom)
 

@@ -78,7 +78,10 @@ def test_a_sweep_is_its_slow_twin(k, weighted):
         twin = np.random.default_rng()
         twin.bit_generator.state = gibbs.generator.bit_generator.state
         tables = [gibbs.users.table[:, : k + 1].copy(), gibbs.items.table[:, : k + 1].copy()]
-        commons = [(gibbs.hyperparameters[side].common_mean, gibbs.hyperparameters[side].precision) for side in ("user", "item")]
+        commons = [
+            (gibbs.hyperparameters[side].common_mean, gibbs.hyperparameters[side].precision)
+            for side in ("user", "item")
+        ]
         normals = [np.empty(table.shape) for table in tables]
         for place, out in enumerate(normals):
             _core.normals(gibbs.seed, gibbs.draw_index + place, out)
@@ -154,7 +157,9 @@ def test_the_joint_distribution(monkeypatch, learned):
         alpha, commons, tables, weights, ridges = rng.gamma(gibbs_module.SHAPE, 1 / gibbs_module.RATE), [], [], [], []
         for n, f in zip(shape, full, strict=True):
             T = reference.wishart_root(
-                np.eye(width) * (width + gibbs_module.EXTRA_DEGREES) / gibbs_module.PRECISION, width + gibbs_module.EXTRA_DEGREES, rng
+                np.eye(width) * (width + gibbs_module.EXTRA_DEGREES) / gibbs_module.PRECISION,
+                width + gibbs_module.EXTRA_DEGREES,
+                rng,
             )
             root = np.linalg.inv(T)  # rows times this have the precision T T'
             m = rng.standard_normal(width) @ root / np.sqrt(gibbs_module.MEAN_COUNT)
@@ -262,7 +267,9 @@ def test_rotated_factors_are_aligned_again(implicit):
         np.testing.assert_allclose(common.root @ common.root.T @ common.precision, np.eye(4), atol=1e-9)
     rotated = everything()
     assert not np.allclose(rotated[0], before[0])
-    np.testing.assert_allclose(rotated[0][:, :3] @ rotated[1][:, :3].T, before[0][:, :3] @ before[1][:, :3].T, atol=1e-9)
+    np.testing.assert_allclose(
+        rotated[0][:, :3] @ rotated[1][:, :3].T, before[0][:, :3] @ before[1][:, :3].T, atol=1e-9
+    )
     gibbs.align_to_mean()
     for one, other in zip(everything(), before, strict=True):
         np.testing.assert_allclose(one, other, atol=1e-8)

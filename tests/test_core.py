@@ -11,13 +11,13 @@ import pytest
 import reference
 import scipy.sparse as sp
 import scipy.stats
+from alsx.alternation import factor_table, full_precision, workspace
+from alsx.prior import Rows, aligned
+from alsx.recommender import _merged as merged_slices
 from conftest import LEVELS, TOLERANCE
 from hypothesis import HealthCheck, given, settings
 
 from alsx import _core
-from alsx.alternation import factor_table, full_precision, workspace
-from alsx.prior import Rows, aligned
-from alsx.recommender import _merged as merged_slices
 
 RANKS = [0, 1, 2, 3, 7, 8, 15, 16, 17, 20, 24, 25, 31, 32, 33, 63, 64, 65, 100, 128, 200]
 

@@ -10,8 +10,8 @@ import scipy.sparse as sp
 
 import alsx
 from alsx import FactorALS, Ratings
-from alsx.datasets import load_demo, load_movielens
 from alsx._models.features import FeatureEncoder
+from alsx.datasets import load_demo, load_movielens
 from alsx.ratings import Ids
 
 FILMS = pa.table(

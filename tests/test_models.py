@@ -22,17 +22,17 @@ from sklearn.model_selection import GridSearchCV, cross_val_score
 
 import alsx
 from alsx import BiasALS, FactorALS, Ratings, _check, _core, metrics
+from alsx._solver import regression
 from alsx._solver.alternation import Alternation
 from alsx._solver.prior import Penalty, PriorSources
+from alsx._solver.regression import feature_regression, ridge_regression
 from alsx._solver.tables import factor_table
 from alsx.datasets import load_movielens, make_ratings
-from alsx._solver import regression
-from alsx._solver.regression import feature_regression, ridge_regression
 from alsx.ratings import CSR
-
 
 # What lists of integer ids are padded with.
 MISSING = np.iinfo(np.int64).min
+
 
 def pairs(n_users=40, n_items=30, n=500, seed=0, low=1, high=5):
     """User ids, item ids and ratings with some structure."""
@@ -209,7 +209,11 @@ def test_the_history_is_true(model, weighted):
 
 def start(data, model, k):
     """The items' factors that a fit with random_state 0 begins with, in units of one standard deviation."""
-    return Alternation(data, k, model._specification().penalties, _check.generator(0), 1).items.table[:, :k].astype(np.float64)
+    return (
+        Alternation(data, k, model._specification().penalties, _check.generator(0), 1)
+        .items.table[:, :k]
+        .astype(np.float64)
+    )
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -443,7 +447,9 @@ def test_regularisation_can_be_chosen_by_the_ratings(implicit):
 
     def error(**reg):
         return (
-            FactorALS(4, implicit_features=implicit, random_state=0, **reg).fit(train, eval_set=test).history_["test_rmse"][-1]
+            FactorALS(4, implicit_features=implicit, random_state=0, **reg)
+            .fit(train, eval_set=test)
+            .history_["test_rmse"][-1]
         )
 
     multiples = np.geomspace(0.25, 4, 9)

@@ -178,7 +178,9 @@ def test_what_marks_missing_ids_is_no_id(ids, says):
         Ids(np.sort(np.asarray(ids)))
 
 
-@pytest.mark.parametrize("ids", [[3, 5, 9], np.array([3, 5, 2**63], np.uint64), ["a", "b", "c"], np.array([-128, 0, 1], np.int8)])
+@pytest.mark.parametrize(
+    "ids", [[3, 5, 9], np.array([3, 5, 2**63], np.uint64), ["a", "b", "c"], np.array([-128, 0, 1], np.int8)]
+)
 def test_ids_of_codes(ids):
     known = Ids(ids)
     found = known.of_codes(np.array([[2, -1], [-1, 0]], np.int32))
@@ -937,7 +939,9 @@ def test_one_very_long_id_is_refused_before_memory_is():
 
 
 @given(
-    st.lists(st.integers(-(2**63) + 1, 2**64 - 2), min_size=1, unique=True).filter(lambda x: min(x) >= 0 or max(x) < 2**63),
+    st.lists(st.integers(-(2**63) + 1, 2**64 - 2), min_size=1, unique=True).filter(
+        lambda x: min(x) >= 0 or max(x) < 2**63
+    ),
     st.lists(st.integers(0, 2**64 - 1)),
     st.lists(st.integers(-(2**63), 2**63 - 1)),
 )

@@ -90,6 +90,7 @@ class LatentFactors(Recommender):
             if side.encoder is not None:
                 names += [*side.encoder.names, "intercept"]
                 sides += [side.name] * (len(side.encoder.names) + 1)
+                assert side.prior.feature_effects is not None
                 tables.append(side.prior.feature_effects)
         effects = np.concatenate(tables).astype(np.float64) if tables else np.empty((0, self._k + 1))
         columns = {"side": sides, "feature": names, "bias": effects[:, self._k]}
@@ -155,7 +156,7 @@ class LatentFactors(Recommender):
             unrated &= side.lengths == 0
         comparable = (side.lengths > 0) & ~unrated
         for place in np.flatnonzero((rows < 0) | ~comparable[rows]):
-            self._refuse_comparison(side, ids, argument, place, rows[place], unrated)
+            self._refuse_comparison(side, ids, argument, int(place), int(rows[place]), unrated)
         allowed = comparable if allowed is None else comparable & allowed
         n_threads = self._n_threads()
         lists = top_n.by_product(

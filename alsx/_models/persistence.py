@@ -231,8 +231,8 @@ def _restored_side(name: str, about: dict[str, Any], stored: dict[str, Array], k
     dtype = _check.float_dtype(f"the type of {name}_table", table.dtype)
     _checked(stored, f"{name}_table", (len(ids), k + 1), dtype)
     counts = _checked(stored, f"{name}_counts", (len(ids),), np.int64)
-    numbers = dict(about["priors"][name])
-    state = numbers.pop("encoder")
+    numbers = about["priors"][name]
+    state = numbers["encoder"]
     encoder = None if state is None else FeatureEncoder.from_state(state)
     n_others = len(stored["item_ids" if name == "user" else "user_ids"])
     f = None if encoder is None else len(encoder.names) + 1
@@ -248,7 +248,10 @@ def _restored_side(name: str, about: dict[str, Any], stored: dict[str, Array], k
     for key, array in arrays.items():
         if array.shape != shapes[key] or array.dtype.kind != "f":
             raise ValueError(f"its {name}_{key} is {array.dtype} of shape {array.shape}, not floats of {shapes[key]}")
-    prior = FittedPrior(**arrays, **{key: float(x) for key, x in numbers.items()})
+    reg, reg_bias, exponent, min_count = (
+        float(numbers[key]) for key in ("reg", "reg_bias", "exponent", "typical_min_count")
+    )
+    prior = FittedPrior(reg, reg_bias, exponent, typical_min_count=min_count, **arrays)
     return FittedSide(name, ids, counts, table, k, prior, encoder)
 
 
@@ -259,11 +262,11 @@ def _restored_uncertainty(
     if "errors_shape" not in stored:
         return None
     shape = _checked(stored, "errors_shape", (SHAPE_LEVELS,), np.float64)
-    errors = [_checked(stored, f"errors_{side.name}", (len(side),), np.float64) for side in (users, items)]
+    of_users, of_items = (_checked(stored, f"errors_{side.name}", (len(side),), np.float64) for side in (users, items))
     if "noise" not in about:
-        return fitted_uncertainty(users, items, seen, Errors(*errors, shape))
+        return fitted_uncertainty(users, items, seen, Errors(of_users, of_items, shape))
     k, posteriors = users.k, []
-    for own, other, sums in ((users, items, errors[0]), (items, users, errors[1])):
+    for own, other, sums in ((users, items, of_users), (items, users, of_items)):
         prefix, table = f"evidence_{own.name}_", other.table
         if f"{prefix}table" in stored:
             table = _checked(stored, f"{prefix}table", (len(stored[f"{prefix}table"]), k + 1), table.dtype)

@@ -90,9 +90,7 @@ class Recommender(BaseEstimator):  # type: ignore[misc]
         """
         return self._fit(R, y, sample_weight, eval_set)
 
-    def _fit(
-        self, R: Any, y: Any, sample_weight: Any, eval_set: Any, features: tuple[Any, Any] = (None, None)
-    ) -> Self:
+    def _fit(self, R: Any, y: Any, sample_weight: Any, eval_set: Any, features: tuple[Any, Any] = (None, None)) -> Self:
         """Fit the model; `features` are those of users and of items."""
         specification = self._specification()
         run = Run(
@@ -345,7 +343,9 @@ class Recommender(BaseEstimator):  # type: ignore[misc]
         unknown = users < 0 if items is None else (users < 0) | (items < 0)
         count = int(unknown.sum())
         if 2 * count > len(unknown):
-            which = f"{int((users < 0).sum())} users" + ("" if items is None else f" and {int((items < 0).sum())} items")
+            which = f"{int((users < 0).sum())} users" + (
+                "" if items is None else f" and {int((items < 0).sum())} items"
+            )
             warnings.warn(
                 f"{count} of {len(unknown)} predictions know only part of their pair ({which} were not in the training "
                 "ratings) and are little more than the mean: are these the ids of the training data?",
@@ -426,9 +426,7 @@ class Recommender(BaseEstimator):  # type: ignore[misc]
         excluded = top_n.rated_by(self._seen) if exclude_rated else top_n.Excluded.nothing()
         if strategy in ("lower", "upper"):
             n_std = n_std if strategy == "upper" else -n_std
-            lists = top_n.by_score(
-                rows, len(self._items), lambda u, i: self._bounds(u, i, n_std), excluded, n, allowed
-            )
+            lists = top_n.by_score(rows, len(self._items), lambda u, i: self._bounds(u, i, n_std), excluded, n, allowed)
         else:
             n_threads = self._n_threads()
             table, vector, packed = self._users.table, self._users.cold_start_vector, self._items.packed(n_threads)

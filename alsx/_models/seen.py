@@ -26,11 +26,12 @@ def own_copy(ratings: CSR, matrix: Any) -> CSR:
     """Return ratings that share no memory with a sparse matrix of the caller's, who may change it."""
     theirs = [getattr(matrix, name, None) for name in ("data", "indices", "indptr", "row", "col", "offsets")]
 
-    def own(array: Any) -> Any:
+    def own(array: Array) -> Array:
         shared = any(isinstance(x, np.ndarray) and np.may_share_memory(array, x) for x in theirs)
         return array.copy() if shared else array
 
-    return CSR(*(None if array is None else own(array) for array in ratings))
+    weights = None if ratings.weights is None else own(ratings.weights)
+    return CSR(own(ratings.indptr), own(ratings.indices), own(ratings.values), weights)
 
 
 def merge_users(seen: CSR, new: CSR, merge: Merge) -> CSR:

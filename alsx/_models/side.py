@@ -93,11 +93,6 @@ class FittedSide(PlainData):
         out[:, : self.k + 1] = np.where(known, self.table[codes, : self.k + 1], self.cold_start_vector)
         return out
 
-    def biases(self, codes: Array) -> Floats:
-        """Return biases by code, shape (n,); -1 is that of the cold-start vector."""
-        k = self.k
-        return np.where(codes >= 0, self.table[codes, k], self.cold_start_vector[k]).astype(np.float64)
-
     def ids_of(self, codes: Array) -> Array:
         """Return ids by code; -1 becomes `Ids.missing`, which is no id."""
         return self.ids.of_codes(codes)

@@ -184,16 +184,16 @@ def _train(
     pair = sources[0], sources[1]
     penalties = _tuned(specification, ratings, pair, run) if specification.tune else specification.penalties
     alternation = Alternation(ratings, specification.k, penalties, run.generator, run.n_threads, pair)
-    held_out = None if eval_set is None else _held_out(eval_set, ratings, alternation)
+    held_out = None if eval_set is None else held_out_ratings(eval_set, ratings, alternation)
     with _named_singular_rows(ratings):
         if specification.sampler is None:
             trainer: Trainer = alternation
-            history = _run_sweeps(trainer, specification, held_out, run)
+            history = run_sweeps(trainer, specification, held_out, run)
         else:
             # The sums of small matrices would depend on the number of threads, and gain nothing by them.
             with threadpoolctl.threadpool_limits(1, user_api="blas"):
                 trainer = _chain_start(alternation, specification.sampler, run)
-                history = _run_sweeps(trainer, specification, held_out, run)
+                history = run_sweeps(trainer, specification, held_out, run)
     return _fitted(specification, ratings, trainer, alternation, encoders, history, penalties, run)
 
 
@@ -220,11 +220,11 @@ def _tuned(
     start = np.random.default_rng(TUNING_SEED)
     fit = Alternation(train, specification.k, penalties, start, run.n_threads, sources)
     with _named_singular_rows(ratings):
-        factor = best_multiple(fit, _held_out(test, train, fit), penalties)
+        factor = best_multiple(fit, held_out_ratings(test, train, fit), penalties)
     return penalties[0].times(factor), penalties[1].times(factor)
 
 
-def _held_out(eval_set: Any, ratings: Ratings, alternation: Alternation) -> HeldOut:
+def held_out_ratings(eval_set: Any, ratings: Ratings, alternation: Alternation) -> HeldOut:
     """Return held-out ratings, with the codes of the training ratings."""
     if isinstance(eval_set, tuple) and len(eval_set) != 2:
         raise ValueError(f"eval_set has {len(eval_set)} parts; it must be a pair (X, y), or ratings as fit takes them")
@@ -257,7 +257,7 @@ def _chain_start(alternation: Alternation, options: SamplerOptions, run: Run) ->
     return Gibbs(alternation, run.generator, options.burn_in, options.wanted)
 
 
-def _run_sweeps(
+def run_sweeps(
     trainer: Trainer, specification: Specification, held_out: HeldOut | None, run: Run
 ) -> dict[str, list[float]]:
     """Sweep until the loss falls by less than `tol` of itself, at most `max_iter` times; returns the history.
@@ -308,19 +308,17 @@ def _fitted(
             by_user, by_item = (alternation.unit**2 * x.loss[:, 0] for x in (alternation.users, alternation.items))
             sums = by_user, by_item
         errors = training_errors(ratings, (users.table, items.table), k, sums, run.n_threads)
-    sides = [
+    fitted_users, fitted_items = (
         FittedSide(name, Ids(ids, f"{name}s"), np.diff(rows.indptr), snapshot.table, k, snapshot.prior, encoder)
-        for name, ids, rows, snapshot, encoder in zip(
-            SIDES,
-            (ratings.user_ids, ratings.item_ids),
-            (ratings.by_user, ratings.by_item),
-            (users, items),
-            encoders,
-            strict=True,
+        for name, ids, rows, snapshot, encoder in (
+            ("user", ratings.user_ids, ratings.by_user, users, encoders[0]),
+            ("item", ratings.item_ids, ratings.by_item, items, encoders[1]),
         )
-    ]
+    )
     chain = trainer.chain() if isinstance(trainer, Gibbs) else None
-    return Fitted(ratings.mean, ratings.range, *sides, ratings.by_user, errors, history, penalties, chain)
+    return Fitted(
+        ratings.mean, ratings.range, fitted_users, fitted_items, ratings.by_user, errors, history, penalties, chain
+    )
 
 
 def fitted_uncertainty(users: FittedSide, items: FittedSide, seen: CSR, errors: Errors) -> Uncertainty:

@@ -141,9 +141,16 @@ class TrainingSide:
         if sources.implicit_ridge is not None:
             regressions.append(
                 rated_item_regression(
-                    self.ratings, other.ratings, self.tasks, other.tasks, sources.implicit_ridge, self.fit_scale, columns,
-                    ld, dtype,
-                )  # fmt: skip
+                    self.ratings,
+                    other.ratings,
+                    self.tasks,
+                    other.tasks,
+                    sources.implicit_ridge,
+                    self.fit_scale,
+                    columns,
+                    ld,
+                    dtype,
+                )
             )
         if sources.features is not None:
             ridge = sources.feature_ridge

@@ -182,7 +182,9 @@ class CoefficientSampler:
         self._perturb(rows, common_mean, means, root)
         K, ridge, dtype = len(common_mean), self.regression.ridge, rows.dtype
         # A column whose residual has fallen to rounding is solved.
-        solved = self._products(self.residual, self.residual, 1.0 / (self.diagonal + ridge), K) * np.finfo(dtype).eps ** 2
+        solved = (
+            self._products(self.residual, self.residual, 1.0 / (self.diagonal + ridge), K) * np.finfo(dtype).eps ** 2
+        )
         inverse = np.linalg.inv(self.normal + ridge * self.squares)
         applied = self.basis_product + dtype.type(ridge) * self.basis  # A Z (f, d)
         # What the deflated directions contribute is solved exactly; all others are kept apart from them.

@@ -224,7 +224,14 @@ class Posterior(PlainData):
         return table, freedom
 
     def draw(
-        self, own: Array, wanted: NDArray[np.bool_], mean: float, sigma: float, seed: int, draw_index: int, n_threads: int
+        self,
+        own: Array,
+        wanted: NDArray[np.bool_],
+        mean: float,
+        sigma: float,
+        seed: int,
+        draw_index: int,
+        n_threads: int,
     ) -> Array:
         """Return a draw of the wanted rows, as a table; the others stay zeros.
 

@@ -206,7 +206,9 @@ class FoldedNoise(PlainData):
         ratios = np.ones(self.n + 1)
         ratios[self.from_old] = (old.user if self.side == "user" else old.item)[:-1]
         ratios[self.from_new] = _ratios_of_new_rows(self.new_rows, old, SIDES.index(self.side), n_threads)
-        return dataclasses.replace(old, **{self.side: ratios})
+        if self.side == "user":
+            return dataclasses.replace(old, user=ratios)
+        return dataclasses.replace(old, item=ratios)
 
 
 @dataclass(frozen=True, eq=False)
@@ -249,10 +251,10 @@ class Uncertainty(PlainData):
             Where they are among the merged rows, see `MergedEvidence`.
         """
         old = self.users if side == "user" else self.items
-        merged = MergedEvidence(old.source, new, from_old, from_new, n)
-        posteriors = {f"{side}s": Posterior(merged, old.prior, self.k)}
+        merged = Posterior(MergedEvidence(old.source, new, from_old, from_new, n), old.prior, self.k)
+        users, items = (merged, self.items) if side == "user" else (self.users, merged)
         noise = FoldedNoise(self, side, Posterior(new, old.prior, self.k), from_old, from_new, n)
-        return dataclasses.replace(self, noise_source=noise, **posteriors)
+        return Uncertainty(users, items, self.k, self.error_shape, noise)
 
     def of_pairs(
         self, users: Array, items: Array, user_vectors: Vectors, item_vectors: Vectors, n_threads: int
