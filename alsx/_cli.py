@@ -7,7 +7,6 @@ import io
 import json
 import os
 import re
-import secrets
 import shlex
 import sys
 import unicodedata
@@ -238,15 +237,3 @@ def check_folder(path: str, what: str) -> None:
         raise ValueError(f"{nearest} is a file; {what} names a folder to write to")
     if not os.access(nearest, os.W_OK):
         raise ValueError(f"the folder {nearest} may not be written to; change {what}")
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Give a file beside `path` to write to, and move it there once it is whole."""
-    # Not by tempfile, whose files only their owner may read.
-    part = path.with_name(f"{path.stem}.{secrets.token_hex(8)}.part{path.suffix}")
-    try:
-        yield part
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)

@@ -19,7 +19,7 @@ PACKAGE = Path(alsx.__file__).parent
 
 # Imports run from later to earlier; names in one group may import each other.
 ORDER = [
-    {"_version", "_core"},
+    {"_version", "_core", "_files"},
     {"_threads", "_check", "files"},
     {"ratings"},
     {"prior", "features"},

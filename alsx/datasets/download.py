@@ -5,7 +5,7 @@ published when the archive was fetched. An archive is used only if its bytes giv
 so neither an interrupted run nor a damaged disk can leave something that a later run would trust,
 and archives that change over time (``ml-latest``, ``ml-latest-small``) work like the others.
 
-pooch supplies the cache folder, the transfer and the hash; the order of the steps is ours because pooch wants the
+pooch supplies the cache folder and the transfer; the order of the steps is ours because pooch wants the
 checksum before it starts and keeps it in the program, while here it comes from the server, may change between two
 attempts, and has to survive beside the archive for runs without network.
 """
@@ -13,21 +13,24 @@ attempts, and has to survive beside the archive for runs without network.
 from __future__ import annotations
 
 import contextlib
+import errno
+import hashlib
 import io
 import os
 import re
 import sys
-import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
+
+from alsx._files import atomic_write
 
 BASE_URL = "https://files.grouplens.org/datasets/movielens"
 
 _PAUSES = (0.5, 2.0)  # seconds before the second and the third attempt
 _TIMEOUT = 30.0  # seconds without a byte
 _CHUNK = 1 << 18  # bytes between two updates of the progress bar
-_STALE = 86_400.0  # seconds after which a part file must be a dead process's
 
 
 class DownloadError(OSError):
@@ -70,7 +73,8 @@ def fetch(
         return archive
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        _remove_stale_parts(archive)
+        if not os.access(folder, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     except OSError as error:
         raise DownloadError(
             f"the cache folder {str(folder)!r} cannot be written ({error.strerror}); "
@@ -109,55 +113,41 @@ def _sidecar(archive: Path) -> Path:
     return archive.with_name(archive.name + ".md5")
 
 
-def _verified(archive: Path) -> bool:
-    import pooch
+def _md5(file: Any) -> str:
+    """Return the MD5 sum of an open file, which guards against damage and not against attacks."""
+    return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
+
+def _verified(archive: Path) -> bool:
     try:
         published = parse_checksum(_sidecar(archive).read_text("ascii"))
-        return bool(pooch.file_hash(str(archive), alg="md5") == published)
+        with archive.open("rb") as file:
+            return _md5(file) == published
     except (OSError, ValueError):  # one of the two is absent or unreadable
         return False
 
 
 def _download(url: str, archive: Path, progress: bool) -> None:
-    """One attempt: checksum, archive into a part file, comparison, and only then the two final names."""
-    import pooch
-
+    """Make one attempt: checksum, archive into a part file, comparison, and only then the two final names."""
     body = io.BytesIO()
     _transfer(url + ".md5", body)
     published = parse_checksum(body.getvalue().decode("ascii", "replace"))
-    with _part_file(archive) as part:
-        with open(part, "r+b") as file:
-            _transfer(url, file, archive.name if progress else None)
-        came = pooch.file_hash(str(part), alg="md5")
+    with _published(archive) as part:
+        _transfer(url, part, archive.name if progress else None)
+        part.seek(0)
+        came = _md5(part)
         if came != published:
             raise _Mismatch(f"its MD5 sum is {came}, the published one {published}")
-        with _part_file(_sidecar(archive)) as sidecar:
-            sidecar.write_text(f"{published}  {archive.name}\n", "ascii")
-            _publish(sidecar, _sidecar(archive))
-        _publish(part, archive)
+        with _published(_sidecar(archive)) as sidecar:
+            sidecar.write(f"{published}  {archive.name}\n".encode("ascii"))
 
 
 @contextlib.contextmanager
-def _part_file(target: Path) -> Any:
-    """An empty file in the folder of `target`, under a name no other process uses; gone at the end unless renamed."""
-    handle, name = tempfile.mkstemp(prefix=f"{target.name}.", suffix=".part", dir=target.parent)
-    os.close(handle)
+def _published(target: Path) -> Iterator[IO[bytes]]:
+    """Open a file of the cache for writing that gets its name when it is complete."""
     try:
-        yield Path(name)
-    finally:
-        Path(name).unlink(missing_ok=True)
-
-
-def _publish(part: Path, target: Path) -> None:
-    """Give a complete file its name, atomically: its bytes are on the disk before the name is."""
-    with open(part, "r+b") as file:
-        os.fsync(file.fileno())
-    umask = os.umask(0)
-    os.umask(umask)
-    part.chmod(0o666 & ~umask)  # mkstemp's files are the owner's alone; a cache may be shared
-    try:
-        os.replace(part, target)
+        with atomic_write(target) as file:
+            yield file
     except PermissionError:
         # On Windows a file that another process has open cannot be replaced: it is that process's verified copy.
         if not (os.name == "nt" and target.exists()):
@@ -176,14 +166,6 @@ def _transfer(url: str, file: Any, label: str | None = None) -> None:
     # The total becomes known with the first answer; pooch asks for bool(bar), which tqdm refuses without any total.
     with tqdm(total=1, desc=label, unit="B", unit_scale=True, unit_divisor=1000, file=sys.stderr) as bar:
         pooch.HTTPDownloader(progressbar=bar, chunk_size=_CHUNK, timeout=_TIMEOUT)(url, file, None)
-
-
-def _remove_stale_parts(archive: Path) -> None:
-    """Remove the part files of processes that were killed: nobody trusts them, but they fill the disk."""
-    for part in archive.parent.glob(f"{archive.name}.*.part"):
-        with contextlib.suppress(OSError):
-            if time.time() - part.stat().st_mtime > _STALE:
-                part.unlink()
 
 
 def _status(error: Exception) -> int | None:

@@ -11,6 +11,7 @@ import numpy as np
 
 import alsx
 from alsx import _check, _cli, _threads
+from alsx._files import atomic_write
 from alsx.datasets import load_demo, load_movielens
 from alsx.metrics import rmse
 
@@ -203,8 +204,8 @@ def draw(films: MovieLens, curves: dict[str, list[float]], file: Path) -> None:
     axes.set(xlabel="ratings of a new user that are known", ylabel="RMSE in stars", title=f"{films.name}{simulated}")
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False)
-    with _cli.replacing(file) as part:
-        figure.savefig(part)
+    with atomic_write(file) as png:
+        figure.savefig(png, format="png")
 
 
 if __name__ == "__main__":

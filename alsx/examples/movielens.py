@@ -13,6 +13,7 @@ import numpy as np
 
 import alsx
 from alsx import _check, _cli, _threads
+from alsx._files import atomic_write
 from alsx.datasets import load_demo, load_movielens
 from alsx.model_selection import train_test_split
 
@@ -289,8 +290,8 @@ def draw(films: MovieLens, bias: alsx.BiasALS, model: alsx.FactorALS, floor: int
     _cli.tell("drawing loss and RMSE ...")
     source = f"{films.name}{', simulated ratings' if films.simulated else ''}"
     figure = plot.history({"BiasALS": bias, f"FactorALS, k = {model.k}": model}, title=f"Loss and RMSE: {source}")
-    with _cli.replacing(folder / "history.png") as part:
-        figure.savefig(part)
+    with atomic_write(folder / "history.png") as png:
+        figure.savefig(png, format="png")
     _cli.tell("placing the films on the map ...")
     ids = model.item_ids_
     axes = plot.embedding_map(
@@ -303,8 +304,8 @@ def draw(films: MovieLens, bias: alsx.BiasALS, model: alsx.FactorALS, floor: int
     )
     whole = axes.get_figure(root=True)
     assert whole is not None
-    with _cli.replacing(folder / "map.png") as part:
-        whole.savefig(part)
+    with atomic_write(folder / "map.png") as png:
+        whole.savefig(png, format="png")
 
 
 if __name__ == "__main__":
