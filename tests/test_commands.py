@@ -343,7 +343,9 @@ def test_files_of_ratings(tmp_path, command, fails, kind):
     known = np.array([x % 3 > 0 for x in users])
     names = [f"u{x}" if k else f"x{x}" for x, k in zip(users, known, strict=True)]
     table = pa.table({"who": names, "movieId": items, "rating": table["rating"]})
-    printed = json.loads(command("alsx", "evaluate", "m.npz", write(table, "test"), "--user-column=who", "--json").out)[0]
+    printed = json.loads(command("alsx", "evaluate", "m.npz", write(table, "test"), "--user-column=who", "--json").out)[
+        0
+    ]
     predicted, truth = model.predict(names, items), table["rating"].to_numpy()
     assert printed["ratings"] == 500
     assert printed["cold pairs"] == (~known).sum()

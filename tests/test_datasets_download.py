@@ -90,7 +90,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 def server(monkeypatch):
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr("alsx.datasets.download._PAUSES", (0.0, 0.0))
+    monkeypatch.setattr("alsx.datasets.download._PAUSE_SECONDS", (0.0, 0.0))
     with Server() as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
@@ -166,7 +166,7 @@ def test_offline_and_cached(server, get):
 
 
 def test_no_network(tmp_path, monkeypatch):
-    monkeypatch.setattr("alsx.datasets.download._PAUSES", (0.0, 0.0))
+    monkeypatch.setattr("alsx.datasets.download._PAUSE_SECONDS", (0.0, 0.0))
     with socket_without_server() as port, pytest.raises(DownloadError) as caught:
         fetch("ml-100k", cache=tmp_path / "cache", base_url=f"http://127.0.0.1:{port}", progress=False)
     assert f"http://127.0.0.1:{port}/ml-100k.zip" in str(caught.value)

@@ -1,6 +1,6 @@
 """Fetch a MovieLens archive once, and trust only what was verified.
 
-The cache holds two files an archive: ``ml-100k.zip`` and, beside it, ``ml-100k.zip.md5``, the checksum that GroupLens
+The cache holds two files for each archive: ``ml-100k.zip`` and, beside it, ``ml-100k.zip.md5``, the checksum that GroupLens
 published when the archive was fetched. An archive is used only if its bytes give the checksum beside it, on every call;
 so neither an interrupted run nor a damaged disk can leave something that a later run would trust,
 and archives that change over time (``ml-latest``, ``ml-latest-small``) work like the others.
@@ -28,9 +28,9 @@ from alsx._files import atomic_write
 
 BASE_URL = "https://files.grouplens.org/datasets/movielens"
 
-_PAUSES = (0.5, 2.0)  # seconds before the second and the third attempt
-_TIMEOUT = 30.0  # seconds without a byte
-_CHUNK = 1 << 18  # bytes between two updates of the progress bar
+_PAUSE_SECONDS = (0.5, 2.0)  # before the second and the third attempt
+_TIMEOUT_SECONDS = 30.0  # without a byte
+_CHUNK_BYTES = 1 << 18  # between two updates of the progress bar
 
 
 class DownloadError(OSError):
@@ -40,7 +40,7 @@ class DownloadError(OSError):
 def fetch(
     name: str, *, cache: str | os.PathLike[str] | None = None, base_url: str | None = None, progress: bool = True
 ) -> Path:
-    """Path of the archive of that name, downloaded if the cache has no verified copy.
+    """Return the path of the archive of that name, downloaded if the cache has no verified copy.
 
     Parameters
     ----------
@@ -80,19 +80,19 @@ def fetch(
             f"the cache folder {str(folder)!r} cannot be written ({error.strerror}); "
             "give another one with cache= or the environment variable ALSX_DATA_DIR"
         ) from None
-    for pause in (*_PAUSES, None):
+    for pause in (*_PAUSE_SECONDS, None):
         try:
             _download(url, archive, progress)
             return archive
         except (OSError, ValueError) as error:
             if pause is None or _is_final(error):
-                raise DownloadError(_sentence(name, url, error)) from error
+                raise DownloadError(_message(name, url, error)) from error
             time.sleep(pause)
     raise AssertionError("unreachable")
 
 
 def parse_checksum(text: str) -> str:
-    """The MD5 sum in a checksum file: ``"MD5 (ml-100k.zip) = <hex>"`` (BSD) or ``"<hex>  ml-100k.zip"`` (GNU).
+    """Return the MD5 sum in a checksum file: ``"MD5 (ml-100k.zip) = <hex>"`` (BSD) or ``"<hex>  ml-100k.zip"`` (GNU).
 
     Raises
     ------
@@ -110,6 +110,7 @@ class _Mismatch(ValueError):
 
 
 def _sidecar(archive: Path) -> Path:
+    """Return the path of the checksum beside an archive."""
     return archive.with_name(archive.name + ".md5")
 
 
@@ -119,6 +120,7 @@ def _md5(file: Any) -> str:
 
 
 def _verified(archive: Path) -> bool:
+    """Return whether the cache has this archive and its bytes give the checksum beside it."""
     try:
         published = parse_checksum(_sidecar(archive).read_text("ascii"))
         with archive.open("rb") as file:
@@ -159,34 +161,36 @@ def _transfer(url: str, file: Any, label: str | None = None) -> None:
     import pooch
 
     if label is None:
-        pooch.HTTPDownloader(chunk_size=_CHUNK, timeout=_TIMEOUT)(url, file, None)
+        pooch.HTTPDownloader(chunk_size=_CHUNK_BYTES, timeout=_TIMEOUT_SECONDS)(url, file, None)
         return
     from tqdm import tqdm
 
     # The total becomes known with the first answer; pooch asks for bool(bar), which tqdm refuses without any total.
     with tqdm(total=1, desc=label, unit="B", unit_scale=True, unit_divisor=1000, file=sys.stderr) as bar:
-        pooch.HTTPDownloader(progressbar=bar, chunk_size=_CHUNK, timeout=_TIMEOUT)(url, file, None)
+        pooch.HTTPDownloader(progressbar=bar, chunk_size=_CHUNK_BYTES, timeout=_TIMEOUT_SECONDS)(url, file, None)
 
 
 def _status(error: Exception) -> int | None:
+    """Return the HTTP status of an answer that is an error."""
     status = getattr(getattr(error, "response", None), "status_code", None)
     return None if status is None else int(status)
 
 
 def _is_final(error: Exception) -> bool:
-    """Whether asking again is useless: the server said no, or this machine's disk did."""
+    """Return whether asking again is useless: the server refused, or this machine's disk did."""
     status = _status(error)
     if status is not None:
         return 400 <= status < 500 and status not in (408, 429)
     return isinstance(error, OSError) and error.errno is not None and not hasattr(error, "request")
 
 
-def _sentence(name: str, url: str, error: Any) -> str:
+def _message(name: str, url: str, error: Any) -> str:
+    """Return why the archive of that name could not be downloaded, and what to do."""
     remedy = "load_movielens also takes the path of an archive or folder that you already have"
     if isinstance(error, _Mismatch):
-        return f"{url} came three times damaged or incomplete: {error}; nothing was kept. Try again later; {remedy}"
+        return f"{url} came three times damaged or incomplete: {error}; nothing was kept: try again later; {remedy}"
     if (status := _status(error)) is not None:
         reason = f"the server answered {status} for {error.response.url}"
     else:
         reason = f"{type(error).__name__}: {error}"
-    return f"{name} could not be downloaded from {url} ({reason}). {remedy[0].upper()}{remedy[1:]}"
+    return f"{name} could not be downloaded from {url} ({reason}); {remedy}"

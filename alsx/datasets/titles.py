@@ -53,7 +53,7 @@ def split_year(text: str) -> tuple[str, int | None]:
 
 
 def display_title(title: str, *, alternates: bool = True) -> str:
-    """The title as people read it: articles first, in the title and in its alternates.
+    """Return the title as people read it: articles first, in the title and in its alternates.
 
     Parameters
     ----------
@@ -91,11 +91,13 @@ def _split_alternates(title: str) -> tuple[str, list[str]]:
 
 
 def _alternate(text: str) -> str:
+    """Return another title with its article first; it may begin with "a.k.a."."""
     alias = _ALIAS.fullmatch(text)
     return alias["mark"] + _article_first(alias["title"]) if alias else _article_first(text)
 
 
 def _article_first(text: str) -> str:
+    """Return ``"Matrix, The"`` as ``"The Matrix"``."""
     match = _ARTICLE_LAST.fullmatch(text)
     if match is None:
         return text
