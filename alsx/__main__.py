@@ -15,12 +15,12 @@ import numpy as np
 
 import alsx
 from alsx import _check, _cli, _core, _threads, metrics
+from alsx._models.recommender import Recommender
 from alsx.ratings import Ratings, files
-from alsx.recommender import Recommender
 
 
 def read_ratings(path: str, **columns: Any) -> Ratings:
-    """Ratings of a CSV or Parquet file, or of a MovieLens archive or name."""
+    """Read ratings from a CSV or Parquet file, or from a MovieLens archive or name."""
     if path.lower().endswith(files.SUFFIXES):
         _cli.tell(f"reading {path} ...")
         return Ratings(path, timestamp=False, **columns)
@@ -38,14 +38,14 @@ def read_ratings(path: str, **columns: Any) -> Ratings:
 
 
 def read_model(path: str) -> Recommender:
-    """A saved model, or a sentence that says what to give instead."""
+    """Load a saved model."""
     if not Path(path).is_file():
         raise FileNotFoundError(f"there is no model file {path}; `python -m alsx fit RATINGS --model=FILE` writes one")
     return alsx.load(path)
 
 
 def as_id(text: str, ids: Any, what: str) -> Any:
-    """An id as the model has it, from the command line."""
+    """Return an id as the model has it, from its text on the command line."""
     if ids.dtype.kind == "U":
         found = text in ids
         one: Any = text
@@ -54,7 +54,7 @@ def as_id(text: str, ids: Any, what: str) -> Any:
         one = int(text) if whole else text
         found = whole and bool((ids == one).any())
     if not found:
-        raise ValueError(f"{what} {text} is unknown to the model; its {what}s go from {ids[0]} to {ids[-1]}")
+        raise ValueError(f"{what} {text} is unknown to the model; it must be one of the ids from {ids[0]} to {ids[-1]}")
     return one
 
 
@@ -72,8 +72,7 @@ def fit(
     item_column: str | None = None,
     rating_column: str | None = None,
 ) -> None:
-    """
-    Fit a model to a file of ratings, and save it.
+    """Fit a model to a file of ratings, and save it.
 
     Parameters
     ----------
@@ -137,8 +136,7 @@ def evaluate(
     rating_column: str | None = None,
     json: bool = False,
 ) -> None:
-    """
-    Compare a saved model's predictions with ratings it has not seen.
+    """Compare a saved model's predictions with ratings it has not seen.
 
     A pair is cold where its user or item was not in the training ratings; it is predicted from what the model knows of
     the other, and counts in RMSE and MAE. "RMSE, others" is that of the pairs which are not cold.
@@ -146,7 +144,7 @@ def evaluate(
     Parameters
     ----------
     model : str
-        File that `fit` or a story wrote.
+        File that `fit` or an example wrote.
     ratings : str
         Test ratings: a CSV or Parquet file, or a MovieLens archive or name.
     user_column : str
@@ -158,7 +156,7 @@ def evaluate(
     json : bool
         Print JSON instead of a table.
     """
-    _check_flag("json", json)
+    check_flag("json", json)
     fitted = read_model(model)
     test = read_ratings(ratings, user=user_column, item=item_column, rating=rating_column)
     users, items, truth = test.triples()
@@ -177,13 +175,12 @@ def evaluate(
 
 @_cli.strings("model", "user")
 def recommend(model: str, user: str, *, n: int = 10, min_ratings: int = 0, json: bool = False) -> None:
-    """
-    Print the items with the highest predicted ratings for a user, rated ones left out.
+    """Print the items with the highest predicted ratings for a user, rated ones left out.
 
     Parameters
     ----------
     model : str
-        File that `fit` or a story wrote.
+        File that `fit` or an example wrote.
     user : str
         The user's id.
     n : int
@@ -193,21 +190,20 @@ def recommend(model: str, user: str, *, n: int = 10, min_ratings: int = 0, json:
     json : bool
         Print JSON instead of a table.
     """
-    _check_flag("json", json)
+    check_flag("json", json)
     fitted = read_model(model)
     ids, scores = fitted.recommend(as_id(user, fitted.user_ids_, "user"), n, min_ratings=min_ratings)
-    _ranked(fitted, ids, scores, "predicted", ".2f", as_json=json)
+    print_ranked(fitted, ids, scores, "predicted", ".2f", as_json=json)
 
 
 @_cli.strings("model", "item")
 def similar(model: str, item: str, *, n: int = 10, min_ratings: int = 0, json: bool = False) -> None:
-    """
-    Print the items most similar to one: the cosine of the angle between their factors.
+    """Print the items most similar to one: the cosine of the angle between their factors.
 
     Parameters
     ----------
     model : str
-        File of a factor model that `fit` or a story wrote.
+        File of a factor model that `fit` or an example wrote.
     item : str
         The item's id.
     n : int
@@ -217,17 +213,17 @@ def similar(model: str, item: str, *, n: int = 10, min_ratings: int = 0, json: b
     json : bool
         Print JSON instead of a table.
     """
-    _check_flag("json", json)
+    check_flag("json", json)
     fitted = read_model(model)
-    if not isinstance(fitted, alsx.FactorALS):
+    if not hasattr(fitted, "similar_items"):
         raise ValueError(
-            f"{model} holds a {type(fitted).__name__}, which has no factors to compare: fit with k of 1 or more"
+            f"{model} holds a {type(fitted).__name__}, which has no factors to compare; fit with k of 1 or more"
         )
     ids, scores = fitted.similar_items(as_id(item, fitted.item_ids_, "item"), n, min_ratings=min_ratings)
-    _ranked(fitted, ids, scores, "cosine", ".3f", as_json=json)
+    print_ranked(fitted, ids, scores, "cosine", ".3f", as_json=json)
 
 
-def _ranked(fitted: Recommender, ids: Any, scores: Any, name: str, form: str, *, as_json: bool) -> None:
+def print_ranked(fitted: Recommender, ids: Any, scores: Any, name: str, form: str, *, as_json: bool) -> None:
     """Print a list of items, without its padding."""
     kept = ~np.isnan(scores)
     codes = np.searchsorted(fitted.item_ids_, ids[kept])
@@ -239,15 +235,15 @@ def _ranked(fitted: Recommender, ids: Any, scores: Any, name: str, form: str, *,
     _cli.show(records, {"rank": "d", "item": "", name: form, "ratings": ",d"}, as_json=as_json)
 
 
-def _check_flag(name: str, value: Any) -> None:
+def check_flag(name: str, value: Any) -> None:
+    """Refuse a value for a flag that takes none."""
     if not isinstance(value, bool):
-        raise TypeError(f"{name} is {value!r}; write --{name} alone, or leave it out")
+        raise TypeError(f"--{name} is {value!r}; it takes no value: write --{name} alone, or leave it out")
 
 
 @_cli.strings("model")
 def info(model: str | None = None) -> None:
-    """
-    Say what this installation and machine can do, or what a saved model is.
+    """Print what this installation and machine can do, or what a saved model is.
 
     Parameters
     ----------
@@ -295,7 +291,7 @@ def main() -> None:
     if len(sys.argv) == 1:
         rows = [[name, (command.__doc__ or "").strip().partition("\n")[0]] for name, command in COMMANDS.items()]
         _cli.table(["command", "what it does"], rows)
-        print("\npython -m alsx COMMAND --help explains one; python -m alsx.examples lists the stories.")
+        print("\npython -m alsx COMMAND --help explains one; python -m alsx.examples lists the examples.")
         return
     _cli.run(COMMANDS, "python -m alsx")
 

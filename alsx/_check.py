@@ -9,13 +9,15 @@ from typing import Any
 import numpy as np
 
 
-def integer(name: str, value: Any, low: int) -> int:
-    """Return `value` as an int of at least `low`, or say what is wrong with it."""
+def integer(name: str, value: Any, low: int, high: int | None = None) -> int:
+    """Return `value` as an int of at least `low`, and at most `high` if given, or say what is wrong with it."""
+    limits = f"at least {low}" if high is None else f"from {low} to {high}"
     if isinstance(value, bool) or not isinstance(value, Integral):
-        raise TypeError(f"{name} is {value!r}; it must be an integer of at least {low}")
-    if value < low:
-        raise ValueError(f"{name} is {value}; it must be at least {low}")
-    return int(value)
+        raise TypeError(f"{name} is {value!r}; it must be an integer {'of ' if high is None else ''}{limits}")
+    number = int(value)
+    if number < low or (high is not None and number > high):
+        raise ValueError(f"{name} is {value}; it must be {limits}")
+    return number
 
 
 def real(name: str, value: Any, low: float = 0.0, high: float = math.inf) -> float:

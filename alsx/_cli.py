@@ -1,4 +1,8 @@
-"""What the commands share: Fire without its traps, failures in one line, tables that line up."""
+"""What the commands share: Fire without its traps, failures in one line, tables that line up.
+
+Tables are printed by hand: tabulate would make the same lines, but needs wcwidth beside it for titles in Chinese or Japanese,
+and reads numbers in titles unless it is told not to; rich draws boxes and cuts titles by its own rules.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,6 @@ import io
 import json
 import os
 import re
-import secrets
 import shlex
 import sys
 import unicodedata
@@ -15,28 +18,29 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import fire
 import fire.core
 import fire.decorators
 import numpy as np
 
+from alsx._files import atomic_write
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 # What the library raises for input that it cannot use. Anything else is a defect and shows its traceback.
 EXPECTED = (OSError, ValueError, TypeError, np.linalg.LinAlgError, FloatingPointError)
 
 
-# Where Fire notes how a command's arguments are parsed; under a private name it stays out of the help texts.
-fire.decorators.FIRE_METADATA = "_fire_metadata"
-# No pager: help is printed like everything else.
-fire.core.Display = lambda lines, out: print(*lines, sep="\n", file=out)
-
-
 def strings(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Take these arguments as they are typed: Fire would make numbers, tuples and None of ids and paths."""
-    decorator: Callable[[Callable[..., None]], Callable[..., None]] = fire.decorators.SetParseFns(
-        **{name: functools.partial(_typed, name) for name in names}
-    )
+
+    def decorator(command: Callable[..., None]) -> Callable[..., None]:
+        command._string_arguments = names  # type: ignore[attr-defined]
+        return command
+
     return decorator
 
 
@@ -56,13 +60,29 @@ def _typed(name: str, value: str) -> str:
 class _Call:
     """A command with its arguments, not yet run: Fire looks for leftover arguments only after it has called a function."""
 
-    __slots__ = ("_run",)
+    __slots__ = ("run",)
 
     def __init__(self, run: Callable[[], None]) -> None:
-        self._run = run
+        self.run = run
+
+
+@contextmanager
+def _tamed_fire() -> Iterator[None]:
+    """Change two settings of Fire for as long as it parses; they are global, and other programs may use Fire too."""
+    before = fire.decorators.FIRE_METADATA, fire.core.Display
+    # Where Fire notes how a command's arguments are parsed; under a private name it stays out of the help texts.
+    fire.decorators.FIRE_METADATA = "_fire_metadata"
+    # No pager: help is printed like everything else.
+    fire.core.Display = lambda lines, out: print(*lines, sep="\n", file=out)
+    try:
+        yield
+    finally:
+        fire.decorators.FIRE_METADATA, fire.core.Display = before
 
 
 def _deferred(command: Callable[..., None]) -> Callable[..., _Call]:
+    """Return a function for Fire to call, which notes the call instead of running the command."""
+
     def checked(*args: Any, **kwargs: Any) -> None:
         for value in (*args, *kwargs.values()):
             if isinstance(value, _Missing):
@@ -74,23 +94,31 @@ def _deferred(command: Callable[..., None]) -> Callable[..., _Call]:
     def capture(*args: Any, **kwargs: Any) -> _Call:
         return _Call(functools.partial(checked, *args, **kwargs))
 
-    return capture
+    typed = {name: functools.partial(_typed, name) for name in getattr(command, "_string_arguments", ())}
+    decorated: Callable[..., _Call] = fire.decorators.SetParseFns(**typed)(capture)
+    return decorated
 
 
-def _parsed(component: Any, name: str) -> Any:
-    """What Fire makes of the arguments; its help goes to standard output, its complaints to standard error."""
-    said = io.StringIO()
+def _parsed(commands: Callable[..., None] | dict[str, Callable[..., None]], name: str) -> Any:
+    """Return what Fire makes of the arguments; its help goes to standard output, its complaints to standard error."""
+    printed = io.StringIO()
     code: Any = 0
     call = None
-    try:
-        with redirect_stderr(said):
-            call = fire.Fire(
-                component, name=name, serialize=lambda result: None if isinstance(result, _Call) else result
-            )
-    except SystemExit as leave:
-        code = leave.code
+    with _tamed_fire():
+        component: Any = (
+            {word: _deferred(command) for word, command in commands.items()}
+            if isinstance(commands, dict)
+            else _deferred(commands)
+        )
+        try:
+            with redirect_stderr(printed):
+                call = fire.Fire(
+                    component, name=name, serialize=lambda result: None if isinstance(result, _Call) else result
+                )
+        except SystemExit as leave:
+            code = leave.code
     # Fire takes the name for one word and quotes it.
-    text = said.getvalue().replace(shlex.quote(name), name)
+    text = printed.getvalue().replace(shlex.quote(name), name)
     if code:
         sys.stderr.write(text)
         raise SystemExit(code)
@@ -99,8 +127,7 @@ def _parsed(component: Any, name: str) -> Any:
 
 
 def run(commands: Callable[..., None] | dict[str, Callable[..., None]], name: str) -> None:
-    """
-    Run a command line through Fire, and leave with a code: 0, 2 for what cannot be done, 130 when interrupted.
+    """Run a command line through Fire, and leave with a code: 0, 2 for what cannot be done, 130 when interrupted.
 
     Parameters
     ----------
@@ -113,18 +140,12 @@ def run(commands: Callable[..., None] | dict[str, Callable[..., None]], name: st
         if isinstance(stream, io.TextIOWrapper):
             # A title that the terminal's encoding lacks letters for is no reason to fail after the work.
             stream.reconfigure(errors="replace")
-    component: Any = (
-        {word: _deferred(command) for word, command in commands.items()}
-        if isinstance(commands, dict)
-        else _deferred(commands)
-    )
-    call = _parsed(component, name)
-    if not isinstance(call, _Call):
-        return
     try:
-        with warnings.catch_warnings():
-            warnings.showwarning = _warn
-            call._run()
+        call = _parsed(commands, name)
+        if isinstance(call, _Call):
+            with warnings.catch_warnings():
+                warnings.showwarning = _warn
+                call.run()
         sys.stdout.flush()
     except BrokenPipeError:
         # The reader, such as `head`, has seen enough; what was to come after that is not done.
@@ -139,12 +160,12 @@ def run(commands: Callable[..., None] | dict[str, Callable[..., None]], name: st
 
 
 def _warn(message: Warning | str, *args: Any, **kwargs: Any) -> None:
-    """Show a warning as a sentence, without the line of code it comes from."""
+    """Show a warning as one line, without the line of code it comes from."""
     tell(f"warning: {' '.join(str(message).split())}")
 
 
 def tell(message: str) -> None:
-    """Say on standard error what is going on."""
+    """Print on standard error what is going on."""
     print(message, file=sys.stderr, flush=True)
 
 
@@ -154,7 +175,7 @@ def heading(text: str) -> None:
 
 
 def width(text: str) -> int:
-    """How many columns of a terminal a text fills."""
+    """Return how many columns of a terminal a text fills."""
     wide = sum(unicodedata.east_asian_width(letter) in "WF" for letter in text)
     return len(text) + wide - sum(bool(unicodedata.combining(letter)) for letter in text)
 
@@ -169,8 +190,7 @@ def shortened(text: str, columns: int) -> str:
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]], right: str = "") -> None:
-    """
-    Print rows in columns.
+    """Print rows in columns.
 
     Parameters
     ----------
@@ -179,7 +199,7 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]], right: str = "")
     rows : iterable of sequences of str
         Cells.
     right : str, default=""
-        A letter a column, "r" for those that are flushed right (numbers).
+        One letter for each column, "r" for those that are flushed right (numbers).
     """
     lines = [list(header), *(list(row) for row in rows)]
     columns = [max(width(line[c]) for line in lines) for c in range(len(header))]
@@ -194,8 +214,7 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]], right: str = "")
 
 
 def show(records: Sequence[dict[str, Any]], formats: dict[str, str], *, as_json: bool) -> None:
-    """
-    Print records as a table to read, or as JSON to process.
+    """Print records as a table to read, or as JSON to process.
 
     Parameters
     ----------
@@ -219,34 +238,28 @@ def show(records: Sequence[dict[str, Any]], formats: dict[str, str], *, as_json:
     table(list(formats), rows, "".join("r" if form else "l" for form in formats.values()))
 
 
+def save_figure(figure: Figure, file: Path) -> None:
+    """Write a picture as a PNG file, whole or not at all."""
+    with atomic_write(file) as png:
+        figure.savefig(png, format="png")
+
+
 def check_file(path: str, what: str) -> None:
-    """Say now, not after the work, that a file cannot be written."""
+    """Refuse a file that cannot be written, before the work."""
     file = Path(path)
     if file.is_dir():
-        raise ValueError(f"{path} is a folder; {what} is a file to write")
+        raise ValueError(f"{what} is {path}; it must be a file to write, not a folder")
     if not file.parent.is_dir():
-        raise ValueError(f"there is no folder {file.parent} to write {file.name} to; make it, or change {what}")
+        raise ValueError(f"{what} is {path}; there is no folder {file.parent}: make it first")
     if not os.access(file.parent, os.W_OK):
-        raise ValueError(f"the folder {file.parent} may not be written to; change {what}")
+        raise ValueError(f"{what} is {path}; it must be in a folder that may be written to")
 
 
 def check_folder(path: str, what: str) -> None:
-    """Say now, not after the work, that a folder cannot be made or written to."""
+    """Refuse a folder that cannot be made or written to, before the work."""
     folder = Path(path)
     nearest = next(place for place in (folder, *folder.absolute().parents) if place.exists())
     if not nearest.is_dir():
-        raise ValueError(f"{nearest} is a file; {what} names a folder to write to")
+        raise ValueError(f"{what} is {path}; it must be a folder, but {nearest} is a file")
     if not os.access(nearest, os.W_OK):
-        raise ValueError(f"the folder {nearest} may not be written to; change {what}")
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Give a file beside `path` to write to, and move it there once it is whole."""
-    # Not by tempfile, whose files only their owner may read.
-    part = path.with_name(f"{path.stem}.{secrets.token_hex(8)}.part{path.suffix}")
-    try:
-        yield part
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+        raise ValueError(f"{what} is {path}; the folder {nearest} may not be written to")

@@ -60,9 +60,9 @@ def main(folder=None, data=("ml-latest-small", "ml-100k"), seeds=3, min_ratings=
             for tsne in maps if not settings else [{}]:
                 rows = np.array([measure(fit, loaded, min_ratings, **tsne) for fit in fits])
                 factors, near, plane, films, seconds = rows.mean(axis=0)
-                said = [", ".join(f"{k}={v}" for k, v in s.items()) or "defaults" for s in (settings, tsne)]
+                texts = [", ".join(f"{k}={v}" for k, v in s.items()) or "defaults" for s in (settings, tsne)]
                 figures = f"{films:5.0f}  {factors:7.3f} {near:6.3f} {plane:6.3f} {seconds:7.1f}"
-                print(f"{name:16} {said[0]:34} {said[1]:18} {figures}", flush=True)
+                print(f"{name:16} {texts[0]:34} {texts[1]:18} {figures}", flush=True)
 
 
 if __name__ == "__main__":

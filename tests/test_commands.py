@@ -72,11 +72,11 @@ def fails(command, tmp_path):
     def call(*words, says):
         before = sorted(tmp_path.rglob("*"))
         out = command(*words, code=2)
-        told = [line for line in out.err.splitlines() if not line.endswith("...") and "read and sorted" not in line]
-        assert len(told) == 1, out.err
-        assert told[0].startswith("error: ")
+        printed = [line for line in out.err.splitlines() if not line.endswith("...") and "read and sorted" not in line]
+        assert len(printed) == 1, out.err
+        assert printed[0].startswith("error: ")
         for word in says:
-            assert word in told[0]
+            assert word in printed[0]
         assert out.out == ""
         assert sorted(tmp_path.rglob("*")) == before
 
@@ -84,14 +84,14 @@ def fails(command, tmp_path):
 
 
 @pytest.fixture(scope="module")
-def story(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("story")
+def example(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("example")
     out = run("-m", "alsx.examples.movielens", "--k=8", "--iterations=6", "--user=5", "--out=made/here", folder=folder)
     return folder, out
 
 
-def test_the_main_job_tells_and_writes(story):
-    folder, out = story
+def test_the_main_job_tells_and_writes(example):
+    folder, out = example
     for word in ("SIMULATED", "BiasALS", "FactorALS, k = 8", "train RMSE", "test RMSE", "loss", "seconds", "121,264"):
         assert word in out.stdout
     assert "User 5: favourites" in out.stdout
@@ -106,7 +106,7 @@ def test_the_main_job_tells_and_writes(story):
     assert {path.stat().st_mode for path in (folder / "made/here").iterdir()} == {(folder / "plain").stat().st_mode}
 
 
-def test_the_story_of_cold_starts(command, tmp_path):
+def test_the_example_of_cold_starts(command, tmp_path):
     out = command("coldstart", "--k=6", f"--out={tmp_path}").out
     rows = {line.split("  ")[0]: line.split() for line in out.splitlines()}
     assert float(rows["FactorALS with features"][-1]) < float(rows["BiasALS"][-1])
@@ -118,8 +118,8 @@ def test_the_story_of_cold_starts(command, tmp_path):
     assert "share is 2" in command("coldstart", "--share=2", code=2).err
 
 
-def test_the_models_are_as_good_as_the_table_says(story):
-    folder, out = story
+def test_the_models_are_as_good_as_the_table_says(example):
+    folder, out = example
     lines = {
         line.split("  ")[0]: line.split() for line in out.stdout.splitlines() if line.startswith(("Bias", "Factor"))
     }
@@ -130,8 +130,8 @@ def test_the_models_are_as_good_as_the_table_says(story):
     assert round(model.history_["test_rmse"][-1], 4) == factor
 
 
-def test_recommended_films_are_not_rated_and_the_saved_model_agrees(story, command):
-    folder, out = story
+def test_recommended_films_are_not_rated_and_the_saved_model_agrees(example, command):
+    folder, out = example
     file = folder / "made/here/model.npz"
     model = alsx.load(file)
     ids, scores = model.recommend(5, 4, min_ratings=20)
@@ -140,11 +140,11 @@ def test_recommended_films_are_not_rated_and_the_saved_model_agrees(story, comma
     ]
     assert [int(row[1]) for row in rows[2:]] == ids.tolist()
     assert [row[2] for row in rows[2:]] == [f"{x:.2f}" for x in scores]
-    told = json.loads(command("alsx", "recommend", file, 5, "--n=4", "--min-ratings=20", "--json").out)
-    assert [row["item"] for row in told] == ids.tolist()
-    assert [row["predicted"] for row in told] == scores.tolist()
-    assert [row["ratings"] for row in told] == model.item_counts_[np.searchsorted(model.item_ids_, ids)].tolist()
-    rated = model._seen_indices[slice(*model._seen_indptr[4:6])]
+    printed = json.loads(command("alsx", "recommend", file, 5, "--n=4", "--min-ratings=20", "--json").out)
+    assert [row["item"] for row in printed] == ids.tolist()
+    assert [row["predicted"] for row in printed] == scores.tolist()
+    assert [row["ratings"] for row in printed] == model.item_counts_[np.searchsorted(model.item_ids_, ids)].tolist()
+    rated = model._seen.indices[slice(*model._seen.indptr[4:6])]
     assert model.user_ids_[4] == 5
     assert not set(ids.tolist()) & set(model.item_ids_[rated].tolist())
     for item, score in zip(ids.tolist(), scores, strict=True):
@@ -156,12 +156,12 @@ def test_recommended_films_are_not_rated_and_the_saved_model_agrees(story, comma
     assert "2,000" in command("alsx", "info", file).out
 
 
-def test_a_list_shorter_than_asked_for_has_no_padding(story, command):
-    out = command("alsx", "recommend", story[0] / "made/here/model.npz", 5, "--n=2000", "--json").out
-    model = alsx.load(story[0] / "made/here/model.npz")
-    told = json.loads(out)
-    assert len(told) == len(model.item_ids_) - model.user_counts_[4]
-    assert min(row["item"] for row in told) > 0
+def test_a_list_shorter_than_asked_for_has_no_padding(example, command):
+    out = command("alsx", "recommend", example[0] / "made/here/model.npz", 5, "--n=2000", "--json").out
+    model = alsx.load(example[0] / "made/here/model.npz")
+    printed = json.loads(out)
+    assert len(printed) == len(model.item_ids_) - model.user_counts_[4]
+    assert min(row["item"] for row in printed) > 0
 
 
 @pytest.mark.parametrize(
@@ -188,10 +188,10 @@ def test_the_main_job_refuses_in_one_line(fails, arguments, says):
     fails("movielens", *arguments, says=says)
 
 
-def test_a_folder_that_cannot_be_is_told_before_the_work(fails, tmp_path):
+def test_a_folder_that_cannot_be_is_refused_before_the_work(fails, tmp_path):
     (tmp_path / "file.txt").write_text("mine")
-    fails("movielens", "--out=file.txt", says=["file.txt is a file", "--out"])
-    fails("movielens", "--out=file.txt/below", says=["file.txt is a file", "--out"])
+    fails("movielens", "--out=file.txt", says=["file.txt is a file", "--out is file.txt"])
+    fails("movielens", "--out=file.txt/below", says=["file.txt is a file", "--out is file.txt"])
     assert (tmp_path / "file.txt").read_text() == "mine"
 
 
@@ -204,9 +204,26 @@ def test_leftover_arguments_are_refused_before_the_work(command, tmp_path, argum
     assert not list(tmp_path.iterdir())
 
 
+def test_similar_items_of_every_model_with_factors(tmp_path):
+    films = load_demo().ratings
+    model = alsx.BayesALS(k=4, n_samples=3, burn_in=2, random_state=0).fit(films)
+    model.save(tmp_path / "bayes.npz")
+    out = run("-m", "alsx", "similar", "bayes.npz", "1", "--n=3", "--json", folder=tmp_path)
+    assert [row["item"] for row in json.loads(out.stdout)] == model.similar_items(1, 3)[0].tolist()
+
+
+def test_fire_is_left_as_it_was(command, monkeypatch):
+    import fire
+
+    before = fire.decorators.FIRE_METADATA, fire.core.Display
+    command("alsx", "info", "--help")
+    command("alsx", "fit", code=2)
+    assert (fire.decorators.FIRE_METADATA, fire.core.Display) == before
+
+
 def test_letters_that_the_terminal_lacks(tmp_path):
     """Such a title must not end a job after its work."""
-    start = "from alsx import _cli\ndef told():\n    _cli.table(['film'], [['Amélie …']])\n_cli.run(told, 'told')"
+    start = "from alsx import _cli\ndef show():\n    _cli.table(['film'], [['Amélie …']])\n_cli.run(show, 'show')"
     out = run("-c", start, folder=tmp_path, environment={"PYTHONIOENCODING": "ascii"})
     assert out.stdout.splitlines()[2] == "Am?lie ?"
 
@@ -225,10 +242,10 @@ def test_an_interrupted_job_leaves_whole_files_only(tmp_path):
         if line.startswith("placing"):
             child.send_signal(signal.SIGINT)
             break
-    _, told = child.communicate(timeout=60)
+    _, printed = child.communicate(timeout=60)
     assert child.returncode == 130
-    assert told.strip().splitlines()[-1] == "interrupted"
-    assert "Traceback" not in told
+    assert printed.strip().splitlines()[-1] == "interrupted"
+    assert "Traceback" not in printed
     assert [path.name for path in (tmp_path / "o").iterdir()] == ["history.png"]
 
 
@@ -241,18 +258,18 @@ def test_a_defect_shows_its_traceback(monkeypatch):
         _cli.run(broken, "broken")
 
 
-def test_held_out_films_among_the_recommended_are_told(capsys):
+def test_held_out_films_among_the_recommended_are_listed(capsys):
     films = load_demo()
     train, test = train_test_split(films.ratings, 0.5, random_state=0)
     user = train.user_ids[np.argmax(np.diff(films.ratings.by_user.indptr))]
     model = alsx.FactorALS(3, max_iter=2, random_state=0).fit(train)
     movielens.recommend(films, model, train, test, user, 20)
-    told = capsys.readouterr().out.partition("held out for the test: ")[2].strip().removesuffix(".").split(", ")
+    printed = capsys.readouterr().out.partition("held out for the test: ")[2].strip().removesuffix(".").split(", ")
     begin, end = test.by_user.indptr[(row := test.user_codes(user)) : row + 2]
     held = dict(zip(test.item_ids[test.by_user.indices[begin:end]], test.by_user.values[begin:end], strict=True))
     ids = [item for item in model.recommend(user, 10, min_ratings=20)[0] if item in held]
     assert ids
-    assert told == [f"{films.titles([item], alternates=False)[0]} {held[item]:g}" for item in ids]
+    assert printed == [f"{films.titles([item], alternates=False)[0]} {held[item]:g}" for item in ids]
 
 
 def test_columns_of_wide_letters_line_up(capsys):
@@ -263,7 +280,7 @@ def test_columns_of_wide_letters_line_up(capsys):
     assert _cli.shortened("Amélie", 6) == "Amélie"
 
 
-def test_stories_are_listed(tmp_path):
+def test_examples_are_listed(tmp_path):
     out = run("-m", "alsx.examples", folder=tmp_path).stdout
     for file in Path(alsx.__file__).with_name("examples").glob("[!_]*.py"):
         assert f"python -m alsx.examples.{file.stem}" in out
@@ -326,13 +343,15 @@ def test_files_of_ratings(tmp_path, command, fails, kind):
     known = np.array([x % 3 > 0 for x in users])
     names = [f"u{x}" if k else f"x{x}" for x, k in zip(users, known, strict=True)]
     table = pa.table({"who": names, "movieId": items, "rating": table["rating"]})
-    told = json.loads(command("alsx", "evaluate", "m.npz", write(table, "test"), "--user-column=who", "--json").out)[0]
+    printed = json.loads(command("alsx", "evaluate", "m.npz", write(table, "test"), "--user-column=who", "--json").out)[
+        0
+    ]
     predicted, truth = model.predict(names, items), table["rating"].to_numpy()
-    assert told["ratings"] == 500
-    assert told["cold pairs"] == (~known).sum()
-    assert told["RMSE"] == pytest.approx(alsx.metrics.rmse(truth, predicted), rel=1e-6)
-    assert told["MAE"] == pytest.approx(alsx.metrics.mae(truth, predicted), rel=1e-6)
-    assert told["RMSE, others"] == pytest.approx(alsx.metrics.rmse(truth[known], predicted[known]), rel=1e-6)
+    assert printed["ratings"] == 500
+    assert printed["cold pairs"] == (~known).sum()
+    assert printed["RMSE"] == pytest.approx(alsx.metrics.rmse(truth, predicted), rel=1e-6)
+    assert printed["MAE"] == pytest.approx(alsx.metrics.mae(truth, predicted), rel=1e-6)
+    assert printed["RMSE, others"] == pytest.approx(alsx.metrics.rmse(truth[known], predicted[known]), rel=1e-6)
 
 
 @pytest.mark.parametrize("number", ["007", "1e3", "None", "1,2", "True"])
@@ -342,8 +361,8 @@ def test_ids_are_taken_as_typed(tmp_path, command, number):
     assert json.loads(command("alsx", "recommend", "m.npz", number, "--n=5", "--json").out)[0]["item"] == "b"
 
 
-def test_failures_of_the_command_line(tmp_path, story, command, fails):
-    model = story[0] / "made/here/model.npz"
+def test_failures_of_the_command_line(tmp_path, example, command, fails):
+    model = example[0] / "made/here/model.npz"
     (tmp_path / "broken.npz").write_bytes(model.read_bytes()[:5000])
     (tmp_path / "bad.csv").write_text("user,item,rating\n1,2,nan\n")
     (tmp_path / "words.csv").write_text("user,item,rating\nann,2,3\nbob,3,4\n")
@@ -353,8 +372,8 @@ def test_failures_of_the_command_line(tmp_path, story, command, fails):
     fails("alsx", "fit", "empty.csv", says=["mpty"])
     fails("alsx", "fit", "false.parquet", says=["arquet"])
     fails("alsx", "fit", "bad.csv", says=["row 0"])
-    fails("alsx", "fit", "bad.csv", "--model=no/where.npz", says=["no folder no", "where.npz"])
-    fails("alsx", "fit", "bad.csv", "--model=.", says=[". is a folder"])
+    fails("alsx", "fit", "bad.csv", "--model=no/where.npz", says=["--model is no/where.npz", "there is no folder no"])
+    fails("alsx", "fit", "bad.csv", "--model=.", says=["--model is .", "not a folder"])
     fails("alsx", "fit", "words.csv", "--k=-1", says=["k is -1"])
     fails("alsx", "fit", "words.csv", "--reg=high", says=["reg is 'high'"])
     fails("alsx", "fit", "demo", "--user-column=x", says=["--user-column=x"])

@@ -220,7 +220,7 @@ def test_so_many_ratings_and_none_twice(shape):
 
 
 def test_blocks_do_not_matter_for_the_counts(monkeypatch):
-    monkeypatch.setattr("alsx.datasets.simulate._BLOCK", 1000)
+    monkeypatch.setattr("alsx.datasets.simulate._BLOCK_RATINGS", 1000)
     blocks = list(_pairs(np.random.default_rng(1), 500, 4000, 20_000, 1.0, 1.0))
     assert len(blocks) > 10
     assert max(user.size for user, _ in blocks) < 4000
@@ -339,24 +339,24 @@ def test_marginals_like_movielens():
 
 
 @pytest.mark.parametrize(
-    ("arguments", "sentence"),
+    ("arguments", "message"),
     [
-        ({"n_users": 0}, "n_users=0 must be at least 1"),
-        ({"n_items": -1}, "n_items=-1 must be at least 1"),
-        ({"n_ratings": 0}, "n_ratings=0 must be at least 1"),
-        ({"n_users": 3, "n_items": 3, "n_ratings": 10}, "n_ratings=10 is more than the 9 pairs of 3 users and 3 items"),
-        ({"k": -1}, "k=-1 must not be negative"),
-        ({"scale": (5, 1)}, r"scale=\(5, 1\) must be two numbers"),
-        ({"scale": (0, float("inf"))}, "scale="),
-        ({"step": 0}, "step=0 must be positive"),
-        ({"step": 10}, "step=10 must be positive and at most the width of the scale, 4.5"),
-        ({"noise": -1}, "noise=-1 must be a number that is not negative"),
-        ({"noise": float("nan")}, "noise=nan must be"),
-        ({"activity": -1}, "activity=-1 must be"),
-        ({"popularity": -0.5}, "popularity=-0.5 must be"),
-        ({"dtype": "int8"}, "dtype='int8' must be"),
+        ({"n_users": 0}, "n_users is 0; it must be at least 1"),
+        ({"n_items": -1}, "n_items is -1; it must be at least 1"),
+        ({"n_ratings": 0}, "n_ratings is 0; it must be at least 1"),
+        ({"n_users": 3, "n_items": 3, "n_ratings": 10}, "n_ratings is 10; .* pairs of 3 users and 3 items, 9"),
+        ({"k": -1}, "k is -1; it must be at least 0"),
+        ({"scale": (5, 1)}, r"scale is \(5, 1\); it must be two numbers"),
+        ({"scale": (0, float("inf"))}, "scale is"),
+        ({"step": 0}, "step is 0; it must be positive"),
+        ({"step": 10}, "step is 10; it must be positive and at most the width of the scale, 4.5"),
+        ({"noise": -1}, "noise is -1; it must be a number that is not negative"),
+        ({"noise": float("nan")}, "noise is nan; it must be"),
+        ({"activity": -1}, "activity is -1; it must be"),
+        ({"popularity": -0.5}, "popularity is -0.5; it must be"),
+        ({"dtype": "int8"}, "dtype is 'int8'; it must be"),
     ],
 )
-def test_parameters_out_of_range(arguments, sentence):
-    with pytest.raises(ValueError, match=sentence):
+def test_parameters_out_of_range(arguments, message):
+    with pytest.raises(ValueError, match=message):
         make_ratings(**arguments)

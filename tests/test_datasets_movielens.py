@@ -206,7 +206,7 @@ def test_folds_of_100k(place):
     assert triples(train) == [(196, 1, 3.0), (186, 2, 5.0)]
     assert triples(test) == [(22, 1, 1.0)]
     assert train.schema == data.table.schema
-    with pytest.raises(ValueError, match="name='u6' is not a fold; the folds of ml-100k are u1, u2"):
+    with pytest.raises(ValueError, match="name is 'u6'; it must be a fold of ml-100k: u1, u2"):
         data.fold("u6")
     with pytest.raises(ValueError, match=r"u2\.base is missing"):
         data.fold("u2")
@@ -300,7 +300,7 @@ def test_ratings(tmp_path, make):
 @pytest.mark.parametrize(("make", "separator"), [(files_10m, "::"), (files_csv, ","), (files_100k, "\t")])
 def test_many_ratings_in_small_blocks(tmp_path, monkeypatch, make, separator, block):
     """Blocks end anywhere: within lines, numbers and separators."""
-    monkeypatch.setattr("alsx.datasets.movielens._BLOCK", block)
+    monkeypatch.setattr("alsx.datasets._ratings.BLOCK_BYTES", block)
     n = 20_000
     rng = np.random.default_rng(0)
     user, item = np.sort(rng.integers(1, 2**31, n)), rng.integers(1, 10 ** rng.integers(1, 10, n))
@@ -319,11 +319,11 @@ def test_many_ratings_in_small_blocks(tmp_path, monkeypatch, make, separator, bl
 def test_separator_straddles_blocks():
     import io
 
-    from alsx.datasets.movielens import _SingleSeparator
+    from alsx.datasets._ratings import SingleSeparator
 
     text = b"".join(b"%d::%d::3.5::%d\n" % (n, 7 * n, n**3) for n in range(300)) + b"1:2:::3:"
     for size in (2, 3, 5, 64, 4096):
-        stream = _SingleSeparator(io.BytesIO(text))
+        stream = SingleSeparator(io.BytesIO(text))
         assert b"".join(iter(lambda s=stream, n=size: s.read(n), b"")) == text.replace(b"::", b","), size
 
 

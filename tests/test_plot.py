@@ -18,6 +18,8 @@ from matplotlib.text import Text
 
 import alsx
 from alsx import plot
+from alsx.plot._labels import short_title
+from alsx.plot._style import GENRE_COLOURS, OTHER_COLOUR
 
 GENRES = ["Comedy", "Horror", "Sci-Fi", "Western"]
 
@@ -116,21 +118,26 @@ def test_embed_of_equal_vectors_is_finite(vectors):
 
 
 @pytest.mark.parametrize(
-    ("change", "sentence"),
+    ("change", "error", "message"),
     [
-        ({"vectors": np.ones(5)}, r"vectors must have the shape \(n, k\) with n, k >= 1; it is \(5,\)"),
-        ({"vectors": np.empty((0, 3))}, "it is \\(0, 3\\)"),
-        ({"vectors": [["a", "b"]]}, "vectors must be numbers"),
-        ({"vectors": [[1.0, 2.0], [1.0, np.nan], [np.inf, 0.0]]}, r"vectors is nan in row 1, column 1 \(2 such rows\)"),
-        ({"method": "umap"}, "method must be 'tsne' or 'pca', not 'umap'"),
-        ({"perplexity": 0.5}, "perplexity must be a number of at least 1, not 0.5"),
-        ({"perplexity": np.nan}, "perplexity must be"),
-        ({"max_iter": 100}, "max_iter must be a whole number of at least 250, not 100"),
-        ({"max_iter": True}, "max_iter must be a whole number"),
+        ({"vectors": np.ones(5)}, ValueError, r"vectors has the shape \(5,\); it must be \(n, k\) with n, k >= 1"),
+        ({"vectors": np.empty((0, 3))}, ValueError, r"vectors has the shape \(0, 3\)"),
+        ({"vectors": [["a", "b"]]}, ValueError, "vectors is of dtype <U1; it must be numbers"),
+        (
+            {"vectors": [[1.0, 2.0], [1.0, np.nan], [np.inf, 0.0]]},
+            ValueError,
+            r"vectors is nan in row 1, column 1 \(2 such rows\)",
+        ),
+        ({"method": "umap"}, ValueError, "method is 'umap'; it must be 'tsne' or 'pca'"),
+        ({"perplexity": 0.5}, ValueError, "perplexity is 0.5; it must be a finite number at least 1"),
+        ({"perplexity": np.nan}, ValueError, "perplexity is nan; it must be"),
+        ({"perplexity": "30"}, TypeError, "perplexity is '30'; it must be a number"),
+        ({"max_iter": 100}, ValueError, "max_iter is 100; it must be at least 250"),
+        ({"max_iter": True}, TypeError, "max_iter is True; it must be an integer of at least 250"),
     ],
 )
-def test_embed_refuses(change, sentence):
-    with pytest.raises(ValueError, match=sentence):
+def test_embed_refuses(change, error, message):
+    with pytest.raises(error, match=message):
         plot.embed(**({"vectors": np.ones((6, 2))} | change))
 
 
@@ -166,11 +173,13 @@ def test_neighbour_jaccard_leaves_out_items_without_genre():
 
 
 def test_neighbour_jaccard_refuses():
-    with pytest.raises(ValueError, match="needs more than 10 items with a genre; there are 2"):
+    with pytest.raises(
+        ValueError, match="n_neighbours is 10; it must be less than the number of items with a genre, 2"
+    ):
         plot.neighbour_jaccard(np.ones((12, 2)), ["a", "b"] + [None] * 10)
     with pytest.raises(ValueError, match="genres has 3 entries for 12 items"):
         plot.neighbour_jaccard(np.ones((12, 2)), ["a"] * 3)
-    with pytest.raises(ValueError, match="metric must be"):
+    with pytest.raises(ValueError, match="metric is 'manhattan'; it must be"):
         plot.neighbour_jaccard(np.ones((12, 2)), ["a"] * 12, metric="manhattan")
 
 
@@ -283,7 +292,7 @@ def test_best_known_is_labelled_and_no_more_than_asked(clustered):
     ],
 )
 def test_short_titles(title, label):
-    assert plot._short(title) == label
+    assert short_title(title) == label
 
 
 def test_dollars_are_no_mathematics_and_empty_titles_no_error():
@@ -403,32 +412,36 @@ def test_colours_are_told_apart_by_all_readers(eye):
         f = np.cbrt(xyz / np.array([0.9505, 1.0, 1.089]))
         return np.array([116 * f[1] - 16, 500 * (f[0] - f[1]), 200 * (f[1] - f[2])])
 
-    colours = [lab(simulate(c, eye)) for c in (*plot._PALETTE, plot._OTHER)]
+    colours = [lab(simulate(c, eye)) for c in (*GENRE_COLOURS, OTHER_COLOUR)]
     assert min(np.linalg.norm(a - b) for a, b in combinations(colours, 2)) > 10  # 2.3 is just noticeable
 
 
 @pytest.mark.parametrize(
-    ("change", "sentence"),
+    ("change", "error", "message"),
     [
-        ({"titles": ["a"] * 3}, "titles has 3 entries for 160 items"),
-        ({"genres": ["a"] * 3}, "genres has 3 entries for 160 items"),
-        ({"counts": [1, 2]}, "counts has 2 entries for 160 items"),
-        ({"counts": [1] * 159 + [-2]}, "counts must be numbers of ratings, 0 or more: row 159 is -2"),
-        ({"counts": [7] * 159 + [9]}, "none of the 160 films has min_ratings=20 ratings; the most rated has 9: set"),
-        ({"positions": np.ones((3, 2))}, "positions has 3 entries for 160 items"),
-        ({"positions": np.ones((160, 3))}, r"positions must have the shape \(n, 2\)"),
-        ({"positions": np.full((160, 2), np.inf)}, "positions is inf in row 0, column 0"),
-        ({"highlight": [5, 999]}, "highlight holds 999, which is not the id"),
-        ({"method": "umap"}, "method must be"),
-        ({"n_genres": 9}, "n_genres must be a whole number from 1 to 8, not 9"),
-        ({"n_labels": -1}, "n_labels must be"),
-        ({"max_items": 0}, "max_items must be"),
-        ({"min_ratings": 2.5}, "min_ratings must be"),
+        ({"titles": ["a"] * 3}, ValueError, "titles has 3 entries for 160 items"),
+        ({"genres": ["a"] * 3}, ValueError, "genres has 3 entries for 160 items"),
+        ({"counts": [1, 2]}, ValueError, "counts has 2 entries for 160 items"),
+        ({"counts": [1] * 159 + [-2]}, ValueError, "counts is -2 in row 159; it must be numbers of ratings, 0 or more"),
+        (
+            {"counts": [7] * 159 + [9]},
+            ValueError,
+            "min_ratings is 20, but the most rated of the 160 films has 9 ratings; set min_ratings to at most 9",
+        ),
+        ({"positions": np.ones((3, 2))}, ValueError, "positions has 3 entries for 160 items"),
+        ({"positions": np.ones((160, 3))}, ValueError, r"positions has the shape \(160, 3\); it must be \(n, 2\)"),
+        ({"positions": np.full((160, 2), np.inf)}, ValueError, "positions is inf in row 0, column 0"),
+        ({"highlight": [5, 999]}, ValueError, "highlight holds 999; it must be ids of items"),
+        ({"method": "umap"}, ValueError, "method is 'umap'"),
+        ({"n_genres": 9}, ValueError, "n_genres is 9; it must be from 1 to 8"),
+        ({"n_labels": -1}, ValueError, "n_labels is -1; it must be at least 0"),
+        ({"max_items": 0}, ValueError, "max_items is 0; it must be at least 1"),
+        ({"min_ratings": 2.5}, TypeError, "min_ratings is 2.5; it must be an integer"),
     ],
 )
-def test_map_refuses(clustered, change, sentence):
+def test_map_refuses(clustered, change, error, message):
     c = clustered
-    with pytest.raises(ValueError, match=sentence):
+    with pytest.raises(error, match=message):
         plot.embedding_map(c.vectors, **({"titles": c.titles, "genres": c.genres, "counts": c.counts} | change))
 
 
@@ -447,7 +460,7 @@ def test_map_wants_a_model_with_factors():
     with pytest.raises(TypeError, match="FactorALS is not fitted"):
         plot.embedding_map(alsx.FactorALS)
     ratings = alsx.Ratings.from_arrays([0, 0, 1, 1], [0, 1, 0, 1], [1.0, 2.0, 3.0, 4.0])
-    with pytest.raises(TypeError, match="BiasALS has no item factors: a map needs a fitted FactorALS"):
+    with pytest.raises(TypeError, match="BiasALS has no item factors; a map needs a fitted FactorALS"):
         plot.embedding_map(alsx.BiasALS().fit(ratings))
 
 
@@ -546,12 +559,12 @@ def test_history_into_a_figure_given():
 
 
 @pytest.mark.parametrize(
-    ("given", "error", "sentence"),
+    ("given", "error", "message"),
     [
         ({}, ValueError, "models_or_histories is empty"),
         ([], ValueError, "models_or_histories is empty"),
         (3, TypeError, r"int \(int\) has no history_"),
-        ({"a": object()}, TypeError, r"a \(object\) has no history_: fit the model first"),
+        ({"a": object()}, TypeError, r"a \(object\) has no history_; fit the model first"),
         ({"a": {"train_rmse": [1.0]}}, ValueError, "the history of a has no 'loss'"),
         ({"loss": [1.0]}, ValueError, "has no 'train_rmse'; it has \\['loss'\\]"),
         ({"loss": [], "train_rmse": []}, ValueError, "no iterations in 'loss'"),
@@ -559,8 +572,8 @@ def test_history_into_a_figure_given():
         ({"loss": [1.0, 1.0], "train_rmse": [1.0]}, ValueError, "has 1 iterations in 'train_rmse' and 2 in 'loss'"),
     ],
 )
-def test_history_refuses(given, error, sentence):
-    with pytest.raises(error, match=sentence):
+def test_history_refuses(given, error, message):
+    with pytest.raises(error, match=message):
         plot.history(given)
 
 
@@ -588,7 +601,7 @@ class Forecaster:
 
 def test_reliability_draws_what_is_found():
     true, bold = Forecaster(), Forecaster(0.5)
-    fig = plot.plot_reliability({"true": true, "bold": bold}, true.test, title="A $ title")
+    fig = plot.reliability({"true": true, "bold": bold}, true.test, title="A $ title")
     left, right = fig.axes
     lines = {line.get_label(): line.get_data() for line in left.lines}
     levels, found = lines["true"]
@@ -618,27 +631,32 @@ def test_reliability_of_one_fitted_model():
     rng = np.random.default_rng(0)
     R = alsx.Ratings.from_arrays(np.arange(600) % 30, np.arange(600) // 30, rng.integers(1, 6, 600).astype(float))
     model = alsx.BiasALS().fit(R)
-    fig = plot.plot_reliability(model, R, n_groups=4)
+    fig = plot.reliability(model, R, n_groups=4)
     assert len(fig.axes[1].containers[0].lines[0].get_xdata()) == 4
     assert not fig.legends
-    assert len(plot.plot_reliability([model, model], R).legends) == 1
+    assert len(plot.reliability([model, model], R).legends) == 1
     own = Figure()
-    assert plot.plot_reliability(model, [(1, 2), (3, 4)], [1.0, 2.0], n_groups=2, fig=own) is own
+    assert plot.reliability(model, [(1, 2), (3, 4)], [1.0, 2.0], n_groups=2, fig=own) is own
 
 
 @pytest.mark.parametrize(
-    ("models", "changes", "error", "sentence"),
+    ("models", "changes", "error", "message"),
     [
         ([], {}, ValueError, "models is empty"),
         ({"this": 5}, {}, TypeError, r"this \(int\) has no predict_interval"),
         (None, {"n_groups": 1}, ValueError, "n_groups"),
-        (None, {"n_groups": 5000}, ValueError, "R has 4000 ratings, fewer than n_groups, 5000"),
+        (
+            None,
+            {"n_groups": 5000},
+            ValueError,
+            "n_groups is 5000; it must be at most the number of test ratings in R, 4000",
+        ),
     ],
 )
-def test_reliability_refuses(models, changes, error, sentence):
+def test_reliability_refuses(models, changes, error, message):
     forecaster = Forecaster()
-    with pytest.raises(error, match=sentence):
-        plot.plot_reliability(forecaster if models is None else models, forecaster.test, **changes)
+    with pytest.raises(error, match=message):
+        plot.reliability(forecaster if models is None else models, forecaster.test, **changes)
 
 
 # ---- manners

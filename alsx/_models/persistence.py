@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alsx import _check
+from alsx._files import atomic_write
 from alsx._models.features import FeatureEncoder
 from alsx._models.side import FittedSide
 from alsx._models.training import fitted_uncertainty
@@ -40,21 +40,13 @@ REQUIRED = (
 def save(model: Recommender, path: str | os.PathLike[str], *, with_ratings: bool = True) -> None:
     """Write a fitted model; see `Recommender.save`."""
     arrays = _arrays(model, with_ratings)
-    path = Path(path)
-    # Not by tempfile, whose files only their owner may read.
-    temporary = path.with_name(f"{path.name}.{secrets.token_hex(8)}.part")
-    try:
-        with temporary.open("xb") as file:
-            np.savez(file, **arrays)
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    with atomic_write(path) as file:
+        np.savez(file, **arrays)
 
 
 def read(path: str | os.PathLike[str], kinds: dict[str, type[Recommender]]) -> Recommender:
     """Read a model that `save` wrote, as one of these estimators by name; see `alsx.load`."""
-    path = Path(path)
+    path = Path(path).expanduser()
     with path.open("rb") as file:
         try:
             with np.load(file, allow_pickle=False) as arrays:

@@ -36,6 +36,11 @@ _N_USERS = 2_000
 _SEED = 1895  # the first film show
 _MEAN, _USER, _QUALITY, _NOISE = 3.25, 0.35, 0.36, 0.60  # stars; all but the first are standard deviations
 _GENRE, _ERA, _REST = 0.50, 0.32, 0.26  # standard deviations of the three parts of taste, in stars
+# Who sees what. The log weight of a film falls with the logarithm of its rank, from a later rank than the first, and rises
+# with its quality and the user's taste for it (in stars). The logarithm of a user's number of films is normal.
+_FAME_EXPONENT, _FAME_RANK_SHIFT, _FAME_NOISE = 0.9, 40.0, 0.35
+_QUALITY_WEIGHT, _TASTE_WEIGHT = 0.8, 1.3
+_LOG_SEEN_MEAN, _LOG_SEEN_STD, _MIN_SEEN, _MAX_SEEN_SHARE = 3.9, 0.65, 15, 0.6
 _EARLIEST, _LATEST = 946_684_800, 1_767_225_600  # ratings are from 2000-01-01 to 2025-12-31 (seconds since 1970, UTC)
 _DAY, _YEAR = 86_400, 31_556_952  # seconds
 
@@ -76,12 +81,12 @@ _AXES: tuple[dict[str, float], ...] = (
 
 
 def load_demo() -> MovieLens:
-    """Well-known films with simulated ratings: no download, the same ones at every call.
+    """Load well-known films with simulated ratings: no download, the same ones at every call.
 
     Returns
     -------
     MovieLens
-        747 films and some 120,000 ratings by 2,000 users, in half stars from 0.5 to 5, at least 15 a user, with
+        747 films and some 120,000 ratings by 2,000 users, in half stars from 0.5 to 5, at least 15 of each user, with
         timestamps; ``simulated`` is True. `items` has a column ``series`` (null where there is none). No tags, no
         demographics.
 
@@ -106,6 +111,7 @@ def load_demo() -> MovieLens:
 
 @functools.cache
 def _tables() -> tuple[pa.Table, pa.Table]:
+    """Return the ratings and the films."""
     import pyarrow as pa
 
     films = _films()
@@ -123,6 +129,7 @@ def _tables() -> tuple[pa.Table, pa.Table]:
 
 
 def _films() -> list[dict[str, Any]]:
+    """Read the films, the best known first."""
     text = importlib.resources.files("alsx.datasets").joinpath("demo_films.csv").read_text("utf-8")
     return [
         {
@@ -139,7 +146,7 @@ def _films() -> list[dict[str, Any]]:
 def _simulate(
     films: list[dict[str, Any]],
 ) -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.float32], NDArray[np.int64]]:
-    """Users, rows of `films`, ratings and timestamps, by user and then by time."""
+    """Return users, rows of `films`, ratings and timestamps, by user and then by time."""
     random = np.random.RandomState(_SEED)
     n_items = len(films)
     year = np.array([film["year"] for film in films], np.float64)
@@ -150,35 +157,48 @@ def _simulate(
     taste += _ERA * _scaled(_era(random, year))
     taste += _REST * _scaled(random.standard_normal((_N_USERS, 6)) @ _unnamed_axes(films, random).T)
 
-    # Who sees what: a sample without replacement with these weights (Gumbel's trick: the n largest noisy logarithms).
-    fame = -0.9 * np.log(np.arange(n_items) + 40.0) + 0.35 * random.standard_normal(n_items)
-    weight = fame + 0.8 * quality + 1.3 * taste
-    n_seen = np.clip(np.exp(3.9 + 0.65 * random.standard_normal(_N_USERS)), 15, 0.6 * n_items).astype(np.int64)
-    order = np.argsort(-(weight - np.log(-np.log(random.random_sample(weight.shape)))), axis=1, kind="stable")
-    seen = np.arange(n_items) < n_seen[:, None]
-    user = np.repeat(np.arange(_N_USERS), n_seen)
-    item = order[seen]
-
+    user, item = _seen(random, quality, taste)
     stars = _MEAN + generosity[user] + quality[item] + taste[user, item] + _NOISE * random.standard_normal(user.size)
     rating = np.clip(np.round(2 * stars) / 2, 0.5, 5.0).astype(np.float32)
-
-    # A user comes at some time, rates some films at once and others over days to years; nobody rates a film before its
-    # release.
-    start = _EARLIEST + (_LATEST - _EARLIEST) * random.random_sample(_N_USERS)
-    later = np.exp(random.uniform(np.log(30.0), np.log(2.0 * _YEAR), user.size))  # seconds
-    released = (year[item] - 1969) * _YEAR  # the end of the year of release
-    when = np.minimum(np.maximum(start[user] + later, released + _DAY * random.uniform(0, 300, user.size)), _LATEST - 1)
-    timestamp = when.astype(np.int64)
+    timestamp = _times(random, user, year[item])
     by_time = np.lexsort((item, timestamp, user))
     return (user[by_time] + 1).astype(np.int32), item[by_time], rating[by_time], timestamp[by_time]
 
 
+def _seen(random: np.random.RandomState, quality: Array, taste: Array) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Draw who sees what: users and rows of films, by user."""
+    n_items = len(quality)
+    fame = -_FAME_EXPONENT * np.log(np.arange(n_items) + _FAME_RANK_SHIFT) + _FAME_NOISE * random.standard_normal(
+        n_items
+    )
+    weight = fame + _QUALITY_WEIGHT * quality + _TASTE_WEIGHT * taste
+    log_seen = _LOG_SEEN_MEAN + _LOG_SEEN_STD * random.standard_normal(_N_USERS)
+    n_seen = np.clip(np.exp(log_seen), _MIN_SEEN, _MAX_SEEN_SHARE * n_items).astype(np.int64)
+    # A sample without replacement with these weights by Gumbel's trick: the n largest of the logarithms with Gumbel noise.
+    order = np.argsort(-(weight - np.log(-np.log(random.random_sample(weight.shape)))), axis=1, kind="stable")
+    return np.repeat(np.arange(_N_USERS), n_seen), order[np.arange(n_items) < n_seen[:, None]]
+
+
+def _times(random: np.random.RandomState, user: NDArray[np.int64], year: Array) -> NDArray[np.int64]:
+    """Draw when each rating was given, of films of these years.
+
+    A user comes at some time, rates some films at once and others over days to years; nobody rates a film before its
+    release.
+    """
+    start = _EARLIEST + (_LATEST - _EARLIEST) * random.random_sample(_N_USERS)
+    later = np.exp(random.uniform(np.log(30.0), np.log(2.0 * _YEAR), user.size))  # seconds
+    released = (year - 1969) * _YEAR  # the end of the year of release
+    when = np.minimum(np.maximum(start[user] + later, released + _DAY * random.uniform(0, 300, user.size)), _LATEST - 1)
+    return np.asarray(when.astype(np.int64))
+
+
 def _scaled(taste: Array) -> Array:
-    """With a standard deviation of one over all pairs."""
+    """Return it with a standard deviation of one over all pairs."""
     return np.asarray(taste / taste.std())
 
 
 def _genre_axes(films: list[dict[str, Any]]) -> Array:  # (n_items, 8)
+    """Return what each film has of each axis of genres."""
     axes = np.array([[sum(axis.get(genre, 0.0) for genre in film["genres"]) for axis in _AXES] for film in films])
     # Films of many genres would be liked and disliked more than others: all get the same length.
     length = np.linalg.norm(axes, axis=1, keepdims=True)
@@ -186,7 +206,7 @@ def _genre_axes(films: list[dict[str, Any]]) -> Array:  # (n_items, 8)
 
 
 def _era(random: np.random.RandomState, year: Array) -> Array:  # (n_users, n_items)
-    """Liking for a film's time: smooth bumps over the years, at the film's year and at the user's favourite one."""
+    """Return the liking for a film's time: smooth bumps over the years, at the film's year and at the user's favourite one."""
     centres = np.array([1930.0, 1952.0, 1972.0, 1990.0, 2012.0])
 
     def bumps(years: Array) -> Array:
@@ -198,6 +218,7 @@ def _era(random: np.random.RandomState, year: Array) -> Array:  # (n_users, n_it
 
 
 def _unnamed_axes(films: list[dict[str, Any]], random: np.random.RandomState) -> Array:  # (n_items, 6)
+    """Draw what each film has of the axes without a name; films of one series lie together."""
     own = random.standard_normal((len(films), 6))
     series = sorted({film["series"] for film in films if film["series"]})
     shared = dict(zip(series, 1.5 * random.standard_normal((len(series), 6)), strict=True))

@@ -1,11 +1,11 @@
 """Fetch a MovieLens archive once, and trust only what was verified.
 
-The cache holds two files an archive: ``ml-100k.zip`` and, beside it, ``ml-100k.zip.md5``, the checksum that GroupLens
+The cache holds two files for each archive: ``ml-100k.zip`` and, beside it, ``ml-100k.zip.md5``, the checksum that GroupLens
 published when the archive was fetched. An archive is used only if its bytes give the checksum beside it, on every call;
 so neither an interrupted run nor a damaged disk can leave something that a later run would trust,
 and archives that change over time (``ml-latest``, ``ml-latest-small``) work like the others.
 
-pooch supplies the cache folder, the transfer and the hash; the order of the steps is ours because pooch wants the
+pooch supplies the cache folder and the transfer; the order of the steps is ours because pooch wants the
 checksum before it starts and keeps it in the program, while here it comes from the server, may change between two
 attempts, and has to survive beside the archive for runs without network.
 """
@@ -13,21 +13,24 @@ attempts, and has to survive beside the archive for runs without network.
 from __future__ import annotations
 
 import contextlib
+import errno
+import hashlib
 import io
 import os
 import re
 import sys
-import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
+
+from alsx._files import atomic_write
 
 BASE_URL = "https://files.grouplens.org/datasets/movielens"
 
-_PAUSES = (0.5, 2.0)  # seconds before the second and the third attempt
-_TIMEOUT = 30.0  # seconds without a byte
-_CHUNK = 1 << 18  # bytes between two updates of the progress bar
-_STALE = 86_400.0  # seconds after which a part file must be a dead process's
+_PAUSE_SECONDS = (0.5, 2.0)  # before the second and the third attempt
+_TIMEOUT_SECONDS = 30.0  # without a byte
+_CHUNK_BYTES = 1 << 18  # between two updates of the progress bar
 
 
 class DownloadError(OSError):
@@ -37,7 +40,7 @@ class DownloadError(OSError):
 def fetch(
     name: str, *, cache: str | os.PathLike[str] | None = None, base_url: str | None = None, progress: bool = True
 ) -> Path:
-    """Path of the archive of that name, downloaded if the cache has no verified copy.
+    """Return the path of the archive of that name, downloaded if the cache has no verified copy.
 
     Parameters
     ----------
@@ -70,25 +73,26 @@ def fetch(
         return archive
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        _remove_stale_parts(archive)
+        if not os.access(folder, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     except OSError as error:
         raise DownloadError(
             f"the cache folder {str(folder)!r} cannot be written ({error.strerror}); "
             "give another one with cache= or the environment variable ALSX_DATA_DIR"
         ) from None
-    for pause in (*_PAUSES, None):
+    for pause in (*_PAUSE_SECONDS, None):
         try:
             _download(url, archive, progress)
             return archive
         except (OSError, ValueError) as error:
             if pause is None or _is_final(error):
-                raise DownloadError(_sentence(name, url, error)) from error
+                raise DownloadError(_message(name, url, error)) from error
             time.sleep(pause)
     raise AssertionError("unreachable")
 
 
 def parse_checksum(text: str) -> str:
-    """The MD5 sum in a checksum file: ``"MD5 (ml-100k.zip) = <hex>"`` (BSD) or ``"<hex>  ml-100k.zip"`` (GNU).
+    """Return the MD5 sum in a checksum file: ``"MD5 (ml-100k.zip) = <hex>"`` (BSD) or ``"<hex>  ml-100k.zip"`` (GNU).
 
     Raises
     ------
@@ -106,58 +110,46 @@ class _Mismatch(ValueError):
 
 
 def _sidecar(archive: Path) -> Path:
+    """Return the path of the checksum beside an archive."""
     return archive.with_name(archive.name + ".md5")
 
 
-def _verified(archive: Path) -> bool:
-    import pooch
+def _md5(file: Any) -> str:
+    """Return the MD5 sum of an open file, which guards against damage and not against attacks."""
+    return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
+
+def _verified(archive: Path) -> bool:
+    """Return whether the cache has this archive and its bytes give the checksum beside it."""
     try:
         published = parse_checksum(_sidecar(archive).read_text("ascii"))
-        return bool(pooch.file_hash(str(archive), alg="md5") == published)
+        with archive.open("rb") as file:
+            return _md5(file) == published
     except (OSError, ValueError):  # one of the two is absent or unreadable
         return False
 
 
 def _download(url: str, archive: Path, progress: bool) -> None:
-    """One attempt: checksum, archive into a part file, comparison, and only then the two final names."""
-    import pooch
-
+    """Make one attempt: checksum, archive into a part file, comparison, and only then the two final names."""
     body = io.BytesIO()
     _transfer(url + ".md5", body)
     published = parse_checksum(body.getvalue().decode("ascii", "replace"))
-    with _part_file(archive) as part:
-        with open(part, "r+b") as file:
-            _transfer(url, file, archive.name if progress else None)
-        came = pooch.file_hash(str(part), alg="md5")
+    with _published(archive) as part:
+        _transfer(url, part, archive.name if progress else None)
+        part.seek(0)
+        came = _md5(part)
         if came != published:
             raise _Mismatch(f"its MD5 sum is {came}, the published one {published}")
-        with _part_file(_sidecar(archive)) as sidecar:
-            sidecar.write_text(f"{published}  {archive.name}\n", "ascii")
-            _publish(sidecar, _sidecar(archive))
-        _publish(part, archive)
+        with _published(_sidecar(archive)) as sidecar:
+            sidecar.write(f"{published}  {archive.name}\n".encode("ascii"))
 
 
 @contextlib.contextmanager
-def _part_file(target: Path) -> Any:
-    """An empty file in the folder of `target`, under a name no other process uses; gone at the end unless renamed."""
-    handle, name = tempfile.mkstemp(prefix=f"{target.name}.", suffix=".part", dir=target.parent)
-    os.close(handle)
+def _published(target: Path) -> Iterator[IO[bytes]]:
+    """Open a file of the cache for writing that gets its name when it is complete."""
     try:
-        yield Path(name)
-    finally:
-        Path(name).unlink(missing_ok=True)
-
-
-def _publish(part: Path, target: Path) -> None:
-    """Give a complete file its name, atomically: its bytes are on the disk before the name is."""
-    with open(part, "r+b") as file:
-        os.fsync(file.fileno())
-    umask = os.umask(0)
-    os.umask(umask)
-    part.chmod(0o666 & ~umask)  # mkstemp's files are the owner's alone; a cache may be shared
-    try:
-        os.replace(part, target)
+        with atomic_write(target) as file:
+            yield file
     except PermissionError:
         # On Windows a file that another process has open cannot be replaced: it is that process's verified copy.
         if not (os.name == "nt" and target.exists()):
@@ -169,42 +161,36 @@ def _transfer(url: str, file: Any, label: str | None = None) -> None:
     import pooch
 
     if label is None:
-        pooch.HTTPDownloader(chunk_size=_CHUNK, timeout=_TIMEOUT)(url, file, None)
+        pooch.HTTPDownloader(chunk_size=_CHUNK_BYTES, timeout=_TIMEOUT_SECONDS)(url, file, None)
         return
     from tqdm import tqdm
 
     # The total becomes known with the first answer; pooch asks for bool(bar), which tqdm refuses without any total.
     with tqdm(total=1, desc=label, unit="B", unit_scale=True, unit_divisor=1000, file=sys.stderr) as bar:
-        pooch.HTTPDownloader(progressbar=bar, chunk_size=_CHUNK, timeout=_TIMEOUT)(url, file, None)
-
-
-def _remove_stale_parts(archive: Path) -> None:
-    """Remove the part files of processes that were killed: nobody trusts them, but they fill the disk."""
-    for part in archive.parent.glob(f"{archive.name}.*.part"):
-        with contextlib.suppress(OSError):
-            if time.time() - part.stat().st_mtime > _STALE:
-                part.unlink()
+        pooch.HTTPDownloader(progressbar=bar, chunk_size=_CHUNK_BYTES, timeout=_TIMEOUT_SECONDS)(url, file, None)
 
 
 def _status(error: Exception) -> int | None:
+    """Return the HTTP status of an answer that is an error."""
     status = getattr(getattr(error, "response", None), "status_code", None)
     return None if status is None else int(status)
 
 
 def _is_final(error: Exception) -> bool:
-    """Whether asking again is useless: the server said no, or this machine's disk did."""
+    """Return whether asking again is useless: the server refused, or this machine's disk did."""
     status = _status(error)
     if status is not None:
         return 400 <= status < 500 and status not in (408, 429)
     return isinstance(error, OSError) and error.errno is not None and not hasattr(error, "request")
 
 
-def _sentence(name: str, url: str, error: Any) -> str:
+def _message(name: str, url: str, error: Any) -> str:
+    """Return why the archive of that name could not be downloaded, and what to do."""
     remedy = "load_movielens also takes the path of an archive or folder that you already have"
     if isinstance(error, _Mismatch):
-        return f"{url} came three times damaged or incomplete: {error}; nothing was kept. Try again later; {remedy}"
+        return f"{url} came three times damaged or incomplete: {error}; nothing was kept: try again later; {remedy}"
     if (status := _status(error)) is not None:
         reason = f"the server answered {status} for {error.response.url}"
     else:
         reason = f"{type(error).__name__}: {error}"
-    return f"{name} could not be downloaded from {url} ({reason}). {remedy[0].upper()}{remedy[1:]}"
+    return f"{name} could not be downloaded from {url} ({reason}); {remedy}"

@@ -16,19 +16,17 @@ with fixed column types, so that neither the text nor a second copy of the table
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 import re
-import zipfile
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from functools import cached_property
-from pathlib import Path, PurePosixPath
-from typing import IO, TYPE_CHECKING, Any, cast
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
 
-from alsx.datasets.titles import display_title, split_year
+from alsx.datasets._archive import open_archive
+from alsx.datasets._layouts import read_fold, read_tables
+from alsx.datasets.titles import display_title
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -37,38 +35,6 @@ if TYPE_CHECKING:
 
 NAMES = ("ml-100k", "ml-1m", "ml-10m", "ml-20m", "ml-25m", "ml-32m", "ml-latest", "ml-latest-small")
 FOLDS = ("u1", "u2", "u3", "u4", "u5", "ua", "ub")
-
-_REQUIRED = (("u.data", "u.item", "u.genre"), ("ratings.dat", "movies.dat"), ("ratings.csv", "movies.csv"))
-_NO_GENRES = frozenset({"", "(no genres listed)", "unknown"})
-_BLOCK = 4 << 20  # bytes of text a block; pyarrow keeps a few blocks in flight
-
-# From the README of ml-1m.
-_AGE_GROUPS = {1: "Under 18", 18: "18-24", 25: "25-34", 35: "35-44", 45: "45-49", 50: "50-55", 56: "56+"}
-_OCCUPATIONS = (
-    "other",
-    "academic/educator",
-    "artist",
-    "clerical/admin",
-    "college/grad student",
-    "customer service",
-    "doctor/health care",
-    "executive/managerial",
-    "farmer",
-    "homemaker",
-    "K-12 student",
-    "lawyer",
-    "programmer",
-    "retired",
-    "sales/marketing",
-    "scientist",
-    "self-employed",
-    "technician/engineer",
-    "tradesman/craftsman",
-    "unemployed",
-    "writer",
-)
-_MONTH_NAMES = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-_MONTHS = {name: n for n, name in enumerate(_MONTH_NAMES, 1)}
 
 
 class MovieLens:
@@ -134,7 +100,7 @@ class MovieLens:
         return Ratings(self.table)
 
     def titles(self, item_ids: Any, *, alternates: bool = True, years: bool = False) -> list[str]:
-        """Titles to read, articles first: ``"The Matrix"`` where the file has ``"Matrix, The"``.
+        """Return titles to read, articles first: ``"The Matrix"`` where the file has ``"Matrix, The"``.
 
         Parameters
         ----------
@@ -148,12 +114,12 @@ class MovieLens:
         Returns
         -------
         list of str
-            One title an id. `items` has the official titles.
+            One title for each id. `items` has the official titles.
 
         Raises
         ------
         ValueError
-            An id is not among `items`; the sentence names the first.
+            An id is not among `items`; the message names the first.
         """
         rows = self._rows(item_ids)
         shown = [display_title(title, alternates=alternates) for title in self.items["title"].take(rows).to_pylist()]
@@ -163,7 +129,7 @@ class MovieLens:
         return [title if year is None else f"{title} ({year})" for title, year in zip(shown, released, strict=True)]
 
     def genres_of(self, item_ids: Any) -> list[list[str]]:
-        """Genres of films.
+        """Return the genres of films.
 
         Parameters
         ----------
@@ -173,18 +139,17 @@ class MovieLens:
         Returns
         -------
         list of list of str
-            One list an id, empty where no genre is listed.
+            One list for each id, empty where no genre is listed.
 
         Raises
         ------
         ValueError
-            An id is not among `items`; the sentence names the first.
+            An id is not among `items`; the message names the first.
         """
         return cast(list[list[str]], self.items["genres"].take(self._rows(item_ids)).to_pylist())
 
     def item_features(self, *, year: bool = True, tags: bool = False, min_films: int = 5) -> pa.Table:
-        """
-        What is known of the films, as the models take it: ``fit(..., item_features=data.item_features())``.
+        """Return what is known of the films, as the models take it: ``fit(..., item_features=data.item_features())``.
 
         Parameters
         ----------
@@ -200,7 +165,7 @@ class MovieLens:
         -------
         pyarrow.Table
             ``item``, ``genres`` list<string>, and as asked ``year`` int32, ``decade`` string ("1990s") and ``tags``
-            list<string>; a row a film.
+            list<string>; one row for each film.
 
         Raises
         ------
@@ -214,27 +179,31 @@ class MovieLens:
             decades = [None if x is None else f"{x // 10 * 10}s" for x in features["year"].to_pylist()]
             features = features.append_column("decade", pa.array(decades, pa.string()))
         if tags:
-            if self.tags is None:
-                raise ValueError(f"tags: {self.name} has no tags; leave them out")
-            of_film: dict[int, set[str]] = {}
-            columns = (self.tags[name].to_pylist() for name in ("item", "tag"))
-            for item, tag in zip(*columns, strict=True):
-                of_film.setdefault(item, set()).add(tag.strip().lower())
-            films = Counter(tag for given in of_film.values() for tag in given)
-            kept = {tag for tag, count in films.items() if count >= min_films and tag}
-            given = [sorted(of_film.get(item, set()) & kept) for item in features["item"].to_pylist()]
-            features = features.append_column("tags", pa.array(given, pa.list_(pa.string())))
+            of_film = self._common_tags(min_films)
+            listed = [of_film.get(item, []) for item in features["item"].to_pylist()]
+            features = features.append_column("tags", pa.array(listed, pa.list_(pa.string())))
         return features
 
+    def _common_tags(self, min_films: int) -> dict[int, list[str]]:
+        """Return the tags of each film, in lower case and sorted, that at least `min_films` films have."""
+        if self.tags is None:
+            raise ValueError(f"tags is True, but {self.name} has no tags; leave them out")
+        of_film: dict[int, set[str]] = {}
+        columns = (self.tags[name].to_pylist() for name in ("item", "tag"))
+        for item, tag in zip(*columns, strict=True):
+            of_film.setdefault(item, set()).add(tag.strip().lower())
+        n_films = Counter(tag for tags in of_film.values() for tag in tags)
+        common = {tag for tag, n in n_films.items() if n >= min_films and tag}
+        return {item: sorted(tags & common) for item, tags in of_film.items()}
+
     def user_features(self) -> pa.Table:
-        """
-        What is known of the users, as the models take it: ``fit(..., user_features=data.user_features())``.
+        """Return what is known of the users, as the models take it: ``fit(..., user_features=data.user_features())``.
 
         Returns
         -------
         pyarrow.Table
-            ``user``, ``age`` int32, ``gender`` and ``occupation``, a row a user; where the archive has ages in groups (ml-1m)
-            ``age_group`` instead of ``age``.
+            ``user``, ``age`` int32, ``gender`` and ``occupation``, one row for each user; where the archive has ages in groups
+            (ml-1m) ``age_group`` instead of ``age``.
 
         Raises
         ------
@@ -266,18 +235,11 @@ class MovieLens:
             There is no fold of that name, or these ratings come without folds.
         """
         if name not in FOLDS:
-            raise ValueError(f"name={name!r} is not a fold; the folds of ml-100k are {', '.join(FOLDS)}")
+            raise ValueError(f"name is {name!r}; it must be a fold of ml-100k: {', '.join(FOLDS)}")
         if self.source is None:
             raise ValueError(f"{self.name} has no canonical folds; only ml-100k has")
-        with _open_archive(self.source) as archive:
-            for member in (f"{name}.base", f"{name}.test"):
-                if member not in archive:
-                    raise ValueError(f"{archive.where(member)} is missing; only ml-100k comes with canonical folds")
-            timestamps = "timestamp" in self.table.column_names
-            return (
-                _read_ratings(archive, f"{name}.base", b"\t", None, timestamps),
-                _read_ratings(archive, f"{name}.test", b"\t", None, timestamps),
-            )
+        with open_archive(self.source) as archive:
+            return read_fold(archive, name, "timestamp" in self.table.column_names)
 
     def __repr__(self) -> str:
         what = "simulated ratings" if self.simulated else "ratings"
@@ -367,395 +329,15 @@ def load_movielens(
                     f"{name_or_path!r} is neither a MovieLens data set nor an existing file or folder; {known}"
                 )
             raise FileNotFoundError(f"there is no file or folder {str(path)!r}; {known}")
-    with _open_archive(path) as archive:
-        if "u.data" in archive:
-            data = _read_100k(archive, timestamps)
-        elif "ratings.dat" in archive:
-            data = _read_dat(archive, timestamps)
-        else:
-            data = _read_csv(archive, timestamps)
-    data.name = name or canonical_name(archive.folder_name) or canonical_name(path.stem) or path.stem
-    data.source = path if "u1.base" in archive else None
-    return data
+    with open_archive(path) as archive:
+        table, items, tags, users = read_tables(archive, timestamps)
+        official = name or canonical_name(archive.folder_name) or canonical_name(path.stem) or path.stem
+        source = path if "u1.base" in archive else None
+    return MovieLens(official, table, items, tags=tags, users=users, source=source)
 
 
 def canonical_name(text: str) -> str | None:
-    """The official name meant by ``"100K"``, ``"ML_latest_small"`` or ``"ml-10M100K"``; None where it is not one."""
+    """Return the official name meant by ``"100K"``, ``"ML_latest_small"`` or ``"ml-10M100K"``; None where it is not one."""
     name = text.strip().lower().replace("_", "-")
     name = "ml-10m" if name == "ml-10m100k" else name
     return next((known for known in NAMES if name in (known, known.removeprefix("ml-"))), None)
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# Where the files are
-
-
-class _Archive:
-    """The folder of MovieLens files inside a .zip or on disk: what is there, and streams of it."""
-
-    def __init__(self, path: Path, members: list[str], opener: Callable[[str], IO[bytes]]) -> None:
-        folders: dict[PurePosixPath, set[str]] = {}
-        for member in map(PurePosixPath, members):
-            if "__MACOSX" not in member.parts:  # resource forks that macOS adds when people zip a folder again
-                folders.setdefault(member.parent, set()).add(member.name)
-        # The shallowest folder wins: copies in deeper ones are somebody's own.
-        for folder in sorted(folders, key=lambda f: (len(f.parts), str(f))):
-            if any(folders[folder].issuperset(required) for required in _REQUIRED):
-                break
-        else:
-            raise ValueError(f"{str(path)!r} is not a MovieLens archive: {_what_lacks(folders)}")
-        self._path, self._folder, self._names, self._opener = path, folder, folders[folder], opener
-        self.folder_name = folder.name or path.name
-
-    def __contains__(self, name: str) -> bool:
-        return name in self._names
-
-    def where(self, name: str) -> str:
-        """The file's place, for messages."""
-        return f"{self._path}: {self._folder / name}"
-
-    def open(self, name: str) -> IO[bytes]:
-        return self._opener(str(self._folder / name))
-
-    def text(self, name: str, encoding: str) -> str:
-        """A whole small file. Files of one layout share an encoding, but a user may have converted them to UTF-8."""
-        with self.open(name) as stream:
-            raw = stream.read()
-        try:
-            return raw.decode("utf-8-sig")
-        except UnicodeDecodeError as error:
-            if encoding == "utf-8":
-                line = raw.count(b"\n", 0, error.start) + 1
-                raise ValueError(f"{self.where(name)}, line {line}: the text is not UTF-8") from None
-            return raw.decode(encoding)
-
-
-def _what_lacks(folders: dict[PurePosixPath, set[str]]) -> str:
-    for names in folders.values():
-        for required in _REQUIRED:
-            present = [name for name in required if name in names]
-            if present:
-                missing = next(name for name in required if name not in names)
-                return f"it has {present[0]} but lacks {missing}"
-    sets = "; ".join(", ".join(required) for required in _REQUIRED)
-    return f"no folder in it holds one of these sets of files: {sets}"
-
-
-@contextmanager
-def _open_archive(path: Path) -> Iterator[_Archive]:
-    if path.is_dir():
-        members = [
-            f.relative_to(path).as_posix() for pattern in ("*", "*/*") for f in path.glob(pattern) if f.is_file()
-        ]
-        yield _Archive(path, members, lambda member: (path / member).open("rb"))
-        return
-    try:
-        with zipfile.ZipFile(path) as file:
-            yield _Archive(path, [i.filename for i in file.infolist() if not i.is_dir()], file.open)
-    except zipfile.BadZipFile as error:
-        raise ValueError(f"{str(path)!r} is not a sound .zip file ({error}); download it again") from None
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# Ratings
-
-
-class _SingleSeparator(io.RawIOBase):
-    """A stream of ``.dat`` lines with ``::`` made ``,``, block by block: pyarrow's separators are single bytes.
-
-    Ratings are numbers, so a comma or another colon in them is a malformed line either way.
-    """
-
-    def __init__(self, stream: IO[bytes]) -> None:
-        self._stream, self._carry = stream, b""
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        if len(buffer) < 2:
-            raise ValueError("a block must hold a separator")
-        while True:
-            fresh = self._stream.read(len(buffer) - len(self._carry))
-            block = self._carry + fresh
-            # A separator may straddle two blocks: hold a last colon back until its neighbour is known.
-            self._carry = b":" if fresh and block.endswith(b":") and not block.endswith(b"::") else b""
-            block = block[: len(block) - len(self._carry)].replace(b"::", b",")
-            if block or not fresh:
-                buffer[: len(block)] = block
-                return len(block)
-
-
-def _read_ratings(
-    archive: _Archive, name: str, separator: bytes, header: tuple[str, ...] | None, timestamps: bool
-) -> pa.Table:
-    """The table of ratings of one file: one pass, fixed types, one block of text in memory at a time."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-    import pyarrow.csv
-
-    types = {"user": pa.int32(), "item": pa.int32(), "rating": pa.float32(), "timestamp": pa.int64()}
-    wanted = list(types) if timestamps else list(types)[:3]
-    schema = pa.schema([(column, types[column]) for column in wanted])
-    batches = []
-    with archive.open(name) as file:
-        if header is not None:
-            _check_header(archive, name, file.readline().decode("utf-8-sig", "replace").strip().split(","), header)
-        stream = _SingleSeparator(file) if separator == b"::" else file
-        try:
-            reader = pyarrow.csv.open_csv(
-                pa.PythonFile(stream, mode="r"),
-                pyarrow.csv.ReadOptions(column_names=list(types), block_size=_BLOCK),
-                pyarrow.csv.ParseOptions(delimiter="," if separator == b"::" else separator.decode(), quote_char=False),
-                pyarrow.csv.ConvertOptions(column_types=types, include_columns=wanted, null_values=[]),
-            )
-            for batch in reader:
-                if not pc.all(pc.is_finite(batch.column("rating"))).as_py():  # the reader takes "nan" for a number
-                    raise pa.ArrowInvalid("a rating is not finite")
-                batches.append(batch)
-        except pa.ArrowInvalid as error:
-            if "Empty CSV file" not in str(error):
-                raise _malformed_rating(archive, name, separator, header is not None, error) from None
-    table = pa.Table.from_batches(batches, schema)
-    if table.num_rows == 0:
-        raise ValueError(f"{archive.where(name)} holds no ratings")
-    return table
-
-
-def _check_header(archive: _Archive, name: str, found: list[str], header: tuple[str, ...]) -> None:
-    if tuple(found) != header:
-        raise ValueError(
-            f"{archive.where(name)}, line 1: expected the header {','.join(header)}, got {','.join(found)[:80]}"
-        )
-
-
-def _malformed_rating(archive: _Archive, name: str, separator: bytes, has_header: bool, error: Exception) -> ValueError:
-    """Read the file again, line by line, for the number of the first malformed line: pyarrow knows only blocks."""
-    line = re.compile(
-        rb"(\d{1,10})SEP(\d{1,10})SEP\d+(?:\.\d*)?SEP[+-]?\d{1,19}\r?\n?".replace(b"SEP", re.escape(separator))
-    )
-    shape = separator.decode().join(("user", "item", "rating", "timestamp"))
-    with archive.open(name) as file:
-        for number, text in enumerate(file, 1):
-            if (number == 1 and has_header) or not text.strip():
-                continue
-            match = line.fullmatch(text)
-            if match is None or max(int(match[1]), int(match[2])) >= 2**31:
-                return _malformed(archive, name, number, text.decode("utf-8", "replace"), shape)
-    return ValueError(f"{archive.where(name)} is malformed: {error}")
-
-
-def _malformed(archive: _Archive, name: str, number: int, text: str, shape: str) -> ValueError:
-    return ValueError(f"{archive.where(name)}, line {number}: expected {shape!r}, got {text.rstrip()[:80]!r}")
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# Films, users, tags
-
-
-def _records(
-    archive: _Archive, name: str, shape: str, record: Callable[[list[str]], dict[str, Any]], encoding: str = "utf-8"
-) -> list[dict[str, Any]]:
-    """The records of a small file. `shape` shows a line, with its separator; in a CSV file it is the header."""
-    text = archive.text(name, encoding)
-    found = []
-    if name.endswith(".csv"):
-        reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-        _check_header(archive, name, next(reader, [""]), tuple(shape.split(",")))
-        lines = ((reader.line_num, row) for row in reader if row)
-    else:
-        separator = "::" if "::" in shape else "|"
-        # Not str.splitlines, which also ends lines at characters that occur within titles and tags.
-        numbered = enumerate((line.removesuffix("\r") for line in text.split("\n")), 1)
-        lines = ((number, line.split(separator)) for number, line in numbered if line)
-    number, fields = 0, list[str]()
-    try:
-        for number, fields in lines:  # noqa: B007, the number is for the messages below
-            found.append(record(fields))
-    except (ValueError, IndexError, KeyError):
-        raise _malformed(archive, name, number, ",".join(fields), shape) from None
-    except csv.Error as error:
-        raise ValueError(f"{archive.where(name)}, line {number + 1}: {error}") from None
-    return found
-
-
-def _table(records: list[dict[str, Any]], **types: Any) -> pa.Table:
-    import pyarrow as pa
-
-    return pa.table({name: pa.array([r[name] for r in records], kind) for name, kind in types.items()})
-
-
-def _items_table(records: list[dict[str, Any]], **more: Any) -> pa.Table:
-    import pyarrow as pa
-
-    kinds = {"item": pa.int32(), "title": pa.string(), "year": pa.int32(), "genres": pa.list_(pa.string())}
-    return _table(records, **kinds, **more)
-
-
-def _genres(text: str) -> list[str]:
-    return [genre for genre in text.strip().split("|") if genre not in _NO_GENRES]
-
-
-def _film(item: str, title: str, genres: str) -> dict[str, Any]:
-    name, year = split_year(title)
-    return {"item": int(item), "title": name, "year": year, "genres": _genres(genres)}
-
-
-def _read_100k(archive: _Archive, timestamps: bool) -> MovieLens:
-    import pyarrow as pa
-
-    genre_names = {}
-    for genre in _records(archive, "u.genre", "genre|number", lambda f: {"name": f[0], "number": int(f[1])}):
-        genre_names[genre["number"]] = genre["name"]
-
-    def film(fields: list[str]) -> dict[str, Any]:
-        item, title, released, _video, url, *flags = fields
-        if not flags or not set(flags) <= {"0", "1"}:
-            raise ValueError
-        genres = "|".join(genre_names[n] for n, flag in enumerate(flags) if flag == "1")
-        return {**_film(item, title, genres), "release_date": _date(released), "imdb_url": url or None}
-
-    shape = "item|title|release date|video release date|IMDb URL|19 genre flags"
-    films = _records(archive, "u.item", shape, film, "iso-8859-1")
-    users = None
-    if "u.user" in archive:
-
-        def user(f: list[str]) -> dict[str, Any]:
-            return {"user": int(f[0]), "age": int(f[1]), "gender": f[2], "occupation": f[3], "zip": f[4]}
-
-        users = _users_table(_records(archive, "u.user", "user|age|gender|occupation|zip", user, "iso-8859-1"))
-    return MovieLens(
-        "",
-        _read_ratings(archive, "u.data", b"\t", None, timestamps),
-        _items_table(films, release_date=pa.date32(), imdb_url=pa.string()),
-        users=users,
-    )
-
-
-def _date(text: str) -> Any:
-    """The date of ``"01-Jan-1995"``, whatever the locale."""
-    import datetime
-
-    if not text:
-        return None
-    day, month, year = text.split("-")
-    return datetime.date(int(year), _MONTHS[month], int(day))
-
-
-def _users_table(records: list[dict[str, Any]], **more: Any) -> pa.Table:
-    import pyarrow as pa
-
-    kinds = {
-        "user": pa.int32(),
-        "age": pa.int32(),
-        "gender": pa.string(),
-        "occupation": pa.string(),
-        "zip": pa.string(),
-    }
-    return _table(records, **kinds, **more)
-
-
-def _read_dat(archive: _Archive, timestamps: bool) -> MovieLens:
-    """ml-1m, which has demographics, and ml-10m, which has tags."""
-    import pyarrow as pa
-
-    encoding = "iso-8859-1" if "users.dat" in archive else "utf-8"
-
-    def film(fields: list[str]) -> dict[str, Any]:
-        item, *title, genres = fields
-        if not title:
-            raise ValueError
-        return _film(item, "::".join(title), genres)
-
-    films = _records(archive, "movies.dat", "item::title::genres", film, encoding)
-    users = tags = None
-    if "users.dat" in archive:
-
-        def user(f: list[str]) -> dict[str, Any]:
-            age = int(f[2])
-            who = {"user": int(f[0]), "age": age, "gender": f[1], "occupation": _OCCUPATIONS[int(f[3])], "zip": f[4]}
-            return {**who, "age_group": _AGE_GROUPS[age]}
-
-        shape = "user::gender::age::occupation::zip"
-        users = _users_table(_records(archive, "users.dat", shape, user, encoding), age_group=pa.string())
-    if "tags.dat" in archive:
-
-        def tag(fields: list[str]) -> dict[str, Any]:
-            user, item, *text, when = fields
-            if not text:
-                raise ValueError
-            return {"user": int(user), "item": int(item), "tag": "::".join(text), "timestamp": int(when)}
-
-        tags = _table(_records(archive, "tags.dat", "user::item::tag::timestamp", tag, encoding), **_tag_types())
-    return MovieLens(
-        "", _read_ratings(archive, "ratings.dat", b"::", None, timestamps), _items_table(films), tags=tags, users=users
-    )
-
-
-def _read_csv(archive: _Archive, timestamps: bool) -> MovieLens:
-    import pyarrow as pa
-
-    def film(fields: list[str]) -> dict[str, Any]:
-        item, title, genres = fields
-        return _film(item, title, genres)
-
-    films = _records(archive, "movies.csv", "movieId,title,genres", film)
-    more = {}
-    if "links.csv" in archive:
-
-        def link(fields: list[str]) -> dict[str, Any]:
-            item, imdb, tmdb = fields
-            # Seven digits as in IMDb's addresses: early archives lost the zeros in front.
-            return {
-                "item": int(item),
-                "imdb_id": imdb.zfill(7) if imdb else None,
-                "tmdb_id": int(tmdb) if tmdb else None,
-            }
-
-        links = {row["item"]: row for row in _records(archive, "links.csv", "movieId,imdbId,tmdbId", link)}
-        for row in films:
-            linked = links.get(row["item"], {})
-            row.update(imdb_id=linked.get("imdb_id"), tmdb_id=linked.get("tmdb_id"))
-        more = {"imdb_id": pa.string(), "tmdb_id": pa.int32()}
-    return MovieLens(
-        "",
-        _read_ratings(archive, "ratings.csv", b",", ("userId", "movieId", "rating", "timestamp"), timestamps),
-        _items_table(films, **more),
-        tags=_read_tags(archive) if "tags.csv" in archive else None,
-    )
-
-
-def _tag_types() -> dict[str, Any]:
-    import pyarrow as pa
-
-    return {"user": pa.int32(), "item": pa.int32(), "tag": pa.string(), "timestamp": pa.int64()}
-
-
-def _read_tags(archive: _Archive) -> pa.Table:
-    """tags.csv has up to two million lines, and tags may hold quotes, commas and ends of lines."""
-    import pyarrow as pa
-    import pyarrow.csv
-
-    types = _tag_types()
-    header = ("userId", "movieId", "tag", "timestamp")
-    batches = []
-    with archive.open("tags.csv") as file:
-        _check_header(archive, "tags.csv", file.readline().decode("utf-8-sig", "replace").strip().split(","), header)
-        try:
-            reader = pyarrow.csv.open_csv(
-                pa.PythonFile(file, mode="r"),
-                pyarrow.csv.ReadOptions(column_names=list(types), block_size=_BLOCK),
-                pyarrow.csv.ParseOptions(newlines_in_values=True),
-                pyarrow.csv.ConvertOptions(column_types=types, null_values=[]),
-            )
-            batches = list(reader)
-        except pa.ArrowInvalid as error:
-            if "Empty CSV file" not in str(error):
-
-                def tag(fields: list[str]) -> dict[str, Any]:
-                    user, item, _text, when = fields
-                    return {"user": int(user), "item": int(item), "timestamp": int(when)}
-
-                _records(archive, "tags.csv", ",".join(header), tag)  # raises with the number of the line
-                raise ValueError(f"{archive.where('tags.csv')} is malformed: {error}") from None
-    return pa.Table.from_batches(batches, pa.schema(list(types.items())))

@@ -14,11 +14,20 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from alsx import _check
+
 if TYPE_CHECKING:
     from alsx.ratings import Ratings
 
-_BLOCK = 1 << 20  # ratings made at a time
-_AT_LEAST = 20  # ratings a user, as in MovieLens, where the sizes allow
+_BLOCK_RATINGS = 1 << 20  # made at a time
+_MIN_USER_RATINGS = 20  # as in MovieLens, where the sizes allow
+# As shares of the width of the scale, about as in MovieLens, whose scale is 4.5 stars wide: noise 0.72 stars, and so on.
+_MEAN_SHARE = 0.675
+_SPREAD_SHARES = {"noise": 0.16, "user_std": 0.42 / 4.5, "item_std": 0.1, "taste_std": 0.55 / 4.5}
+_FACTOR_DECAY = 0.9  # variance of a factor over that of the one before
+# MovieLens' most popular films are not as far ahead as a pure power law has them: it starts at a later rank.
+_ITEMS_PER_RANK_SHIFT = 1460.0
+_HEAVY_PART = 20  # users who rate more than this part of the catalogue, a 20th, are drawn by exponential times
 
 
 class Truth(NamedTuple):
@@ -162,38 +171,18 @@ def make_ratings(
     """
     from alsx.ratings import Ratings
 
-    low, high = map(float, scale)
-    for name, number in (("n_users", n_users), ("n_items", n_items), ("n_ratings", n_ratings)):
-        if number < 1:
-            raise ValueError(f"{name}={number} must be at least 1")
-    if n_ratings > n_users * n_items:
-        raise ValueError(
-            f"n_ratings={n_ratings} is more than the {n_users * n_items} pairs of {n_users} users and {n_items} items"
-        )
-    if k < 0:
-        raise ValueError(f"k={k} must not be negative")
-    if not (math.isfinite(low) and math.isfinite(high) and low < high):
-        raise ValueError(f"scale={scale} must be two numbers, the lowest rating and a higher one")
-    if step is not None and not 0 < step <= high - low:
-        raise ValueError(f"step={step} must be positive and at most the width of the scale, {high - low:g}")
+    n_users, n_items, n_ratings, k = _checked_sizes(n_users, n_items, n_ratings, k)
+    low, high = _checked_scale(scale, step)
     if dtype not in ("float32", "float64"):
-        raise ValueError(f"dtype={dtype!r} must be 'float32' or 'float64'")
-    width = high - low
-    spread = {}
-    for name, given, share in (
-        ("noise", noise, 0.16),
-        ("user_std", user_std, 0.42 / 4.5),
-        ("item_std", item_std, 0.1),
-        ("taste_std", taste_std, 0.55 / 4.5),
-        ("activity", activity, 0.0),
-        ("popularity", popularity, 0.0),
-    ):
-        spread[name] = share * width if given is None else float(given)
-        if not 0 <= spread[name] < math.inf:
-            raise ValueError(f"{name}={given} must be a number that is not negative")
+        raise ValueError(f"dtype is {dtype!r}; it must be 'float32' or 'float64'")
+    spread = _spreads(high - low, noise=noise, user_std=user_std, item_std=item_std, taste_std=taste_std)
+    _check_spread("activity", activity)
+    _check_spread("popularity", popularity)
 
     random = np.random.default_rng(random_state)
-    truth = _plant(random, n_users, n_items, k, spread, low + 0.675 * width if mean is None else float(mean))
+    truth = _plant(
+        random, n_users, n_items, k, spread, low + _MEAN_SHARE * (high - low) if mean is None else float(mean)
+    )
     users = np.empty(n_ratings, np.int32)
     items = np.empty(n_ratings, np.int32)
     ratings = np.empty(n_ratings, dtype)
@@ -201,9 +190,7 @@ def make_ratings(
     for user, item in _pairs(random, n_users, n_items, n_ratings, activity, popularity):
         block = slice(start, start := start + user.size)
         users[block], items[block] = user, item
-        value = truth.mean + truth.user_biases[user] + truth.item_biases[item]
-        value += np.einsum("nk,nk->n", truth.user_factors[user], truth.item_factors[item])
-        value = value + truth.noise * random.standard_normal(user.size)
+        value = _rate(random, truth, user, item)
         if step is not None:
             value = low + step * np.round((value - low) / step)
         ratings[block] = np.clip(value, low, high) if clip else value
@@ -211,13 +198,58 @@ def make_ratings(
     return (made, truth) if return_truth else made
 
 
+def _checked_sizes(n_users: int, n_items: int, n_ratings: int, k: int) -> tuple[int, int, int, int]:
+    """Return the sizes as Python's integers, if there are ratings of such sizes."""
+    n_users, n_items = _check.integer("n_users", n_users, 1), _check.integer("n_items", n_items, 1)
+    n_ratings, k = _check.integer("n_ratings", n_ratings, 1), _check.integer("k", k, 0)
+    if n_ratings > n_users * n_items:
+        raise ValueError(
+            f"n_ratings is {n_ratings}; it must be at most the number of pairs of {n_users} users and {n_items} items, "
+            f"{n_users * n_items}"
+        )
+    return n_users, n_items, n_ratings, k
+
+
+def _checked_scale(scale: tuple[float, float], step: float | None) -> tuple[float, float]:
+    """Return the lowest and the highest rating."""
+    low, high = map(float, scale)
+    if not (math.isfinite(low) and math.isfinite(high) and low < high):
+        raise ValueError(f"scale is {scale}; it must be two numbers, the lowest rating and a higher one")
+    if step is not None and not 0 < step <= high - low:
+        raise ValueError(f"step is {step}; it must be positive and at most the width of the scale, {high - low:g}")
+    return low, high
+
+
+def _spreads(width: float, **given: float | None) -> dict[str, float]:
+    """Return the standard deviations in rating units, for a scale of this width."""
+    for name, spread in given.items():
+        _check_spread(name, spread)
+    return {name: _SPREAD_SHARES[name] * width if spread is None else float(spread) for name, spread in given.items()}
+
+
+def _check_spread(name: str, value: float | None) -> None:
+    """Refuse what is not a standard deviation, an exponent or None."""
+    if value is not None and not 0 <= float(value) < math.inf:
+        raise ValueError(f"{name} is {value}; it must be a number that is not negative")
+
+
+def _rate(
+    random: np.random.Generator, truth: Truth, user: NDArray[np.int32], item: NDArray[np.int32]
+) -> NDArray[np.float64]:
+    """Return the ratings of these pairs, before rounding and clipping."""
+    value = truth.mean + truth.user_biases[user] + truth.item_biases[item]
+    value += np.einsum("nk,nk->n", truth.user_factors[user], truth.item_factors[item])
+    return np.asarray(value + truth.noise * random.standard_normal(user.size))
+
+
 def _plant(
     random: np.random.Generator, n_users: int, n_items: int, k: int, spread: dict[str, float], mean: float
 ) -> Truth:
+    """Draw biases and factors, with the standard deviations of `spread`."""
     user_biases = np.float32(spread["user_std"]) * random.standard_normal(n_users, dtype=np.float32)
     item_biases = np.float32(spread["item_std"]) * random.standard_normal(n_items, dtype=np.float32)
     # Var(p . q) is the sum of the factors' variances, each split evenly between the sides.
-    variance = 0.9 ** np.arange(k)
+    variance = _FACTOR_DECAY ** np.arange(k)
     variance *= spread["taste_std"] ** 2 / max(float(variance.sum()), 1.0)
     root = (variance**0.25).astype(np.float32)
     p = random.standard_normal((n_users, k), dtype=np.float32) * root
@@ -228,11 +260,10 @@ def _plant(
 def _pairs(
     random: np.random.Generator, n_users: int, n_items: int, n_ratings: int, activity: float, popularity: float
 ) -> Iterator[tuple[NDArray[np.int32], NDArray[np.int32]]]:
-    """Pairs of users and items in blocks, by user and then by item, none twice, `n_ratings` in all."""
-    at_least = max(int(n_ratings >= n_users), min(_AT_LEAST, n_ratings // n_users // 4))
+    """Yield pairs of users and items in blocks, by user and then by item, none twice, `n_ratings` in all."""
+    at_least = max(int(n_ratings >= n_users), min(_MIN_USER_RATINGS, n_ratings // n_users // 4))
     counts = _shares(random.lognormal(0.0, activity, n_users), n_ratings, at_least, n_items)
-    # MovieLens' most popular films are not as far ahead as a pure power law has them: it starts at a later rank.
-    weight = (np.arange(n_items, dtype=np.float64) + 1.0 + n_items / 1460.0) ** -popularity
+    weight = (np.arange(n_items, dtype=np.float64) + 1.0 + n_items / _ITEMS_PER_RANK_SHIFT) ** -popularity
     weight = weight[random.permutation(n_items)]
     cumulated = np.cumsum(weight)
     cumulated /= cumulated[-1]
@@ -247,7 +278,7 @@ def _pairs(
     first = 0
     while first < n_users:
         done = int(ends[first - 1]) if first else 0
-        last = max(first + 1, int(np.searchsorted(ends, done + _BLOCK, side="right")))
+        last = max(first + 1, int(np.searchsorted(ends, done + _BLOCK_RATINGS, side="right")))
         sure = slice(*np.searchsorted(sure_users, (first, last)))
         keys = np.sort((sure_users[sure] - first) * n_items + sure_items[sure])
         keys = _draw(random, counts[first:last], n_items, weight, cumulated, keys)
@@ -256,7 +287,7 @@ def _pairs(
 
 
 def _shares(weights: NDArray[np.float64], total: int, low: int, high: int) -> NDArray[np.int64]:
-    """Whole numbers from `low` to `high` that add up to `total`, above `low` in proportion to the weights."""
+    """Return whole numbers from `low` to `high` that add up to `total`, above `low` in proportion to the weights."""
     small, large = 0.0, (high - low + 1) / float(weights.min())
     for _ in range(100):  # bisection for the factor of proportion, to the last bit
         factor = (small + large) / 2
@@ -280,14 +311,14 @@ def _draw(
     cumulated: NDArray[np.float64],
     keys: NDArray[np.int64],
 ) -> NDArray[np.int64]:
-    """Sorted keys ``user * n_items + item``, ``counts[user]`` of each user, those in `keys` among them.
+    """Return sorted keys ``user * n_items + item``, ``counts[user]`` of each user, those in `keys` among them.
 
     Drawing with replacement until enough are distinct is drawing one after another without replacement. For users who
     rate much of the catalogue that takes forever; for them the smallest of the exponential times with the items'
     weights as rates are the same in distribution.
     """
     user_of = keys // n_items
-    heavy = counts > n_items // 20
+    heavy = counts > n_items // _HEAVY_PART
     complete = []
     for row in np.flatnonzero(heavy):
         times = random.standard_exponential(n_items) / weight

@@ -1,4 +1,4 @@
-"""Film titles as MovieLens writes them, and as people read them.
+"""Titles and genres of films as MovieLens writes them, and titles as people read them.
 
 MovieLens writes ``Matrix, The (1999)``: the article last, so that titles sort, the year of release at the end, and
 other titles of the same film in parentheses between them: ``City of Lost Children, The (Cité des enfants perdus, La)
@@ -12,6 +12,9 @@ import re
 # The year, alone or as the start of a range ("(2006–2007)", "(2009– )"); real files hold double closing parentheses and
 # missing ones, trailing blanks, and IMDb's marks for video and television after the year.
 _YEAR = re.compile(r"\s*\((\d{4})\s*(?:[-–—]\s*(?:\d{4})?\s*)?(?:\)+|$)\s*(?:\((?:V|TV)\))?\s*$")
+
+# What MovieLens lists as the genre of a film without genres: ml-100k "unknown", the newer archives words in parentheses.
+NO_GENRES = frozenset({"", "(no genres listed)", "unknown"})
 
 # Articles that MovieLens puts last: English, French, Italian, Spanish, Portuguese, German, Dutch and Scandinavian.
 # ("De" is also the French preposition of "De battre mon cœur s'est arrêté", which MovieLens moves as well.)
@@ -50,7 +53,7 @@ def split_year(text: str) -> tuple[str, int | None]:
 
 
 def display_title(title: str, *, alternates: bool = True) -> str:
-    """The title as people read it: articles first, in the title and in its alternates.
+    """Return the title as people read it: articles first, in the title and in its alternates.
 
     Parameters
     ----------
@@ -88,11 +91,13 @@ def _split_alternates(title: str) -> tuple[str, list[str]]:
 
 
 def _alternate(text: str) -> str:
+    """Return another title with its article first; it may begin with "a.k.a."."""
     alias = _ALIAS.fullmatch(text)
     return alias["mark"] + _article_first(alias["title"]) if alias else _article_first(text)
 
 
 def _article_first(text: str) -> str:
+    """Return ``"Matrix, The"`` as ``"The Matrix"``."""
     match = _ARTICLE_LAST.fullmatch(text)
     if match is None:
         return text

@@ -1,1 +1,4 @@
-"""The stories of alsx, as commands: ``python -m alsx.examples`` lists them."""
+"""The longer examples of alsx, as commands: ``python -m alsx.examples`` lists them.
+
+Short scripts to read and to change are in the folder ``examples/`` of the sources.
+"""

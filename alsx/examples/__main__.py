@@ -1,4 +1,4 @@
-"""List the stories, each with the first line of what it says of itself."""
+"""List the examples, each with the first line of its docstring."""
 
 from __future__ import annotations
 
@@ -9,19 +9,20 @@ from pathlib import Path
 from alsx import _cli, examples
 
 
-def stories() -> list[tuple[str, str]]:
-    """Return the name and the first line of each story, without importing it."""
-    told = []
+def list_examples() -> list[tuple[str, str]]:
+    """Return the name and the first line of each example, without importing it."""
+    found = []
     for module in pkgutil.iter_modules(examples.__path__):
         if not module.name.startswith("_"):
             source = Path(examples.__path__[0], f"{module.name}.py").read_text(encoding="utf-8")
-            told.append((module.name, (ast.get_docstring(ast.parse(source)) or "").partition("\n")[0]))
-    return told
+            found.append((module.name, (ast.get_docstring(ast.parse(source)) or "").partition("\n")[0]))
+    return found
 
 
 def main() -> None:
-    """Print the list of stories."""
-    _cli.table(["command", "story"], [[f"python -m alsx.examples.{name}", line] for name, line in stories()])
+    """Print the list of examples."""
+    rows = [[f"python -m alsx.examples.{name}", line] for name, line in list_examples()]
+    _cli.table(["command", "what it shows"], rows)
     print("\nEach explains itself with --help.")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,22 +12,27 @@ import numpy as np
 
 import alsx
 from alsx import _check, _cli, _threads
-from alsx.datasets import load_demo, load_movielens
+from alsx.examples._films import check_share, load_films, print_source, source_of
 from alsx.metrics import rmse
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from alsx.datasets import MovieLens
 
-# How many of a new user's ratings the models are told, step by step.
+# How many of a new user's ratings the models know, step by step.
 KNOWN = (0, 1, 2, 3, 5, 10, 20)
+# The same users are predicted at every step: those with at least MIN_TEST_RATINGS more than are ever known. The last steps
+# are left out where fewer than MIN_USERS have so many.
+MIN_TEST_RATINGS, MIN_USERS = 5, 20
+LISTED_FILMS = 300  # recommended are films among the most rated ones
 
 
 @_cli.strings("data", "out")
 def coldstart(
     data: str = "demo", *, k: int = 20, share: float = 1 / 6, seed: int = 0, out: str = "out", n_jobs: int | None = None
 ) -> None:
-    """
-    Withhold films and users whole, and predict their ratings.
+    """Withhold films and users whole, and predict their ratings.
 
     A share of the films and a share of the users, drawn at random, are taken out of the training ratings. The films are
     then predicted from their genres and years, the users from a few of their ratings (and from what else is known of them,
@@ -50,37 +56,23 @@ def coldstart(
         Threads. Default: all processors.
     """
     _check.integer("k", k, 1)
-    if not 0 < _check.real("share", share) < 1:
-        raise ValueError(f"share is {share}; it is a share of the films and users between 0 and 1, such as 0.2")
+    check_share("share", share, "films and users")
     _check.integer("seed", seed, 0)
     _threads.resolve(n_jobs)
     _cli.check_folder(out, "--out")
     start = time.perf_counter()
-    _cli.tell(f"reading {data} ...")
-    films = load_demo() if data == "demo" else load_movielens(data, timestamps=False)
-    u, i, r = films.ratings.triples()
+    films = load_films(data)
     generator = np.random.default_rng(seed)
-    new_user, new_film = (generator.random(n) < share for n in films.ratings.shape)
-    told = ~new_user[u] & ~new_film[i]
-    if not told.any() or not (new_film[i] & ~new_user[u]).any() or not (new_user[u] & ~new_film[i]).any():
-        raise ValueError(f"share is {share}: with it no ratings are left to train on, or none to predict")
-    train = films.ratings.select(told)
-    known_of_users = films.user_features() if films.users is not None else None
-    _cli.heading(f"Data: {films.name}")
-    if films.simulated:
-        print("These ratings are SIMULATED, drawn from planted tastes; only the films are real.\n")
-    print(
-        f"{train.n_ratings:,} of {len(r):,} ratings are for training; withheld are {new_film.sum():,} of {len(new_film):,} "
-        f"films and {new_user.sum():,} of {len(new_user):,} users, with all of their ratings."
-    )
-    bias = alsx.BiasALS(n_jobs=n_jobs).fit(train)
+    split = withhold(films, share, generator)
+    describe(films, split)
+    bias = alsx.BiasALS(n_jobs=n_jobs).fit(split.train)
     _cli.tell("fitting with features of the films ...")
     model = alsx.FactorALS(k, random_state=seed, n_jobs=n_jobs, verbose=1)
-    model.fit(train, item_features=films.item_features(), user_features=known_of_users)
+    model.fit(split.train, item_features=films.item_features(), user_features=split.user_features)
 
-    unrated(films, model, bias, u, i, r, new_film[i] & ~new_user[u])
-    curves = newcomers(films, model, bias, generator, u, i, r, new_user, new_film, known_of_users)
-    stranger(films, model, u, i, r, new_user, new_film)
+    predict_new_films(films, split, model, bias)
+    curves = predict_new_users(split, model, bias, generator)
+    recommend_to_new_users(films, split, model)
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
     draw(films, curves, folder / "coldstart.png")
@@ -88,99 +80,146 @@ def coldstart(
     print(f"All of it took {time.perf_counter() - start:.1f} s.")
 
 
-def unrated(films: MovieLens, model: Any, bias: Any, u: Any, i: Any, r: Any, which: Any) -> None:
-    """Films that nobody has rated, predicted from what they are."""
+@dataclass(frozen=True)
+class Split:
+    """Ratings, and which users and films are new, that is, withheld from training."""
+
+    ratings: alsx.Ratings
+    train: alsx.Ratings
+    user_features: pa.Table | None
+    u: Any
+    """(n_ratings,), codes of the users."""
+    i: Any
+    """(n_ratings,), codes of the films."""
+    r: Any
+    """(n_ratings,), in stars."""
+    new_user: Any
+    """(n_users,), bool."""
+    new_film: Any
+    """(n_films,), bool."""
+
+    @property
+    def of_new_films(self) -> Any:
+        """(n_ratings,), bool: a new film, rated by a user who is not new."""
+        return self.new_film[self.i] & ~self.new_user[self.u]
+
+    @property
+    def of_new_users(self) -> Any:
+        """(n_ratings,), bool: by a new user, of a film that is not new."""
+        return self.new_user[self.u] & ~self.new_film[self.i]
+
+    def ids(self, which: Any) -> tuple[Any, Any]:
+        """Return the ids of the users and films of these ratings."""
+        return self.ratings.user_ids[self.u[which]], self.ratings.item_ids[self.i[which]]
+
+
+def withhold(films: MovieLens, share: float, generator: np.random.Generator) -> Split:
+    """Withhold a share of the users and of the films, drawn at random."""
+    u, i, r = films.ratings.triples()
+    new_user, new_film = (generator.random(n) < share for n in films.ratings.shape)
+    kept = ~new_user[u] & ~new_film[i]
+    if not kept.any() or not (new_film[i] & ~new_user[u]).any() or not (new_user[u] & ~new_film[i]).any():
+        raise ValueError(f"share is {share}; it must leave ratings to train on, and some to predict")
+    features = films.user_features() if films.users is not None else None
+    return Split(films.ratings, films.ratings.select(kept), features, u, i, r, new_user, new_film)
+
+
+def describe(films: MovieLens, split: Split) -> None:
+    """Print what is withheld."""
+    print_source(films)
+    print(
+        f"{split.train.n_ratings:,} of {len(split.r):,} ratings are for training; withheld are {split.new_film.sum():,} of "
+        f"{len(split.new_film):,} films and {split.new_user.sum():,} of {len(split.new_user):,} users, with all of their "
+        "ratings."
+    )
+
+
+def predict_new_films(films: MovieLens, split: Split, model: Any, bias: Any) -> None:
+    """Print predictions of films that nobody has rated, from their features."""
     _cli.heading("Films nobody has rated, from genres and year")
-    users, items = films.ratings.user_ids[u[which]], films.ratings.item_ids[i[which]]
-    predicted = {"FactorALS with features": model.predict(users, items), "BiasALS": _quiet(bias, users, items)}
-    _cli.table(["model", "RMSE"], [[name, f"{rmse(r[which], values):.4f}"] for name, values in predicted.items()], "lr")
-    counts = np.bincount(i[which], minlength=films.ratings.n_items)
+    which = split.of_new_films
+    users, items = split.ids(which)
+    predicted = {"FactorALS with features": model.predict(users, items), "BiasALS": predict_quietly(bias, users, items)}
+    truth, film = split.r[which], split.i[which]
+    _cli.table(["model", "RMSE"], [[name, f"{rmse(truth, values):.4f}"] for name, values in predicted.items()], "lr")
+    counts = np.bincount(film, minlength=films.ratings.n_items)
     rows = []
     for code in np.argsort(-counts, kind="stable")[:5]:
-        mine = i[which] == code
         item = films.ratings.item_ids[code].item()
-        guess = predicted["FactorALS with features"][mine].mean()
-        genres = "/".join(films.genres_of([item])[0])
-        rows.append([films.titles([item], years=True)[0], genres, f"{counts[code]:,}", f"{guess:.2f}"])
-        rows[-1].append(f"{r[which][mine].mean():.2f}")
+        title, genres = films.titles([item], years=True)[0], "/".join(films.genres_of([item])[0])
+        means = (values[film == code].mean() for values in (predicted["FactorALS with features"], truth))
+        rows.append([title, genres, f"{counts[code]:,}", *(f"{mean:.2f}" for mean in means)])
     print()
     _cli.table(["film", "genres", "withheld ratings", "predicted mean", "true mean"], rows, "llrrr")
 
 
-def _quiet(model: Any, users: Any, items: Any) -> Any:
-    """Predictions of pairs of which only a part is known, as is meant here."""
+def predict_quietly(model: Any, users: Any, items: Any) -> Any:
+    """Predict pairs of which only a part is known, as is meant here, without a warning."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         return model.predict(users, items)
 
 
-def newcomers(
-    films: MovieLens,
-    model: Any,
-    bias: Any,
-    generator: Any,
-    u: Any,
-    i: Any,
-    r: Any,
-    new_user: Any,
-    new_film: Any,
-    known_of_users: Any,
-) -> dict[str, list[float]]:
-    """Errors of both models for new users, by how many of their ratings are known."""
-    mine = np.flatnonzero(new_user[u] & ~new_film[i])
-    mine = mine[generator.permutation(len(mine))]
-    mine = mine[np.argsort(u[mine], kind="stable")]
-    counts = np.bincount(u[mine], minlength=len(new_user))
-    place = np.arange(len(mine)) - np.concatenate([[0], np.cumsum(counts)])[u[mine]]
+def predict_new_users(split: Split, model: Any, bias: Any, generator: np.random.Generator) -> dict[str, list[float]]:
+    """Print errors of both models for new users, by how many of their ratings are known; return them as curves."""
+    mine, place = shuffled_by_user(split, generator)
+    counts = np.bincount(split.u[mine], minlength=len(split.new_user))
+    n_users = (counts > 0).sum()
     # The same ratings are predicted at every step: those after the most that are ever known.
-    most = max(n for n in KNOWN if n == 0 or (counts >= n + 5).sum() >= min(20, (counts > 0).sum()))
-    asked = (place >= most) & (counts[u[mine]] >= most + 5 * (most > 0))
-    users, items, truth = (x[mine[asked]] for x in (films.ratings.user_ids[u], films.ratings.item_ids[i], r))
-    curves: dict[str, list[float]] = {"known": [], "FactorALS": [], "BiasALS": []}
+    most = max(n for n in KNOWN if n == 0 or (counts >= n + MIN_TEST_RATINGS).sum() >= min(MIN_USERS, n_users))
+    asked = (place >= most) & (counts[split.u[mine]] >= most + MIN_TEST_RATINGS * (most > 0))
+    users, items = split.ids(mine[asked])
+    truth = split.r[mine[asked]]
     everyone = np.unique(users)
+    by_everyone = np.isin(split.ratings.user_ids[split.u[mine]], everyone)
+    features = None
+    if split.user_features is not None:
+        features = split.user_features.filter(np.isin(split.user_features["user"].to_numpy(), everyone))
+    curves: dict[str, list[float]] = {"known": [], "FactorALS": [], "BiasALS": []}
     for n in (n for n in KNOWN if n <= most):
-        given = mine[(place < n) & np.isin(films.ratings.user_ids[u[mine]], everyone)]
-        rated = None
-        if n:
-            rated = alsx.Ratings.from_arrays(
-                films.ratings.user_ids[u[given]], films.ratings.item_ids[i[given]], r[given]
-            )
-        about = None
-        if known_of_users is not None:
-            about = known_of_users.filter(np.isin(known_of_users["user"].to_numpy(), everyone))
+        known = mine[(place < n) & by_everyone]
+        rated = alsx.Ratings.from_arrays(*split.ids(known), split.r[known]) if n else None
         curves["known"].append(n)
-        for name, fitted, features in (("FactorALS", model, about), ("BiasALS", bias, None)):
-            if rated is not None or features is not None:
-                fitted = fitted.fold_in(rated, features=features)
-            curves[name].append(float(rmse(truth, _quiet(fitted, users, items))))
+        for name, fitted, about in (("FactorALS", model, features), ("BiasALS", bias, None)):
+            folded = fitted if rated is None and about is None else fitted.fold_in(rated, features=about)
+            curves[name].append(float(rmse(truth, predict_quietly(folded, users, items))))
     _cli.heading(f"New users: {len(truth):,} ratings of {len(everyone):,} of them, by how many others are known")
     rows = [[str(n), f"{a:.4f}", f"{b:.4f}"] for n, a, b in zip(*curves.values(), strict=True)]
     _cli.table(["ratings known", "RMSE of FactorALS", "RMSE of BiasALS"], rows, "rrr")
     return curves
 
 
-def stranger(films: MovieLens, model: Any, u: Any, i: Any, r: Any, new_user: Any, new_film: Any) -> None:
-    """Recommendations to a user with three ratings, and to one with none."""
-    mine = np.flatnonzero(new_user[u] & ~new_film[i] & (r >= films.ratings.range[1]))
-    counts = np.bincount(u[mine], minlength=len(new_user))
+def shuffled_by_user(split: Split, generator: np.random.Generator) -> tuple[Any, Any]:
+    """Return the ratings of new users, by user and in a random order within each, and the place of each in its user's."""
+    mine = np.flatnonzero(split.of_new_users)
+    mine = mine[generator.permutation(len(mine))]
+    mine = mine[np.argsort(split.u[mine], kind="stable")]
+    counts = np.bincount(split.u[mine], minlength=len(split.new_user))
+    return mine, np.arange(len(mine)) - np.concatenate([[0], np.cumsum(counts)])[split.u[mine]]
+
+
+def recommend_to_new_users(films: MovieLens, split: Split, model: Any) -> None:
+    """Print recommendations to a user with three ratings, and to one with none."""
+    best = films.ratings.range[1]
+    mine = np.flatnonzero(split.of_new_users & (split.r >= best))
+    counts = np.bincount(split.u[mine], minlength=len(split.new_user))
     person = int(np.argmax(counts >= min(3, counts.max())))
-    three = mine[u[mine] == person]
     # The best known of his favourites, which a reader knows too.
+    favourites = mine[split.u[mine] == person]
     popularity = np.diff(films.ratings.by_item.indptr)
-    three = three[np.argsort(-popularity[i[three]], kind="stable")[:3]]
-    floor = int(
-        np.partition(model.item_counts_, -min(300, len(model.item_counts_)))[-min(300, len(model.item_counts_))]
-    )
+    favourites = favourites[np.argsort(-popularity[split.i[favourites]], kind="stable")[:3]]
+    most_rated = min(LISTED_FILMS, len(model.item_counts_))
+    min_ratings = int(np.partition(model.item_counts_, -most_rated)[-most_rated])
     name = films.ratings.user_ids[person].item()
-    liked = [(name, item) for item in films.ratings.item_ids[i[three]].tolist()]
-    newcomer = model.fold_in(liked, r[three])
+    liked = [(name, item) for item in films.ratings.item_ids[split.i[favourites]].tolist()]
+    folded = model.fold_in(liked, split.r[favourites])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
-        lists = newcomer.recommend(name, 5, min_ratings=floor)[0], newcomer.recommend(-1, 5, min_ratings=floor)[0]
+        lists = [folded.recommend(user, 5, min_ratings=min_ratings)[0] for user in (name, -1)]
+    titles = [[films.titles([item], years=True)[0] for item in ids.tolist() if item >= 0] for ids in lists]
     _cli.heading("Recommended")
-    titles = [[films.titles([x], years=True)[0] for x in ids.tolist() if x >= 0] for ids in lists]
-    favourites = films.titles([item for _, item in liked], years=True)
-    print(f"To a new user who gave {films.ratings.range[1]:g} stars to {', '.join(favourites)}:")
+    liked_titles = films.titles([item for _, item in liked], years=True)
+    print(f"To a new user who gave {best:g} stars to {', '.join(liked_titles)}:")
     print("\n".join(f"  {title}" for title in titles[0]))
     print("To a user of whom nothing is known:")
     print("\n".join(f"  {title}" for title in titles[1]))
@@ -199,12 +238,10 @@ def draw(films: MovieLens, curves: dict[str, list[float]], file: Path) -> None:
             f"{curves[name][-1]:.3f}", (places[-1], curves[name][-1]), (6, 0), textcoords="offset points", va="center"
         )
     axes.set_xticks(places, [str(n) for n in curves["known"]])
-    simulated = ", simulated ratings" if films.simulated else ""
-    axes.set(xlabel="ratings of a new user that are known", ylabel="RMSE in stars", title=f"{films.name}{simulated}")
+    axes.set(xlabel="ratings of a new user that are known", ylabel="RMSE in stars", title=source_of(films))
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False)
-    with _cli.replacing(file) as part:
-        figure.savefig(part)
+    _cli.save_figure(figure, file)
 
 
 if __name__ == "__main__":
