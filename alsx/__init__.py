@@ -1,5 +1,4 @@
-"""
-alsx: explicit ratings by exact alternating least squares, in stars, fast.
+"""alsx: explicit ratings by exact alternating least squares, in stars, fast.
 
 >>> import alsx
 >>> model = alsx.FactorALS(k=20).fit(R)                                              # doctest: +SKIP

@@ -1,4 +1,4 @@
-"""Parameters and random states: what is allowed, and the sentences said when it is not."""
+"""Validation of parameters and random states."""
 
 from __future__ import annotations
 
@@ -51,8 +51,7 @@ def float_dtype(name: str, value: Any) -> np.dtype[Any]:
 
 
 def generator(random_state: Any) -> np.random.Generator:
-    """
-    Return a numpy Generator from what scikit-learn and NumPy users have.
+    """Return a numpy Generator from what scikit-learn and NumPy users have.
 
     Parameters
     ----------

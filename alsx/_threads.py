@@ -29,8 +29,7 @@ if hasattr(os, "register_at_fork"):
 
 
 def resolve(n_jobs: int | None = None) -> int:
-    """
-    The number of threads a call may use, asked anew at each call.
+    """The number of threads a call may use, asked anew at each call.
 
     Parameters
     ----------
@@ -81,8 +80,7 @@ def run_tasks(
     starts: NDArray[np.int64],
     work: NDArray[np.generic],
 ) -> int:
-    """
-    Run a kernel over all tasks on ``len(work)`` threads and add up what it returns.
+    """Run a kernel over all tasks on ``len(work)`` threads and add up what it returns.
 
     Parameters
     ----------

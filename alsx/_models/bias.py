@@ -27,7 +27,8 @@ class BiasALS(Recommender):
     ----------
     reg : float or pair of floats (users, items), default=(5.0, 2.0)
         Regularisation, at least 0: how many ratings of exactly the mean each row is given beforehand (for `reg_scaling` 0).
-        It has no unit, so one value serves every scale of ratings.
+        It has no unit, so one value serves every scale of ratings. (5, 2) is the best on MovieLens 100k and latest-small within
+        0.1 % of RMSE (``benchmarks/defaults.py``).
     reg_scaling : float, default=0.0
         Exponent of a row's number of ratings that multiplies `reg`, from 0 (constant) to 1 ("weighted-lambda").
     max_iter : int, default=50

@@ -16,7 +16,7 @@ DEFAULT_REG = {True: ((1.3, 1.8), (0.5, 1.5)), False: (1.25, 0.625)}
 
 
 class FactorALS(LatentFactors):
-    """Biases plus latent factors, by exact alternating least squares, with prior means learned from who rated what.
+    """Biases plus latent factors, by exact alternating least squares, with prior means learned from rated-item sets.
 
     Predicts ``mu + b_u + c_i + p_u . q_i`` with p_u and q_i in R^k, minimising over the observed ratings
 
@@ -29,12 +29,12 @@ class FactorALS(LatentFactors):
     row's bias and factors are solved jointly by one Cholesky factorisation, each half-sweep is exact, and the loss never
     rises.
 
-    The prior means ``[m_u, m'_u] = W' f_u`` are 0 without `implicit` and features. Otherwise f_u is what is known of the
-    user, and W is learned with the rest: a ridge regression of [p_u, b_u] on f_u, for which the loss has the terms
-    ``reg_implicit`` and ``reg_features`` times the (equally weighted) square of W. With `implicit` f_u is a vector of ones
-    where the user has rated, over the root of their number: what somebody chose to rate tells of his taste, however he
-    rated it. The same holds for items and their raters, and for features of users and items. Only the training ratings
-    are used.
+    The prior means ``[m_u, m'_u] = W' f_u`` are 0 without `implicit_features` and features. Otherwise f_u is what is known of
+    the user, and W is learned with the rest: a ridge regression of [p_u, b_u] on f_u, for which the loss has the terms
+    ``reg_implicit`` and ``reg_features`` times the (equally weighted) square of W. With `implicit_features` f_u is the user's
+    rated-item set, as in SVD++: ones where the user has rated, over the root of their number, since which items a user chose to
+    rate is informative, whatever the ratings. The same holds for items and their raters, and for features of users and items.
+    Only the training ratings are used.
 
     Parameters
     ----------
@@ -42,23 +42,25 @@ class FactorALS(LatentFactors):
         Rank: latent factors a user and an item. Well regularised, accuracy is flat in it from about 10.
     reg : float or pair of floats (users, items), default=None
         Regularisation of the factors, at least 0, in units in which the ratings have standard deviation 1. None is
-        (1.3, 1.8) with `implicit` and 1.25 without: of settings within 0.1 % of the best RMSE of a grid on two real data
+        (1.3, 1.8) with `implicit_features` and 1.25 without: of settings within 0.1 % of the best RMSE of a grid on two real data
         sets, those that lose least over six sets of different size, density and scale (``benchmarks/defaults.py``).
         "auto" chooses it, together with `reg_bias`, by a tenth of the ratings held out: multiples of the default are
         tried upwards and downwards, each going on from where the one before came to, until the error rises. It is the same
         at each call, and a fit takes two to four times as long.
     reg_bias : float or pair of floats (users, items), default=None
-        Regularisation of the biases, without a unit. None is (0.5, 1.5) with `implicit` and 0.625 without.
+        Regularisation of the biases, without a unit. None is (0.5, 1.5) with `implicit_features` and 0.625 without.
     reg_scaling : float, default=0.5
         Exponent of a row's number of ratings that multiplies both: 0 is constant, 1 "weighted-lambda" regularisation.
-    implicit : {"both", "user", "item"} or None, default="both"
-        Whose prior means are learned from who rated what. By default both, since it lowers the test RMSE on MovieLens
-        100k from 0.910 to 0.878 and on latest-small from 0.838 to 0.805, for 1.3 to 1.5 times the time of an iteration
-        at ML-32M's size and k = 64; where who rated what tells nothing, as among simulated ratings, it costs up to 1.3 %.
+    implicit_features : {"both", "user", "item"} or None, default="both"
+        Whose prior means are learned from rated-item sets. By default those of both, since that lowers the test RMSE on MovieLens
+        100k from 0.910 to 0.878 and on latest-small from 0.835 to 0.801. An iteration takes 2.5 (k = 20) and 1.7 (k = 64) times
+        as long on MovieLens 32M's shape (``benchmarks/README.md``). Where rated-item sets are not informative, as among simulated
+        ratings, the RMSE rises by up to 1.3 %.
     reg_implicit : float or pair of floats (users, items), default=(5.0, 2.5)
-        Ridge of the map from who rated what, in numbers of average rows.
+        Ridge of the regression on rated-item sets, in numbers of average rows. Chosen with `reg` and `reg_bias` on inner splits of
+        MovieLens 100k and latest-small; an item's raters are more informative than a user's items there, and take half the ridge.
     reg_features : float or pair of floats (users, items), default=(60.0, 20.0)
-        Ridge of the map from features, in numbers of average rows: with less, demographics make warm predictions worse on
+        Ridge of the regression on features, in numbers of average rows: with less, demographics make warm predictions worse on
         MovieLens 100k (``benchmarks/coldstart.py``).
     max_iter : int, default=20
         The most iterations, each of users and then items.
@@ -98,7 +100,7 @@ class FactorALS(LatentFactors):
     References
     ----------
     Y. Koren, "Factorization meets the neighborhood: a multifaceted collaborative filtering model", KDD 2008, pages
-    426-434 (SVD++: who rated what); S. Rendle, L. Zhang, Y. Koren, "On the difficulty of evaluating baselines",
+    426-434 (SVD++: rated-item sets); S. Rendle, L. Zhang, Y. Koren, "On the difficulty of evaluating baselines",
     arXiv 1905.01395, 2019 (its flipped twin for items).
 
     D. Agarwal, B.-C. Chen, "Regression-based latent factor models", KDD 2009, pages 19-28 (prior means from features).

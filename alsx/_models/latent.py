@@ -59,7 +59,7 @@ class LatentFactors(Recommender):
         Raises
         ------
         TypeError, ValueError
-            For parameters and data that cannot be used; the sentence names the argument, the first offending place
+            For parameters and data that cannot be used; the message names the argument, the first offending place
             and the remedy.
         numpy.linalg.LinAlgError
             Where a row's equations have no unique solution, which needs a regularisation of 0 or next to it.

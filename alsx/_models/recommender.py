@@ -81,7 +81,7 @@ class Recommender(BaseEstimator):  # type: ignore[misc]
         Raises
         ------
         TypeError, ValueError
-            For parameters and data that cannot be used; the sentence names the argument, the first offending place
+            For parameters and data that cannot be used; the message names the argument, the first offending place
             and the remedy.
         numpy.linalg.LinAlgError
             Where a row's equations have no unique solution, which needs a regularisation of 0 or next to it.
@@ -200,7 +200,7 @@ class Recommender(BaseEstimator):  # type: ignore[misc]
         -------
         predicted : float, or ndarray of float64, shape (n,)
             A float where user and item are single ids. Unknown users and items get what the prior
-            knows: the mean and the bias of the known side; where the model has learned from who rated what, the average
+            knows: the mean and the bias of the known side; with `implicit_features`, the average
             user or item.
         std : float, or ndarray of float64, shape (n,)
             With `return_std`: the standard deviation of the rating. It has two parts: noise, by user and by item, and what
@@ -491,17 +491,18 @@ class Recommender(BaseEstimator):  # type: ignore[misc]
     def fold_in(
         self, R: Any = None, y: Any = None, sample_weight: Any = None, *, side: str = "user", features: Any = None
     ) -> Self:
-        """A model that knows users, or items, who were not there when this one was fitted.
+        """Return a model that also knows users, or items, who were not there when this one was fitted.
 
-        Each is one row solve, as in a half-sweep of the fit, with the other side as it is; its prior mean is learned from
-        what is known: features, and where the model was fitted with `implicit` the items it rated.
+        Each is one row solve, as in a half-sweep of the fit, with the other side as it is. Its prior mean is what the fit has
+        learned of features and, with `implicit_features`, of rated-item sets. Where `BayesALS` was fitted, each is the mean of its
+        posterior given priors at their means, and `samples_` are not carried over.
 
         Parameters
         ----------
         R, y, sample_weight
             Ratings as `fit` takes them, all that there are of these users (or items); None where there are none.
         side : {"user", "item"}, default="user"
-            Whose rows are new. The ids of the other side must be known.
+            Whose rows are new. Their ids are of the kind that the model has; the ids of the other side must be known.
         features : sparse matrix, array or data frame, default=None
             Features of the new rows, of the kind the model was fitted with. Arrays are aligned with the users of `R`, in
             ascending order (with 0 to n - 1 where there is no `R`). Default: nothing is known but ratings.
@@ -509,9 +510,8 @@ class Recommender(BaseEstimator):  # type: ignore[misc]
         Returns
         -------
         model : like this one
-            It predicts and recommends as ever. With `side` "user", for the new users alone, and shares the items, so that
-            it takes no longer than the row solves; with "item", for all users and both old and new items. An id that was
-            there before is replaced: give all of its ratings.
+            It knows old and new rows; `folded_in_ids_` are the ids of the new ones. An id that was there before is replaced, so
+            give all of its ratings. All other rows predict the same bits as before. This model stays as it is.
 
         Raises
         ------
@@ -528,10 +528,12 @@ class Recommender(BaseEstimator):  # type: ignore[misc]
         >>> from alsx import FactorALS
         >>> R = [("ann", 7), ("bob", 7), ("ann", 3), ("cat", 3)]
         >>> model = FactorALS(k=2, random_state=0).fit(R, [4.5, 3.0, 5.0, 4.0])
-        >>> newcomer = model.fold_in([("dan", 7)], [3.5])
-        >>> ids, stars = newcomer.recommend("dan", n=1)
+        >>> more = model.fold_in([("dan", 7)], [3.5])
+        >>> ids, stars = more.recommend("dan", n=1)
         >>> ids
         array([3])
+        >>> more.folded_in_ids_
+        array(['dan'], dtype='<U3')
         """
         check_is_fitted(self, "mean_")
         if side not in SIDES:

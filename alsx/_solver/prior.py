@@ -1,4 +1,4 @@
-"""Priors of rows: what a fit is told of them, and what is expected of rows that come after it."""
+"""Priors of rows: the settings of a fit, and the priors that a fitted model has for rows that come later."""
 
 from __future__ import annotations
 

@@ -107,8 +107,7 @@ def deviations(level: float, shape: Floats) -> float:
 def training_errors(
     ratings: Ratings, tables: tuple[Array, Array], k: int, sums: tuple[Floats, Floats] | None, n_threads: int
 ) -> Errors:
-    """
-    What is kept of the training errors.
+    """What is kept of the training errors.
 
     Parameters
     ----------
