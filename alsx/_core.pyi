@@ -1,4 +1,4 @@
-from typing import Any, Final
+from typing import Any, Final, Protocol, type_check_only
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,42 +11,57 @@ def simd_level() -> str: ...
 def openmp_max_threads() -> int: ...
 def peak_flops(repeats: int, n_threads: int) -> float: ...
 def row_workspace(k: int, itemsize: int) -> int: ...
-def half_sweep(
+def quadratic_forms_workspace(k: int, itemsize: int) -> int: ...
+
+@type_check_only
+class Rows(Protocol):
+    """What `solve_rows` and `quadratic_forms` read of row systems; see describe_rows in ``_core.pyx``."""
+
+    @property
+    def indptr(self) -> NDArray[np.int64]: ...
+    @property
+    def indices(self) -> NDArray[np.int32]: ...
+    @property
+    def values(self) -> NDArray[Any]: ...
+    @property
+    def weights(self) -> NDArray[Any]: ...
+    @property
+    def offset(self) -> float: ...
+    @property
+    def scale(self) -> float: ...
+    @property
+    def table(self) -> NDArray[Any]: ...
+    @property
+    def k(self) -> int: ...
+    @property
+    def reg(self) -> float: ...
+    @property
+    def reg_bias(self) -> float: ...
+    @property
+    def row_scale(self) -> NDArray[np.float64]: ...
+    @property
+    def empty_scale(self) -> float: ...
+    @property
+    def precision(self) -> NDArray[Any]: ...
+    @property
+    def means(self) -> NDArray[Any]: ...
+
+def solve_rows(
+    rows: Rows,
     starts: NDArray[np.int64],
     order: NDArray[np.int32],
-    indptr: NDArray[np.int64],
-    indices: NDArray[np.int32],
-    values: NDArray[Any],
-    weights: NDArray[Any],
-    offset: float,
-    scale: float,
-    table: NDArray[Any],
-    k: int,
-    reg: float,
-    reg_bias: float,
-    scaling: NDArray[np.float64],
-    precision: NDArray[Any],
-    prior: NDArray[Any],
-    noise: float,
-    seed: int,
-    turn: int,
     work: NDArray[Any],
     out: NDArray[Any],
     loss: NDArray[np.float64],
+    noise: float = 0.0,
+    seed: int = 0,
+    draw_index: int = 0,
 ) -> int: ...
-def quadratics_workspace(k: int, itemsize: int) -> int: ...
-def quadratics(
+def quadratic_forms(
+    rows: Rows,
     starts: NDArray[np.int64],
     order: NDArray[np.int32],
-    rows: NDArray[np.int32],
-    indptr: NDArray[np.int64],
-    indices: NDArray[np.int32],
-    table: NDArray[Any],
-    k: int,
-    reg: float,
-    reg_bias: float,
-    scaling: NDArray[np.float64],
-    precision: NDArray[Any],
+    requested: NDArray[np.int32],
     partner_indptr: NDArray[np.int64],
     partners: NDArray[np.int32],
     z: NDArray[Any],
@@ -62,17 +77,17 @@ def sparse_product(
     values: NDArray[Any],
     table: NDArray[Any],
     columns: int,
-    scaling: NDArray[np.float64],
+    row_scale: NDArray[np.float64],
     ridge: float,
     minus: NDArray[Any],
     n_threads: int,
     out: NDArray[Any],
 ) -> None: ...
-def n_parts(n_rows: int) -> int: ...
+def n_chunks(n_rows: int) -> int: ...
 def column_products(
     x: NDArray[Any],
     y: NDArray[Any],
-    scaling: NDArray[np.float64],
+    row_scale: NDArray[np.float64],
     columns: int,
     n_threads: int,
     out: NDArray[np.float64],
@@ -80,12 +95,12 @@ def column_products(
 def scaled_difference(
     x: NDArray[Any],
     y: NDArray[Any],
-    scaling: NDArray[np.float64],
+    row_scale: NDArray[np.float64],
     columns: int,
     n_threads: int,
     out: NDArray[Any],
 ) -> None: ...
-def advance(
+def axpby(
     a: NDArray[np.float64],
     x: NDArray[Any],
     b: NDArray[np.float64],
@@ -94,7 +109,7 @@ def advance(
     total: NDArray[Any],
 ) -> None: ...
 def philox(counter: NDArray[np.uint32], key: NDArray[np.uint32], out: NDArray[np.uint32]) -> None: ...
-def normals(seed: int, turn: int, out: NDArray[np.float64]) -> None: ...
+def normals(seed: int, draw_index: int, out: NDArray[np.float64]) -> None: ...
 def predict_pairs(
     users: NDArray[np.int32],
     items: NDArray[np.int32],
@@ -135,35 +150,3 @@ def top_n(
     top_items: NDArray[np.int32],
     top_scores: NDArray[Any],
 ) -> None: ...
-def mark_ids(raw: NDArray[Any], low: int, seen: NDArray[np.uint8]) -> None: ...
-def sorted_state(
-    user_raw: NDArray[Any],
-    user_low: int,
-    user_table: NDArray[np.int32],
-    item_raw: NDArray[Any],
-    item_low: int,
-    item_table: NDArray[np.int32],
-) -> int: ...
-def count_ids(raw: NDArray[Any], low: int, table: NDArray[np.int32], counts: NDArray[np.int64]) -> None: ...
-def move_ids(
-    key_raw: NDArray[Any],
-    key_low: int,
-    key_table: NDArray[np.int32],
-    other_raw: NDArray[Any],
-    other_low: int,
-    other_table: NDArray[np.int32],
-    payload: NDArray[Any],
-    places: NDArray[np.int64],
-    indices: NDArray[np.int32],
-    moved: NDArray[Any],
-) -> None: ...
-def count_codes(codes: NDArray[np.int32], counts: NDArray[np.int64]) -> None: ...
-def transpose_rows(
-    indptr: NDArray[np.int64],
-    indices: NDArray[np.int32],
-    payload: NDArray[Any],
-    places: NDArray[np.int64],
-    rows: NDArray[np.int32],
-    moved: NDArray[Any],
-) -> None: ...
-def count_descents(indptr: NDArray[np.int64], indices: NDArray[np.int32], n_threads: int) -> int: ...

@@ -57,6 +57,25 @@ def full_precision(precision: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any
     return out
 
 
+class RowSystems(NamedTuple):
+    """What kernels read of the systems of many rows; see describe_rows in ``_core.pyx``."""
+
+    indptr: NDArray[np.int64]
+    indices: NDArray[np.int32]
+    values: NDArray[Any]
+    weights: NDArray[Any]
+    offset: float
+    scale: float
+    table: NDArray[Any]
+    k: int
+    reg: float
+    reg_bias: float
+    row_scale: NDArray[np.float64]
+    empty_scale: float
+    precision: NDArray[Any]
+    means: NDArray[Any]
+
+
 class Penalty(NamedTuple):
     """The regularisation of one side: of factors and biases, and the exponent of the count that scales both."""
 
@@ -270,12 +289,13 @@ class Alternation:
         rows, other = side.rows, self.items if side is self.users else self.users
         weights = rows.weights if rows.weights is not None else rows.values[:0]
 
+        systems = RowSystems(
+            rows.indptr, rows.indices, rows.values, weights, self.mean, 1.0 / self.unit, other.table, self.k,
+            side.penalty.reg, side.penalty.reg_bias, side.scaling, 1.0, precision, means,
+        )  # fmt: skip
+
         def call(starts: NDArray[np.int64], work: NDArray[np.generic]) -> int:
-            return _core.half_sweep(
-                starts, side.tasks.order, rows.indptr, rows.indices, rows.values, weights, self.mean, 1.0 / self.unit,
-                other.table, self.k, side.penalty.reg, side.penalty.reg_bias, side.scaling, precision, means, noise, seed,
-                turn, work, side.table, side.loss,
-            )  # fmt: skip
+            return _core.solve_rows(systems, starts, side.tasks.order, work, side.table, side.loss, noise, seed, turn)
 
         failed = _threads.run_tasks(call, side.tasks.starts, self.work)
         if failed:

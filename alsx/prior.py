@@ -87,7 +87,7 @@ def row_tasks(counts: NDArray[np.int64], k: int) -> Tasks:
 
 def column_sums(x: Array, y: Array, scaling: Array, columns: int, n_threads: int) -> NDArray[np.float64]:
     """Sum of scaling x y over the rows, by column."""
-    out = np.empty((_core.n_parts(len(x)), columns))
+    out = np.empty((_core.n_chunks(len(x)), columns))
     _core.column_products(x, y, scaling, columns, n_threads, out)
     return np.asarray(out.sum(0))
 
@@ -238,8 +238,8 @@ class Map:
             b = np.where(plain, 0.0, (new * slope_last - both * slope_new) / determinant)
         a[~(new > 0)] = 0.0
         b[~(new > 0)] = 0.0
-        _core.advance(a, step, b, n_threads, last, self.weights)
-        _core.advance(a, change, b, n_threads, self.last_change, means)
+        _core.axpby(a, step, b, n_threads, last, self.weights)
+        _core.axpby(a, change, b, n_threads, self.last_change, means)
         self.last_length = a * a * new + 2 * a * b * both + b * b * old
         return np.asarray((a * slope_new + b * slope_last) * self.unit)
 

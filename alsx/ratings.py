@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse
 
-from alsx import _check, _core, _threads, files
+from alsx import _check, _sort, _threads, files
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -714,7 +714,7 @@ def _n_parts(n: int, n_codes: int, n_threads: int) -> int:
 def _present(raw: Array, low: int, span: int, n_threads: int) -> npt.NDArray[np.bool_]:
     """Which of the numbers from `low` on are there."""
     seen = np.zeros((_n_parts(len(raw), span, n_threads), span), np.uint8)
-    _core.mark_ids(raw, low, seen)
+    _sort.mark_ids(raw, low, seen)
     return np.asarray(seen.any(axis=0))
 
 
@@ -741,13 +741,13 @@ def _sorted(
     users = users._replace(raw=np.ascontiguousarray(users.raw, raw))
     items = items._replace(raw=np.ascontiguousarray(items.raw, raw))
     u, i = users[:3], items[:3]
-    state = _core.sorted_state(*u, *i)
+    state = _sort.sorted_state(*u, *i)
     first, second, n_rows = (u, i, n_users) if state == 2 else (i, u, n_items)
     counts = np.zeros((_n_parts(n, n_rows, n_threads), n_rows), np.int64)
-    _core.count_ids(*first, counts)
+    _sort.count_ids(*first, counts)
     indptr, places = _places(counts)
     rows = indptr, np.empty(n, np.int32), np.empty(n, payload.dtype)
-    _core.move_ids(*first, *second, payload, places, *rows[1:])
+    _sort.move_ids(*first, *second, payload, places, *rows[1:])
     if state == 2:
         # The order is there already, and nothing was moved but into one row after the other.
         return rows, _transposed(*rows, n_items, n_threads) if both else None
@@ -770,10 +770,10 @@ def _transposed(
 ) -> tuple[Array, Array, Array]:
     """The same entries by the other side, of `n` rows; within a row in ascending order of the rows given."""
     counts = np.zeros((_n_parts(len(indices), n, n_threads), n), np.int64)
-    _core.count_codes(indices, counts)
+    _sort.count_codes(indices, counts)
     starts, places = _places(counts)
     rows, moved = (np.empty_like(indices), np.empty_like(payload)) if out is None else out[1:]
-    _core.transpose_rows(indptr, indices, payload, places, rows, moved)
+    _sort.transpose_rows(indptr, indices, payload, places, rows, moved)
     return starts, rows, moved
 
 
@@ -1026,7 +1026,7 @@ class Ratings:
         weights = _weights(sample_weight, len(values), dtype)
         if rows is not None:
             indptr, indices, _ = rows
-            if not _core.count_descents(indptr, indices, n_threads):
+            if not _sort.count_descents(indptr, indices, n_threads):
                 # Sorted and without duplicates, as CSR mostly is: the rows are there already.
                 copy = copy and matrix.format == "csr"  # from other formats they are new
                 by_user = Compressed(
@@ -1074,7 +1074,7 @@ class Ratings:
         if times is None and weights is None and duplicates == "raise":
             # Nothing but the values travels, and they do so themselves.
             user, item = _sorted(users, items, np.ascontiguousarray(values, dtype), n_threads)
-            if _core.count_descents(user[0], user[1], n_threads):
+            if _sort.count_descents(user[0], user[1], n_threads):
                 del user, item
                 self._refuse_duplicates(users, items, n_threads)
             by_user, by_item = Compressed(*user, None), Compressed(*cast("tuple[Array, Array, Array]", item), None)

@@ -24,6 +24,7 @@ from alsx.alternation import (
     Iteration,
     Known,
     Penalty,
+    RowSystems,
     SingularRowError,
     alternate,
     factor_table,
@@ -250,7 +251,7 @@ class Recommender(BaseEstimator):  # type: ignore[misc]
         mass = np.zeros(0) if weights is None else np.asarray(weights, np.float64)
         with np.errstate(over="ignore"):
             total_mass = float(len(wide) if weights is None else mass.sum())
-        parts = np.empty(_core.n_parts(len(wide)))
+        parts = np.empty(_core.n_chunks(len(wide)))
 
         def rmse() -> float:
             _core.squared_errors(
@@ -843,11 +844,13 @@ class Recommender(BaseEstimator):  # type: ignore[misc]
         jobs = row_tasks(counts, k)
         work = workspace(min(_threads.resolve(self.n_jobs), max(1, n)), _core.row_workspace(k, dtype.itemsize), dtype)
 
+        systems = RowSystems(
+            indptr, indices, values, values[:0] if weights is None else weights, self.mean_, 1.0, table, k, prior.reg,
+            prior.reg_bias, scales(mass, prior.exponent), 1.0, precision, means,
+        )  # fmt: skip
+
         def call(starts: npt.NDArray[np.int64], mine: Array) -> int:
-            return _core.half_sweep(
-                starts, jobs.order, indptr, indices, values, values[:0] if weights is None else weights, self.mean_, 1.0,
-                table, k, prior.reg, prior.reg_bias, scales(mass, prior.exponent), precision, means, 0.0, 0, 0, mine, out, loss,
-            )  # fmt: skip
+            return _core.solve_rows(systems, starts, jobs.order, mine, out, loss)
 
         if n and _threads.run_tasks(call, jobs.starts, work):
             first = int(np.flatnonzero(np.isnan(loss[:, 0]))[0])

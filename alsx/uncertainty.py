@@ -43,7 +43,7 @@ import scipy.stats
 from numpy.typing import NDArray
 
 from alsx import _core, _threads
-from alsx.alternation import factor_table, full_precision, workspace
+from alsx.alternation import RowSystems, factor_table, full_precision, workspace
 from alsx.prior import Prior, Rows, aligned, row_tasks, scales, tasks
 from alsx.ratings import Ratings
 
@@ -218,6 +218,11 @@ class Posterior:
         counts = np.where(rows >= 0, self.counts[rows], 0) if len(self.counts) else np.zeros(len(rows))
         return scales(counts, self.evidence.prior.exponent)
 
+    @functools.cached_property
+    def row_scale(self) -> Floats:
+        """The scale s of all rows."""
+        return self.scales(np.arange(len(self.counts)))
+
     def quadratics(
         self,
         rows: Array,
@@ -248,18 +253,18 @@ class Posterior:
         if not len(rows):
             return out
         rows = rows.astype(np.int32)
-        indices = evidence.indices if len(evidence.indices) else np.zeros(1, np.int32)
         effort = np.where(rows >= 0, self.counts[rows], 0) if len(self.counts) else np.zeros(len(rows), np.int64)
         jobs = row_tasks(effort + np.diff(indptr), k)
-        work = workspace(min(n_threads, len(rows)), _core.quadratics_workspace(k, dtype.itemsize), dtype)
-        scaling, prior = self.scales(rows), evidence.prior
+        work = workspace(min(n_threads, len(rows)), _core.quadratic_forms_workspace(k, dtype.itemsize), dtype)
         indptr, partners = indptr.astype(np.int64), partners.astype(np.int32)
+        none, prior = np.empty(0, dtype), evidence.prior
+        systems = RowSystems(
+            evidence.indptr, evidence.indices, none, none, 0.0, 1.0, evidence.table, k, prior.reg, prior.reg_bias,
+            self.row_scale, float(self.scales(np.full(1, -1))[0]), self.precision, evidence.table[:0],
+        )  # fmt: skip
 
         def call(starts: NDArray[np.int64], mine: Array) -> int:
-            return _core.quadratics(
-                starts, jobs.order, rows, evidence.indptr, indices, evidence.table, k, prior.reg, prior.reg_bias, scaling,
-                self.precision, indptr, partners, z, bordered, mine, out,
-            )  # fmt: skip
+            return _core.quadratic_forms(systems, starts, jobs.order, rows, indptr, partners, z, bordered, mine, out)
 
         _threads.run_tasks(call, jobs.starts, work)
         return out
@@ -319,21 +324,21 @@ class Posterior:
         rows = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
         predicted = np.empty(len(indices))
         _core.predict_pairs(rows, indices, evidence.own, evidence.table, k, mean, n_threads, predicted)
-        if not len(indices):
-            indices, predicted = np.zeros(1, np.int32), np.zeros(1)
         values = predicted.astype(dtype)
         chosen = np.flatnonzero(wanted)
         jobs = row_tasks(counts[chosen], k)
         order = chosen[jobs.order].astype(np.int32)
         out, loss = factor_table(len(counts), k, dtype), np.zeros((len(counts), 2))
-        scaling, prior = self.scales(np.arange(len(counts))), evidence.prior
+        prior = evidence.prior
         work = workspace(min(n_threads, max(1, len(order))), _core.row_workspace(k, dtype.itemsize), dtype)
 
+        systems = RowSystems(
+            indptr, indices, values, values[:0], mean, 1.0, evidence.table, k, prior.reg, prior.reg_bias, self.row_scale,
+            1.0, self.precision, evidence.own,
+        )  # fmt: skip
+
         def call(starts: NDArray[np.int64], mine: Array) -> int:
-            return _core.half_sweep(
-                starts, order, indptr, indices, values, values[:0], mean, 1.0, evidence.table, k, prior.reg,
-                prior.reg_bias, scaling, self.precision, evidence.own, sigma, seed, turn, mine, out, loss,
-            )  # fmt: skip
+            return _core.solve_rows(systems, starts, order, mine, out, loss, sigma, seed, turn)
 
         if len(order) and sigma > 0 and _threads.run_tasks(call, jobs.starts, work):
             raise np.linalg.LinAlgError(

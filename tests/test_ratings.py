@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import alsx
-from alsx import Ratings, _core, ratings
+from alsx import Ratings, _sort, ratings
 from alsx.ratings import Compressed, Ids
 
 pa = pytest.importorskip("pyarrow")
@@ -1029,12 +1029,12 @@ def test_kernels_against_plain_numpy(raw, payload, n_parts):
         array.flags.writeable = False
 
     seen = np.zeros((n_parts, 40), np.uint8)
-    _core.mark_ids(*args[0][:2], seen)
+    _sort.mark_ids(*args[0][:2], seen)
     np.testing.assert_array_equal(seen.any(axis=0), np.isin(np.arange(40), users))
 
     u, i = user_table[users], item_table[items]
     counts = np.zeros((n_parts, 40), np.int64)
-    _core.count_ids(*args[0], counts)
+    _sort.count_ids(*args[0], counts)
     bounds = [n // n_parts * t + n % n_parts * t // n_parts for t in range(n_parts + 1)]
     for part, (start, stop) in enumerate(itertools.pairwise(bounds)):
         np.testing.assert_array_equal(counts[part], np.bincount(u[start:stop], minlength=40))
@@ -1043,24 +1043,24 @@ def test_kernels_against_plain_numpy(raw, payload, n_parts):
         return np.cumsum(np.append(0, counts.sum(axis=0)))[:-1] + np.cumsum(counts, axis=0) - counts
 
     indices, moved = np.empty(n, np.int32), np.empty(n, payload)
-    _core.move_ids(*args[0], *args[1], values, places(counts), indices, moved)
+    _sort.move_ids(*args[0], *args[1], values, places(counts), indices, moved)
     order = np.argsort(u, kind="stable")
     np.testing.assert_array_equal(indices, i[order])
     np.testing.assert_array_equal(moved, values[order])
 
     indptr = np.append(0, np.cumsum(np.bincount(u, minlength=40)))
     counts = np.zeros((n_parts, 25), np.int64)
-    _core.count_codes(indices, counts)
+    _sort.count_codes(indices, counts)
     np.testing.assert_array_equal(counts.sum(axis=0), np.bincount(i, minlength=25))
     rows, turned = np.empty(n, np.int32), np.empty(n, payload)
-    _core.transpose_rows(indptr, indices, moved, places(counts), rows, turned)
+    _sort.transpose_rows(indptr, indices, moved, places(counts), rows, turned)
     again = np.argsort(i[order], kind="stable")
     np.testing.assert_array_equal(rows, u[order][again])
     np.testing.assert_array_equal(turned, values[order][again])
 
     indptr = np.append(0, np.cumsum(np.bincount(i, minlength=25)))
     pairs = np.stack([np.repeat(np.arange(25), np.diff(indptr)), rows])
-    assert _core.count_descents(indptr, rows, n_parts) == n - len(np.unique(pairs, axis=1).T) > 0
+    assert _sort.count_descents(indptr, rows, n_parts) == n - len(np.unique(pairs, axis=1).T) > 0
 
 
 @pytest.mark.parametrize(
@@ -1076,7 +1076,7 @@ def test_kernels_against_plain_numpy(raw, payload, n_parts):
 def test_sorted_state(users, items, state):
     table = np.arange(3, dtype=np.int32)
     for kind in (np.int32, np.int64):
-        assert _core.sorted_state(np.array(users, kind), 0, table, np.array(items, kind), 0, table) == state
+        assert _sort.sorted_state(np.array(users, kind), 0, table, np.array(items, kind), 0, table) == state
 
 
 def test_one_user_with_everything_and_empty_rows():
