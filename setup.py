@@ -86,7 +86,7 @@ class BuildExt(build_ext):
         ext.extra_compile_args = [*compile_args, *compile_openmp]
         ext.extra_link_args = [*link_args, *link_openmp]
         ext.extra_objects = []
-        for name, gnu_flags, msvc_flags in LEVELS:
+        for name, gnu_flags, msvc_flags in LEVELS if ext.name == "alsx._core" else []:
             ext.extra_objects += self.compiler.compile(
                 [str(SIMD / f"kernels_{name}.c")],
                 output_dir=self.build_temp,
@@ -107,8 +107,8 @@ class BuildExt(build_ext):
             return [*args, "-O1", "-g", "-fno-omit-frame-pointer", *sanitizers], sanitizers
         if DEBUG:
             return [*args, "-O1", "-g"], []
-        # CPython's own flags often hold -g, which makes the file ten times as large. Only PyInit__core, which Python's
-        # header exports itself, is to be seen from outside.
+        # CPython's own flags often hold -g, which makes the file ten times as large. Only the PyInit functions, which
+        # Python's header exports itself, are to be seen from outside.
         strip = ["-Wl,--strip-all"] if sys.platform.startswith("linux") else []
         return [*args, "-O3", "-g0", "-fvisibility=hidden"], strip
 
@@ -176,23 +176,34 @@ def configuration():
     return str(path)
 
 
-core = Extension(
-    "alsx._core",
-    ["alsx/_core.pyx", "alsx/_simd/dispatch.c"],
-    depends=["setup.py", configuration(), *(path.as_posix() for path in sorted(SIMD.glob("*.[chi]*")))],
-    include_dirs=[SIMD.as_posix()],
-    define_macros=[("Py_LIMITED_API", "0x030B0000")] if LIMITED else [],
-    py_limited_api=LIMITED,
-)
+def extension(name, sources=(), depends=()):
+    """A compiled module of this name, from its .pyx and C sources."""
+    return Extension(
+        f"alsx.{name}",
+        [f"alsx/{name}.pyx", *sources],
+        depends=["setup.py", configuration(), "alsx/_parts.pxd", *depends],
+        include_dirs=[SIMD.as_posix()],
+        define_macros=[("Py_LIMITED_API", "0x030B0000")] if LIMITED else [],
+        py_limited_api=LIMITED,
+    )
 
-# Cython does not see a change of the directives below, so a C file older than this one is written again.
-generated = BUILD / "alsx" / "_core.c"
+
+core = extension(
+    "_core",
+    ["alsx/_simd/dispatch.c", "alsx/_simd/normals.c"],
+    [path.as_posix() for path in sorted(SIMD.glob("*.[chi]*"))],
+)
+sort = extension("_sort")
+
+# Cython does not see a change of the directives below, so C files older than this one are written again.
+generated = [BUILD / "alsx" / f"{name}.c" for name in ("_core", "_sort")]
+changed = Path("setup.py").stat().st_mtime
 
 setup(
     ext_modules=cythonize(
-        [core],
+        [core, sort],
         build_dir=BUILD.as_posix(),
-        force=generated.exists() and generated.stat().st_mtime < Path("setup.py").stat().st_mtime,
+        force=any(path.exists() and path.stat().st_mtime < changed for path in generated),
         compiler_directives={
             "language_level": 3,
             "boundscheck": DEBUG,

@@ -1,11 +1,11 @@
-"""Slow, obvious float64 twins of what the compiled room does. A test compares; nothing else uses them."""
+"""Slow, obvious float64 twins of what the compiled modules do. A test compares; nothing else uses them."""
 
 import itertools
 
 import numpy as np
 
 # Rows with fewer ratings are regularised as if they had so many.
-LEAST = 30.0
+MIN_EFFECTIVE_COUNT = 30.0
 
 
 def row_solve(values, weights, offset, scale, others, k, ridge, ridge_bias):
@@ -18,16 +18,16 @@ def row_solve(values, weights, offset, scale, others, k, ridge, ridge_bias):
     return x, (w * (t - z @ x) ** 2).sum(), x @ prior @ x
 
 
-def row_posterior(values, weights, offset, scale, others, k, precision, prior):
+def row_posterior(values, weights, offset, scale, others, k, precision, mean):
     """One row with any prior N(m, Lambda^-1): the mean A^-1 h, A, and the row's z and t."""
     z = np.hstack([others[:, :k], np.ones((len(others), 1))]).astype(np.float64)
     t = (np.asarray(values, np.float64) - offset) * scale - others[:, k].astype(np.float64)
     w = np.ones(len(t)) if weights is None else np.asarray(weights, np.float64)
     A = (z.T * w) @ z + precision
-    return np.linalg.solve(A, z.T @ (w * t) + precision @ prior), A, z, t, w
+    return np.linalg.solve(A, z.T @ (w * t) + precision @ mean), A, z, t, w
 
 
-def quadratics(A, z):
+def quadratic_forms(A, z):
     """z' A^-1 z for every row of z."""
     z = np.asarray(z, np.float64)
     return np.einsum("ij,ji->i", z, np.linalg.solve(A, z.T))
@@ -38,7 +38,7 @@ def rating_variances(u, i, tables, priors, errors, users, items, n0=20.0, left=0
     Noise and epistemic variance of the pairs (users, items), -1 for unknown ones, and sigma^2.
 
     `u`, `i` are the training pairs; `tables`, `priors` and `errors` (the squared training errors of each row) are pairs
-    (users, items); a prior is (precision as a matrix, exponent of the count, vector of somebody unknown).
+    (users, items); a prior is (precision as a matrix, exponent of the count, cold-start vector).
     """
     n, sides = len(u), []
     for own, other, (table, others), (Lambda, exponent, _) in (
@@ -49,9 +49,9 @@ def rating_variances(u, i, tables, priors, errors, users, items, n0=20.0, left=0
         z = np.hstack([others[:, :-1], np.ones((len(others), 1))]).astype(np.float64)
         for row in range(-1, len(table)):
             mine = z[other[own == row]]
-            inverse.append(np.linalg.inv(mine.T @ mine + max(len(mine), LEAST) ** exponent * Lambda))
+            inverse.append(np.linalg.inv(mine.T @ mine + max(len(mine), MIN_EFFECTIVE_COUNT) ** exponent * Lambda))
             taken.append(np.trace(inverse[-1] @ mine.T @ mine))
-        # The last one is that of nobody.
+        # The last one is that of a row without ratings.
         sides.append((np.array([*inverse[1:], inverse[0]]), np.array(taken[1:])))
     (A_user, h_user), (A_item, h_item) = sides
 
@@ -62,8 +62,8 @@ def rating_variances(u, i, tables, priors, errors, users, items, n0=20.0, left=0
     share = h_user[u] / n_user[u] + h_item[i] / n_item[i]
     second = traces(A_user[u], A_item[i])
     total, both = errors[1].sum(), min(share.mean(), 1 - left)
-    room = max((1 - both) ** 2 - 4 * second.mean() * total / n, 0)
-    sigma2 = 2 * total / n / (1 - both + np.sqrt(room))
+    discriminant = max((1 - both) ** 2 - 4 * second.mean() * total / n, 0)
+    sigma2 = 2 * total / n / (1 - both + np.sqrt(discriminant))
     h = share + sigma2 * second
     a = (errors[0] / sigma2 + n0) / (np.maximum(np.bincount(u, 1 - h, len(n_user)), left * n_user) + n0)
     c = (errors[1] / sigma2 + n0) / (np.maximum(np.bincount(i, 1 - h, len(n_item)), left * n_item) + n0)
@@ -90,14 +90,14 @@ def draw(A, mean, eps):
     return mean + np.linalg.solve(L, eps)
 
 
-def learned_map(features, table, scaling, ridge):
+def learned_map(features, table, row_scale, ridge):
     """W that minimises sum_rows s |x - W' f|^2 + ridge |W|^2."""
     F = np.asarray(features, np.float64)
-    normal = (F.T * scaling) @ F + ridge * np.eye(F.shape[1])
-    return np.linalg.solve(normal, (F.T * scaling) @ np.asarray(table, np.float64))
+    normal = (F.T * row_scale) @ F + ridge * np.eye(F.shape[1])
+    return np.linalg.solve(normal, (F.T * row_scale) @ np.asarray(table, np.float64))
 
 
-def half_sweep(indptr, indices, values, weights, offset, scale, table, k, reg, reg_bias, scaling):
+def solve_rows(indptr, indices, values, weights, offset, scale, table, k, reg, reg_bias, row_scale):
     """All rows of a side: solutions (n, k+1), and squared errors and penalties (n, 2)."""
     n = len(indptr) - 1
     out, loss = np.zeros((n, k + 1)), np.zeros((n, 2))
@@ -106,7 +106,7 @@ def half_sweep(indptr, indices, values, weights, offset, scale, table, k, reg, r
         if part.start < part.stop:
             w = None if weights is None else weights[part]
             out[row], loss[row, 0], loss[row, 1] = row_solve(
-                values[part], w, offset, scale, table[indices[part]], k, reg * scaling[row], reg_bias * scaling[row]
+                values[part], w, offset, scale, table[indices[part]], k, reg * row_scale[row], reg_bias * row_scale[row]
             )
     return out, loss
 
@@ -120,8 +120,8 @@ def objective(ratings, user_table, item_table, k, users, items, mean, unit):
     predicted = p[u, k] + q[i, k] + (p[u, :k] * q[i, :k]).sum(1)
     total = (w * ((r.astype(np.float64) - mean) / unit - predicted) ** 2).sum()
     for table, codes, (reg, reg_bias, exponent) in ((p, u, users), (q, i, items)):
-        mass = np.bincount(codes, w, len(table))
-        s = np.where(mass > 0, np.maximum(mass, LEAST) ** exponent, 0.0)
+        weight_sum = np.bincount(codes, w, len(table))
+        s = np.where(weight_sum > 0, np.maximum(weight_sum, MIN_EFFECTIVE_COUNT) ** exponent, 0.0)
         total += (s * (reg * (table[:, :k] ** 2).sum(1) + reg_bias * table[:, k] ** 2)).sum()
     return unit**2 * total
 
@@ -166,16 +166,17 @@ def objective_in_ratings(u, i, r, w, mean, b, c, P, Q, reg, reg_bias, exponent, 
     sd = np.sqrt(np.average((r - np.average(r, weights=w)) ** 2, weights=w))
     total = (w * (r - mean - b[u] - c[i] - (P[u] * Q[i]).sum(1)) ** 2).sum()
     for codes, bias, factors, side in ((u, b, P, 0), (i, c, Q, 1)):
-        mass = np.bincount(codes, w, len(bias))
-        scale = np.mean(np.maximum(mass[mass > 0], LEAST) ** exponent)
+        weight_sum = np.bincount(codes, w, len(bias))
+        scale = np.mean(np.maximum(weight_sum[weight_sum > 0], MIN_EFFECTIVE_COUNT) ** exponent)
         for F, W, ridge in maps[side]:
             W = np.asarray(W, np.float64)
             means = F @ W
             factors, bias = factors - means[:, :-1], bias - means[:, -1]
             total += ridge * scale * (reg[side] * sd * (W[:, :-1] ** 2).sum() + reg_bias[side] * (W[:, -1] ** 2).sum())
         for row in range(len(bias)):
-            mass = w[codes == row].sum()
-            s = max(mass, LEAST) ** exponent if mass > 0 else 0.0  # without ratings a row is its prior
+            weight_sum = w[codes == row].sum()
+            # Without ratings a row is its prior.
+            s = max(weight_sum, MIN_EFFECTIVE_COUNT) ** exponent if weight_sum > 0 else 0.0
             total += s * (reg[side] * sd * (factors[row] ** 2).sum() + reg_bias[side] * bias[row] ** 2)
     return total
 
@@ -196,10 +197,10 @@ def fit(u, i, r, w, start, n_users, reg, reg_bias, exponent, n_iter):
         for side, (own, other) in enumerate(((u, i), (i, u))):
             for row in range(len(tables[side])):
                 mine = own == row
-                mass = w[mine].sum()
+                weight_sum = w[mine].sum()
                 tables[side][row] = 0
-                if mass > 0:
-                    s = max(mass, LEAST) ** exponent
+                if weight_sum > 0:
+                    s = max(weight_sum, MIN_EFFECTIVE_COUNT) ** exponent
                     tables[side][row] = row_solve(
                         r[mine], w[mine], mean, 1.0, tables[1 - side][other[mine]], k, s * reg[side] * sd,
                         s * reg_bias[side],
@@ -282,10 +283,11 @@ def gibbs_sweep(ratings, mean, unit, tables, commons, alpha, normals, generator,
                 rows.values[part], None if rows.weights is None else rows.weights[part], mean, 1 / unit,
                 tables[1 - side][rows.indices[part]], k, precision / alpha, m,
             )  # fmt: skip
-            # The compiled room eliminates the bias first.
-            turned = np.append(k, np.arange(k))
+            # The bias comes first in the kernel's triangle.
+            bias_first = np.append(k, np.arange(k))
             x = np.empty(k + 1)
-            x[turned] = draw(A[np.ix_(turned, turned)], center[turned], normals[side][row][turned] / np.sqrt(alpha))
+            eps = normals[side][row][bias_first] / np.sqrt(alpha)
+            x[bias_first] = draw(A[np.ix_(bias_first, bias_first)], center[bias_first], eps)
             tables[side][row] = x
             error += (w * (t - z @ x) ** 2).sum()
         commons[side] = normal_wishart(tables[side], generator, *normal)

@@ -1,4 +1,4 @@
-"""The compiled room against its slow twin, at every instruction set and dtype; threads; failures."""
+"""The compiled module against its slow twin, at every instruction set and dtype; threads; failures."""
 
 import functools
 import os
@@ -11,13 +11,14 @@ import pytest
 import reference
 import scipy.sparse as sp
 import scipy.stats
-from alsx.alternation import factor_table, full_precision, workspace
-from alsx.prior import Rows, aligned
-from alsx.recommender import _merged as merged_slices
 from conftest import LEVELS, TOLERANCE
 from hypothesis import HealthCheck, given, settings
 
 from alsx import _core
+from alsx._models.top_n import merge_slices
+from alsx._solver.regression import SparseOperator
+from alsx._solver.rows import KernelRows
+from alsx._solver.tables import aligned, factor_table, kernel_precision, workspace
 
 RANKS = [0, 1, 2, 3, 7, 8, 15, 16, 17, 20, 24, 25, 31, 32, 33, 63, 64, 65, 100, 128, 200]
 
@@ -41,7 +42,7 @@ class Problem:
         # What is beyond the factors and the bias is nobody's: nothing in it may reach a result.
         self.table.base[:] = np.nan
         self.table[:, : k + 1] = rng.normal(0, 0.5, (n_other, k + 1))
-        self.scaling = np.sqrt(np.add(counts, 1.0))
+        self.row_scale = np.sqrt(np.add(counts, 1.0))
         self.reg, self.reg_bias, self.offset, self.scale = 1.3, 0.4, 3.0, 0.7
         self.order = rng.permutation(n_rows).astype(np.int32)
 
@@ -50,23 +51,25 @@ class Problem:
             starts = 0, 7, 8, 15, len(self.order)
         new = {name: changes.get(name, value) for name, value in vars(self).items()}
         none = self.table[:0]
-        extra = [changes.get(name, default) for name, default in (("precision", none), ("prior", none), ("noise", 0.0))]
         out = np.full((len(self.indptr) - 1, self.table.shape[1]), 7, self.dtype)
         loss = np.full((len(out), 2), 7.0)
         work = workspace(n_threads, _core.row_workspace(self.k, self.dtype.itemsize), self.dtype)
         weights = new["weights"] if new["weights"] is not None else self.values[:0]
-        failed = _core.half_sweep(
-            np.array(starts, np.int64), self.order if order is None else order, new["indptr"], new["indices"],
-            new["values"], weights, new["offset"], new["scale"], new["table"], self.k, new["reg"], new["reg_bias"],
-            new["scaling"], *extra, changes.get("seed", 3), changes.get("turn", 5), work, out, loss,
+        rows = KernelRows(
+            new["indptr"], new["indices"], new["values"], weights, new["offset"], new["scale"], new["table"], self.k,
+            new["reg"], new["reg_bias"], new["row_scale"], 1.0, changes.get("precision", none), changes.get("means", none),
+        )  # fmt: skip
+        failed = _core.solve_rows(
+            rows, np.array(starts, np.int64), self.order if order is None else order, work, out, loss,
+            changes.get("noise", 0.0), changes.get("seed", 3), changes.get("draw_index", 5),
         )  # fmt: skip
         assert (out[:, self.k + 1 :] == 7).all()
         return failed, out[:, : self.k + 1], loss
 
     def expected(self):
-        return reference.half_sweep(
+        return reference.solve_rows(
             self.indptr, self.indices, self.values, self.weights, self.offset, self.scale, self.table, self.k, self.reg,
-            self.reg_bias, self.scaling,
+            self.reg_bias, self.row_scale,
         )  # fmt: skip
 
 
@@ -84,7 +87,7 @@ def solved(k, dtype, weighted, counts=None):
 
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("k", RANKS)
-def test_half_sweep(simd, dtype, k, weighted):
+def test_solve_rows(simd, dtype, k, weighted):
     problem, solutions, losses = solved(k, dtype, weighted)
     failed, out, loss = problem.solve()
     assert failed == 0
@@ -103,12 +106,12 @@ def test_rows_that_end_around_a_panel(simd, dtype, k, weighted):
     np.testing.assert_allclose(loss, losses, atol=TOLERANCE[dtype] * losses.max())
 
 
-def priors(problem, seed=5):
+def prior_means(problem, seed=5):
     """Prior means of every row, in a table as kernels read it."""
-    prior = factor_table(len(problem.indptr) - 1, problem.k, problem.dtype)
-    prior.base[:] = np.nan
-    prior[:, : problem.k + 1] = np.random.default_rng(seed).normal(0, 0.7, (len(prior), problem.k + 1))
-    return prior
+    means = factor_table(len(problem.indptr) - 1, problem.k, problem.dtype)
+    means.base[:] = np.nan
+    means[:, : problem.k + 1] = np.random.default_rng(seed).normal(0, 0.7, (len(means), problem.k + 1))
+    return means
 
 
 def a_precision(k, dtype, seed=6):
@@ -122,17 +125,17 @@ def a_precision(k, dtype, seed=6):
 @pytest.mark.parametrize("k", [0, 1, 5, 8, 20, 31, 64, 100])
 def test_prior_means_and_precisions(simd, dtype, k, full, weighted):
     problem = solved(k, dtype, weighted)[0]
-    prior = priors(problem)
+    means = prior_means(problem)
     matrix = a_precision(k, problem.dtype)
-    changes = {"precision": full_precision(matrix, problem.dtype)} if full else {}
-    failed, out, loss = problem.solve(prior=prior, **changes)
+    changes = {"precision": kernel_precision(matrix, problem.dtype)} if full else {}
+    failed, out, loss = problem.solve(means=means, **changes)
     assert failed == 0
     expected, losses = np.empty(out.shape), np.empty(loss.shape)
     for row in range(len(out)):
         part = slice(problem.indptr[row], problem.indptr[row + 1])
-        s = problem.scaling[row]
+        s = problem.row_scale[row]
         Lambda = matrix if full else np.diag(np.append(np.full(k, s * problem.reg), s * problem.reg_bias))
-        m = prior[row, : k + 1].astype(np.float64)
+        m = means[row, : k + 1].astype(np.float64)
         x, _, z, t, w = reference.row_posterior(
             problem.values[part], problem.weights[part] if weighted else None, problem.offset, problem.scale,
             problem.table[problem.indices[part]], k, Lambda, m,
@@ -141,49 +144,58 @@ def test_prior_means_and_precisions(simd, dtype, k, full, weighted):
         losses[row] = (w * (t - z @ x) ** 2).sum(), (x - m) @ Lambda @ (x - m)
     np.testing.assert_allclose(out, expected, atol=TOLERANCE[dtype] * np.abs(expected).max())
     np.testing.assert_allclose(loss, losses, atol=2 * TOLERANCE[dtype] * losses.max())
-    np.testing.assert_array_equal(out[3], prior[3, : k + 1])  # no ratings: the prior
+    np.testing.assert_array_equal(out[3], means[3, : k + 1])  # no ratings: the prior
 
 
 @pytest.mark.parametrize("full", [False, True])
 @pytest.mark.parametrize("k", [0, 1, 5, 20, 64])
 def test_draws(simd, dtype, k, full):
     problem = solved(k, dtype, False)[0]
-    prior, matrix, noise = priors(problem), a_precision(k, problem.dtype), 0.6
-    changes = {"precision": full_precision(matrix, problem.dtype)} if full else {}
-    failed, out, loss = problem.solve(prior=prior, noise=noise, seed=11, turn=2**40 + 3, **changes)
+    means, matrix, noise = prior_means(problem), a_precision(k, problem.dtype), 0.6
+    changes = {"precision": kernel_precision(matrix, problem.dtype)} if full else {}
+    failed, out, loss = problem.solve(means=means, noise=noise, seed=11, draw_index=2**40 + 3, **changes)
     assert failed == 0
     eps = np.empty((len(out), k + 1))
     _core.normals(11, 2**40 + 3, eps)
     expected, errors = np.empty(out.shape), np.empty(len(out))
     for row in range(len(out)):
         part = slice(problem.indptr[row], problem.indptr[row + 1])
-        s = problem.scaling[row]
+        s = problem.row_scale[row]
         Lambda = matrix if full else np.diag(np.append(np.full(k, s * problem.reg), s * problem.reg_bias))
         mean, A, z, t, _ = reference.row_posterior(
             problem.values[part], None, problem.offset, problem.scale, problem.table[problem.indices[part]], k, Lambda,
-            prior[row, : k + 1].astype(np.float64),
+            means[row, : k + 1].astype(np.float64),
         )  # fmt: skip
         # The kernel eliminates the bias last, so it comes first in the triangle.
-        turned = np.roll(np.arange(k + 1), 1)
-        drawn = reference.draw(A[np.ix_(turned, turned)], mean[turned], noise * eps[row, turned])
-        expected[row, turned] = drawn
+        bias_first = np.roll(np.arange(k + 1), 1)
+        drawn = reference.draw(A[np.ix_(bias_first, bias_first)], mean[bias_first], noise * eps[row, bias_first])
+        expected[row, bias_first] = drawn
         errors[row] = ((t - z @ expected[row]) ** 2).sum()
     np.testing.assert_allclose(out, expected, atol=2 * TOLERANCE[dtype] * np.abs(expected).max())
     np.testing.assert_allclose(loss[:, 0], errors, atol=4 * TOLERANCE[dtype] * errors.max())
 
 
-def asked(problem, rows, partners, z, *, bordered, n_threads=1, starts=None, order=None, full=None, **changes):
-    """The quadratics of rows with lists of partners, one a request."""
+# The scale of a row without ratings that is none of the problem's.
+EMPTY_SCALE = 1.7
+
+
+def asked(
+    problem, rows, partners, z, *, bordered, n_threads=1, starts=None, order=None, full=None, weighted=False, **changes
+):
+    """The quadratic forms of rows with lists of partners, one a request."""
     m, none = len(rows), problem.table[:0]
     partner_indptr = np.concatenate([[0], np.cumsum([len(p) for p in partners])]).astype(np.int64)
     out = np.full(partner_indptr[-1], 7.0)
-    scaling = np.where(rows >= 0, problem.scaling[rows], 1.0)
-    failed = _core.quadratics(
-        np.array([0, m] if starts is None else starts, np.int64), np.arange(m, dtype=np.int32) if order is None else order,
-        rows, problem.indptr, problem.indices, problem.table, problem.k, changes.get("reg", problem.reg),
-        changes.get("reg_bias", problem.reg_bias), scaling, none if full is None else full, partner_indptr,
+    systems = KernelRows(
+        problem.indptr, problem.indices, problem.values[:0], problem.weights if weighted else problem.values[:0], 0.0, 1.0,
+        problem.table, problem.k, changes.get("reg", problem.reg), changes.get("reg_bias", problem.reg_bias),
+        problem.row_scale, EMPTY_SCALE, none if full is None else full, none,
+    )  # fmt: skip
+    failed = _core.quadratic_forms(
+        systems, np.array([0, m] if starts is None else starts, np.int64),
+        np.arange(m, dtype=np.int32) if order is None else order, rows, partner_indptr,
         np.concatenate(partners).astype(np.int32), z, bordered,
-        workspace(n_threads, _core.quadratics_workspace(problem.k, problem.dtype.itemsize), problem.dtype), out,
+        workspace(n_threads, _core.quadratic_forms_workspace(problem.k, problem.dtype.itemsize), problem.dtype), out,
     )  # fmt: skip
     return failed, np.split(out, partner_indptr[1:-1])
 
@@ -202,17 +214,17 @@ def requests(problem, seed=2):
 @pytest.mark.parametrize("full", [False, True])
 @pytest.mark.parametrize("bordered", [False, True])
 @pytest.mark.parametrize("k", RANKS)
-def test_quadratics(simd, dtype, k, bordered, full):
+def test_quadratic_forms(simd, dtype, k, bordered, full):
     problem = solved(k, dtype, False)[0]
     rows, partners, z = requests(problem)
     matrix = a_precision(k, problem.dtype)
     failed, found = asked(
-        problem, rows, partners, z, bordered=bordered, full=full_precision(matrix, problem.dtype) if full else None
+        problem, rows, partners, z, bordered=bordered, full=kernel_precision(matrix, problem.dtype) if full else None
     )
     assert failed == 0
     for row, mine, values in zip(rows, partners, found, strict=True):
         part = slice(problem.indptr[row], problem.indptr[row + 1]) if row >= 0 else slice(0, 0)
-        s = problem.scaling[row] if row >= 0 else 1.0
+        s = problem.row_scale[row] if row >= 0 else EMPTY_SCALE
         Lambda = matrix if full else np.diag(np.append(np.full(k, s * problem.reg), s * problem.reg_bias))
         A = reference.row_posterior(
             problem.values[part], None, 0.0, 1.0, problem.table[problem.indices[part]], k, Lambda, np.zeros(k + 1)
@@ -220,10 +232,47 @@ def test_quadratics(simd, dtype, k, bordered, full):
         vectors = z[mine, : k + 1].astype(np.float64)
         if not bordered:
             vectors[:, k] = 1
-        np.testing.assert_allclose(values, reference.quadratics(A, vectors), rtol=TOLERANCE[dtype], atol=1e-7)
+        np.testing.assert_allclose(values, reference.quadratic_forms(A, vectors), rtol=TOLERANCE[dtype], atol=1e-7)
 
 
-def test_quadratics_give_the_same_bits_for_any_threads_and_partners(dtype):
+@pytest.mark.parametrize("k", [0, 5, 20, 64])
+def test_quadratic_forms_of_weighted_ratings(simd, dtype, k):
+    problem = solved(k, dtype, True)[0]
+    rows, partners, z = requests(problem)
+    failed, found = asked(problem, rows, partners, z, bordered=True, weighted=True)
+    assert failed == 0
+    for row, mine, values in zip(rows, partners, found, strict=True):
+        part = slice(problem.indptr[row], problem.indptr[row + 1]) if row >= 0 else slice(0, 0)
+        s = problem.row_scale[row] if row >= 0 else EMPTY_SCALE
+        Lambda = np.diag(np.append(np.full(k, s * problem.reg), s * problem.reg_bias))
+        A = reference.row_posterior(
+            problem.values[part], problem.weights[part], 0.0, 1.0, problem.table[problem.indices[part]], k, Lambda,
+            np.zeros(k + 1),
+        )[1]  # fmt: skip
+        expected = reference.quadratic_forms(A, z[mine, : k + 1])
+        np.testing.assert_allclose(values, expected, rtol=TOLERANCE[dtype], atol=1e-7)
+
+
+def test_rows_of_which_none_has_ratings(simd, dtype):
+    problem = Problem(20, dtype, counts=[0] * 5)
+    means = prior_means(problem)
+    failed, out, loss = problem.solve(means=means, starts=(0, 5))
+    assert failed == 0
+    np.testing.assert_array_equal(out, means[:, :21])
+    assert not loss.any()
+    failed, drawn, _ = problem.solve(means=means, starts=(0, 5), noise=1.0)
+    assert failed == 0
+    assert (drawn != out).all()
+    rows, partners = np.array([-1, 2], np.int32), [np.arange(3, dtype=np.int32)] * 2
+    z = factor_table(3, 20, problem.dtype)
+    z[:, :21] = 1
+    failed, found = asked(problem, rows, partners, z, bordered=False)
+    assert failed == 0
+    for values, s in zip(found, (EMPTY_SCALE, problem.row_scale[2]), strict=True):
+        np.testing.assert_allclose(values, (20 / problem.reg + 1 / problem.reg_bias) / s, rtol=TOLERANCE[dtype])
+
+
+def test_quadratic_forms_give_the_same_bits_for_any_threads_and_partners(dtype):
     problem = Problem(20, dtype)
     rows, partners, z = requests(problem)
     first = asked(problem, rows, partners, z, bordered=False)[1]
@@ -235,7 +284,7 @@ def test_quadratics_give_the_same_bits_for_any_threads_and_partners(dtype):
         np.testing.assert_array_equal(x[:1], one)
 
 
-def test_quadratics_of_singular_rows_are_infinite(simd, dtype):
+def test_quadratic_forms_of_singular_rows_are_infinite(simd, dtype):
     problem = Problem(8, dtype)
     rows, partners, z = requests(problem)
     failed, found = asked(problem, rows, partners, z, bordered=False, reg=0.0, reg_bias=0.0)
@@ -246,11 +295,11 @@ def test_quadratics_of_singular_rows_are_infinite(simd, dtype):
         assert np.isinf(values).all() if x else np.isfinite(values).all()
 
 
-def test_draws_depend_on_seed_turn_and_row_alone(dtype):
+def test_draws_depend_on_seed_draw_index_and_row_alone(dtype):
     problem = Problem(20, dtype)
     first = problem.solve(noise=1.0, n_threads=1)[1]
     np.testing.assert_array_equal(first, problem.solve(noise=1.0, n_threads=3, order=problem.order[::-1].copy())[1])
-    for changes in ({"seed": 4}, {"turn": 6}):
+    for changes in ({"seed": 4}, {"draw_index": 6}):
         assert (first != problem.solve(noise=1.0, **changes)[1]).all()
 
 
@@ -281,12 +330,13 @@ def test_normals_are_normal():
 
 
 def test_normals_are_box_and_mullers():
-    seed, turn, row = 2**33 + 5, 2**34 + 7, 1999
+    seed, draw_index, row = 2**33 + 5, 2**34 + 7, 1999
     out = np.empty((2000, 12))
-    _core.normals(seed, turn, out)
+    _core.normals(seed, draw_index, out)
     for block in range(3):
         words = np.empty(4, np.uint32)
-        _core.philox(np.array([block, row, turn % 2**32, turn >> 32], np.uint32), np.array([5, 2], np.uint32), words)
+        counter = np.array([block, row, draw_index % 2**32, draw_index >> 32], np.uint32)
+        _core.philox(counter, np.array([5, 2], np.uint32), words)
         u = (words + 0.5) / 2**32
         radius, angle = np.sqrt(-2 * np.log(u[::2])), 2 * np.pi * u[1::2] - np.pi / 4
         expected = np.stack([radius * np.cos(angle), radius * np.sin(angle)], 1).ravel()
@@ -304,37 +354,37 @@ def test_sparse_product(simd, dtype, k, weighted):
     table, minus = factor_table(90, k, np.dtype(dtype)), factor_table(40, k, np.dtype(dtype))
     table.base[:] = np.nan
     table[:, : k + 1], minus[:, : k + 1] = rng.normal(0, 1, (90, k + 1)), rng.normal(0, 1, (40, k + 1))
-    scaling = rng.uniform(0.5, 2, 40)
-    rows = Rows.of(matrix, np.dtype(dtype))
+    row_scale = rng.uniform(0.5, 2, 40)
+    rows = SparseOperator.of(matrix, np.dtype(dtype))
     if not weighted:
         rows = rows._replace(values=rows.values[:0])
     for extra, n_threads in (({}, 1), ({"ridge": 0.7, "minus": minus}, 3)):
         out = np.full((40, table.shape[1]), 7, dtype)
-        rows.times(table, k + 1, scaling, n_threads, out, **extra)
+        rows.times(table, k + 1, row_scale, n_threads, out, **extra)
         expected = matrix.astype(float) @ table[:, : k + 1].astype(float)
         if extra:
             expected -= 0.7 * minus[:, : k + 1]
-        np.testing.assert_allclose(out[:, : k + 1], scaling[:, None] * expected, atol=TOLERANCE[dtype] * 20)
+        np.testing.assert_allclose(out[:, : k + 1], row_scale[:, None] * expected, atol=TOLERANCE[dtype] * 20)
         assert (out[:, k + 1 :] == 7).all()
 
 
 def test_what_conjugate_gradients_need_of_tables(dtype):
     rng = np.random.default_rng(0)
     x, y, total, out = (rng.normal(0, 1, (5000, 24)).astype(dtype) for _ in range(4))
-    scaling, a, b = rng.uniform(0, 2, 5000), rng.normal(0, 1, 21), rng.normal(0, 1, 21)
-    parts = [np.empty((_core.n_parts(5000), 21)) for _ in range(2)]
+    row_scale, a, b = rng.uniform(0, 2, 5000), rng.normal(0, 1, 21), rng.normal(0, 1, 21)
+    parts = [np.empty((_core.n_chunks(5000), 21)) for _ in range(2)]
     for n_threads, part in zip((1, 3), parts, strict=True):
-        _core.column_products(x, y, scaling, 21, n_threads, part)
+        _core.column_products(x, y, row_scale, 21, n_threads, part)
     np.testing.assert_array_equal(*parts)
-    exact = (scaling[:, None] * x.astype(float) * y)[:, :21].sum(0)
+    exact = (row_scale[:, None] * x.astype(float) * y)[:, :21].sum(0)
     np.testing.assert_allclose(parts[0].sum(0), exact, rtol=1e-9, atol=1e-6)
     before = out.copy()
-    _core.scaled_difference(x, y, scaling, 21, 2, out)
-    np.testing.assert_allclose(out[:, :21], scaling[:, None] * (x - y)[:, :21], rtol=1e-5, atol=1e-6)
+    _core.scaled_difference(x, y, row_scale, 21, 2, out)
+    np.testing.assert_allclose(out[:, :21], row_scale[:, None] * (x - y)[:, :21], rtol=1e-5, atol=1e-6)
     np.testing.assert_array_equal(out[:, 21:], before[:, 21:])
     expected = a * x[:, :21] + b * y[:, :21]
     sums = total[:, :21] + expected
-    _core.advance(a, x, b, 2, y, total)
+    _core.axpby(a, x, b, 2, y, total)
     np.testing.assert_allclose(y[:, :21], expected, rtol=1e-5, atol=1e-5)
     np.testing.assert_allclose(total[:, :21], sums, rtol=1e-5, atol=1e-5)
 
@@ -357,7 +407,7 @@ def test_a_weight_of_two_is_the_rating_twice(simd, dtype):
     once.weights[:] = np.random.default_rng(1).integers(0, 3, len(once.weights))
     times = once.weights.astype(int)
     twice = Problem(20, dtype)
-    twice.table, twice.scaling, twice.order = once.table, once.scaling, once.order
+    twice.table, twice.row_scale, twice.order = once.table, once.row_scale, once.order
     twice.indptr = np.concatenate([[0], np.cumsum(times)])[once.indptr].astype(np.int64)
     twice.indices, twice.values = np.repeat(once.indices, times), np.repeat(once.values, times)
     for a, b in zip(once.solve()[1:], twice.solve()[1:], strict=True):
@@ -411,7 +461,7 @@ def test_levels_agree(restored_simd, dtype, k, weighted):
 
 def test_inputs_may_be_read_only(simd, dtype):
     problem = Problem(8, dtype, weighted=True)
-    for array in (problem.indptr, problem.indices, problem.values, problem.weights, problem.table, problem.scaling):
+    for array in (problem.indptr, problem.indices, problem.values, problem.weights, problem.table, problem.row_scale):
         array.setflags(write=False)
     assert problem.solve(order=np.arange(23, dtype=np.int32))[0] == 0
 
@@ -487,7 +537,7 @@ def test_squared_errors(simd, dtype, n, weighted):
     expected = [squares[begin : begin + 2048].sum() for begin in range(0, n, 2048)]
     results = []
     for n_threads in (1, 2, 5):
-        out = np.empty(_core.n_parts(n))
+        out = np.empty(_core.n_chunks(n))
         _core.squared_errors(
             users, items, values, weights, user_table, item_table, 4, 3.5, 0.8, 1.0, 5.0, n_threads, out
         )  # fmt: skip
@@ -536,7 +586,7 @@ def best(k, dtype, n, users, n_threads=1, exclude=True, forbidden=(), n_items=10
     work = workspace(n_threads, _core.top_n_workspace(k), dtype)
     _core.top_n(users, table, packed, padded, indptr if exclude else indptr[:0],
                 np.concatenate(seen).astype(np.int32), n_slices, work, found, scores)  # fmt: skip
-    found, scores = merged_slices(found, scores, n_slices)
+    found, scores = merge_slices(found, scores, n_slices)
     all_scores = table[users][:, :k].astype(np.float64) @ items[:, :k].T.astype(np.float64) + bias
     if exclude:
         for row, user in enumerate(users):
@@ -603,7 +653,7 @@ def test_top_n_depends_neither_on_threads_nor_on_company(simd, dtype, k):
         scores = np.empty((n_slices * len(users), 10), dtype)
         work = workspace(n_threads, _core.top_n_workspace(k), dtype)
         _core.top_n(users, table, packed, bias, indptr, seen, n_slices, work, found, scores)
-        return merged_slices(found, scores, n_slices)
+        return merge_slices(found, scores, n_slices)
 
     users = rng.permutation(150).astype(np.int32)
     found, scores = run(users, 1)
@@ -654,121 +704,3 @@ def test_an_unknown_level_in_the_environment_is_told():
     done = in_a_process("sse9")
     assert done.returncode != 0
     assert "ALSX_SIMD is 'sse9'; it caps the instruction set and must be one of base, v3, v4" in done.stderr
-
-
-# Sorting
-
-
-class Entries:
-    """Unsorted pairs of ids with gaps and an offset, some ids without an entry, and something to carry."""
-
-    def __init__(self, n, raw="int64", payload="float32", seed=0):
-        rng = np.random.default_rng(seed)
-        self.low = {"user": 100, "item": -7}
-        self.tables, self.raws, self.codes, self.n = {}, {}, {}, {}
-        for side, size in (("user", 13), ("item", 40)):
-            ids = np.sort(rng.choice(3 * size, size, replace=False))
-            ids[0] = 0
-            self.tables[side] = np.full(3 * size, -1, np.int32)
-            self.tables[side][ids] = np.arange(size)
-            self.codes[side] = rng.integers(0, size, n)
-            self.raws[side] = (ids[self.codes[side]] + self.low[side]).astype(raw)
-            self.n[side] = size
-        self.payload = np.arange(n).astype(payload)
-
-    def side(self, side):
-        return self.raws[side], self.low[side], self.tables[side]
-
-
-PARTS = [1, 2, 3, 7]
-SIZES = [0, 1, 5, 997]
-
-
-@pytest.mark.parametrize("raw", ["int32", "int64"])
-@pytest.mark.parametrize("n_parts", PARTS)
-@pytest.mark.parametrize("n", SIZES)
-def test_ids_are_marked_and_counted(n, n_parts, raw):
-    entries = Entries(n, raw)
-    for side in ("user", "item"):
-        ids, low, table = entries.side(side)
-        ids.setflags(write=False)
-        seen = np.zeros((n_parts, len(table)), np.uint8)
-        _core.mark_ids(ids, low, seen)
-        np.testing.assert_array_equal(np.flatnonzero(seen.any(axis=0)), np.unique(ids.astype(np.int64) - low))
-        counts = np.zeros((n_parts, entries.n[side]), np.int64)
-        _core.count_ids(ids, low, table, counts)
-        expected = reference.counts_of(entries.codes[side], entries.n[side], n_parts)
-        np.testing.assert_array_equal(counts, expected)
-        again = np.zeros_like(counts)
-        _core.count_codes(entries.codes[side].astype(np.int32), again)
-        np.testing.assert_array_equal(again, expected)
-
-
-@pytest.mark.parametrize("payload", ["int32", "int64", "float32", "float64"])
-@pytest.mark.parametrize("raw", ["int32", "int64"])
-@pytest.mark.parametrize("n_parts", PARTS)
-@pytest.mark.parametrize("n", SIZES)
-def test_entries_are_sorted_stably(n, n_parts, raw, payload):
-    entries = Entries(n, raw, payload)
-    key, other = entries.side("user"), entries.side("item")
-    for array in (*key[::2], *other[::2], entries.payload):
-        array.setflags(write=False)
-    places = reference.places_of(reference.counts_of(entries.codes["user"], entries.n["user"], n_parts))
-    indices, moved = np.full(n, -1, np.int32), np.full(n, -1, payload)
-    _core.move_ids(*key, *other, entries.payload, places, indices, moved)
-    others, carried = reference.sort_by(entries.codes["user"], entries.codes["item"], entries.payload)
-    np.testing.assert_array_equal(indices, others)
-    np.testing.assert_array_equal(moved, carried)
-
-
-@pytest.mark.parametrize("payload", ["int32", "int64", "float32", "float64"])
-@pytest.mark.parametrize("n_parts", PARTS)
-@pytest.mark.parametrize("n", SIZES)
-def test_rows_become_columns(n, n_parts, payload):
-    rng = np.random.default_rng(n)
-    n_columns = 17
-    # Empty rows first, last and in a row; parts begin and end within rows.
-    counts = np.zeros(12, np.int64)
-    counts[[2, 5, 6, 10]] = rng.multinomial(n, [0.5, 0.1, 0.1, 0.3])
-    indptr = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-    indices = rng.integers(0, n_columns, n).astype(np.int32)
-    carried = np.arange(n).astype(payload)
-    for array in (indptr, indices, carried):
-        array.setflags(write=False)
-    places = reference.places_of(reference.counts_of(indices, n_columns, n_parts))
-    rows, moved = np.full(n, -1, np.int32), np.full(n, -1, payload)
-    _core.transpose_rows(indptr, indices, carried, places, rows, moved)
-    expected_rows, expected = reference.transpose(indptr, indices, carried)
-    np.testing.assert_array_equal(rows, expected_rows)
-    np.testing.assert_array_equal(moved, expected)
-
-
-@pytest.mark.parametrize("raw", ["int32", "int64"])
-@pytest.mark.parametrize("n", SIZES)
-def test_the_state_of_an_order_is_seen(n, raw):
-    entries = Entries(n, raw)
-    users, items = entries.codes["user"], entries.codes["item"]
-    by_user, by_both = np.argsort(users, kind="stable"), np.lexsort((items, users))
-    states = set()
-    # The last two: the only entry out of order is the first or the last.
-    for order in (np.arange(n), by_user, by_both, by_both[::-1], np.roll(by_both, 1), np.roll(by_both, -1)):
-        raws = [(entries.raws[side][order], entries.low[side], entries.tables[side]) for side in ("user", "item")]
-        state = _core.sorted_state(*raws[0], *raws[1])
-        assert state == reference.sorted_state(users[order], items[order])
-        states.add(state)
-    if n == 997:
-        assert states == {0, 1, 2}
-
-
-@pytest.mark.parametrize("n_threads", [1, 2, 5])
-def test_repeats_within_rows_are_counted(n_threads):
-    rng = np.random.default_rng(0)
-    counts = rng.integers(0, 30, 50)
-    indptr = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-    # The last index of a row is often the first of the next one, which is no repeat.
-    indices = np.concatenate([np.sort(rng.integers(0, 9, c)) for c in counts]).astype(np.int32)
-    assert _core.count_descents(indptr, indices, n_threads) == reference.repeats(indptr, indices) > 0
-    distinct = np.concatenate([np.arange(c) for c in counts]).astype(np.int32)
-    assert _core.count_descents(indptr, distinct, n_threads) == 0
-    same = np.zeros(5, np.int32)
-    assert _core.count_descents(np.arange(6, dtype=np.int64), same, n_threads) == 0

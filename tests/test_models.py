@@ -1038,7 +1038,7 @@ def test_folding_in_all_users_again_is_a_half_sweep(data, implicit):
     if prior.implicit_effects is not None:
         share = row.sum() / (row.sum() + prior.typical_min_count - 1)
         m = share * prior.implicit_effects[i[row]].sum(0) / np.sqrt(row.sum()) + (1 - share) * prior.unrated_mean
-    s = max(row.sum(), reference.LEAST) ** prior.exponent
+    s = max(row.sum(), reference.MIN_EFFECTIVE_COUNT) ** prior.exponent
     x = reference.row_posterior(
         r[row], None, model.mean_, 1.0, model._items.table[i[row]], k,
         s * np.diag([prior.reg] * k + [prior.reg_bias]), m,

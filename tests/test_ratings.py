@@ -4,7 +4,6 @@ import datetime
 import decimal
 import doctest
 import io
-import itertools
 import pickle
 import subprocess
 import sys
@@ -16,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import alsx
-from alsx import Ratings, _sort, ratings
+from alsx import Ratings, ratings
 from alsx.ratings import CSR, Ids, container, sorting
 
 pa = pytest.importorskip("pyarrow")
@@ -1046,70 +1045,6 @@ def test_sort_against_scipy_for_any_number_of_threads(arrangement, kinds, monkey
         np.testing.assert_array_equal(R.timestamps, times[order])
         np.testing.assert_array_equal(R.by_user.weights, weights[order].astype(np.float32))
         np.testing.assert_array_equal(R.by_item.weights, weights[np.lexsort((u, i))].astype(np.float32))
-
-
-@pytest.mark.parametrize("raw", [np.int32, np.int64])
-@pytest.mark.parametrize("payload", [np.int32, np.int64, np.float32, np.float64])
-@pytest.mark.parametrize("n_parts", [1, 2, 5])
-def test_kernels_against_plain_numpy(raw, payload, n_parts):
-    rng = np.random.default_rng(4)
-    n, low = 1000, -7
-    users, items = rng.integers(0, 40, n), rng.integers(0, 25, n)
-    user_table, item_table = rng.permutation(40).astype(np.int32), rng.permutation(25).astype(np.int32)
-    values = rng.integers(-9, 9, n).astype(payload)
-    args = ((users + low).astype(raw), low, user_table), ((items).astype(raw), 0, item_table)
-    for array in (args[0][0], args[1][0], user_table, item_table, values):
-        array.flags.writeable = False
-
-    seen = np.zeros((n_parts, 40), np.uint8)
-    _sort.mark_ids(*args[0][:2], seen)
-    np.testing.assert_array_equal(seen.any(axis=0), np.isin(np.arange(40), users))
-
-    u, i = user_table[users], item_table[items]
-    counts = np.zeros((n_parts, 40), np.int64)
-    _sort.count_ids(*args[0], counts)
-    bounds = [n // n_parts * t + n % n_parts * t // n_parts for t in range(n_parts + 1)]
-    for part, (start, stop) in enumerate(itertools.pairwise(bounds)):
-        np.testing.assert_array_equal(counts[part], np.bincount(u[start:stop], minlength=40))
-
-    def places(counts):
-        return np.cumsum(np.append(0, counts.sum(axis=0)))[:-1] + np.cumsum(counts, axis=0) - counts
-
-    indices, moved = np.empty(n, np.int32), np.empty(n, payload)
-    _sort.move_ids(*args[0], *args[1], values, places(counts), indices, moved)
-    order = np.argsort(u, kind="stable")
-    np.testing.assert_array_equal(indices, i[order])
-    np.testing.assert_array_equal(moved, values[order])
-
-    indptr = np.append(0, np.cumsum(np.bincount(u, minlength=40)))
-    counts = np.zeros((n_parts, 25), np.int64)
-    _sort.count_codes(indices, counts)
-    np.testing.assert_array_equal(counts.sum(axis=0), np.bincount(i, minlength=25))
-    rows, turned = np.empty(n, np.int32), np.empty(n, payload)
-    _sort.transpose_rows(indptr, indices, moved, places(counts), rows, turned)
-    again = np.argsort(i[order], kind="stable")
-    np.testing.assert_array_equal(rows, u[order][again])
-    np.testing.assert_array_equal(turned, values[order][again])
-
-    indptr = np.append(0, np.cumsum(np.bincount(i, minlength=25)))
-    pairs = np.stack([np.repeat(np.arange(25), np.diff(indptr)), rows])
-    assert _sort.count_descents(indptr, rows, n_parts) == n - len(np.unique(pairs, axis=1).T) > 0
-
-
-@pytest.mark.parametrize(
-    ("users", "items", "state"),
-    [
-        ([0, 0, 1], [1, 2, 0], 2),
-        ([0, 0, 1], [2, 2, 0], 2),
-        ([0, 0, 1], [2, 1, 0], 1),
-        ([0, 1, 0], [0, 0, 1], 0),
-        ([0], [0], 2),
-    ],
-)
-def test_sorted_state(users, items, state):
-    table = np.arange(3, dtype=np.int32)
-    for kind in (np.int32, np.int64):
-        assert _sort.sorted_state(np.array(users, kind), 0, table, np.array(items, kind), 0, table) == state
 
 
 def test_one_user_with_everything_and_empty_rows():

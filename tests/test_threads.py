@@ -110,14 +110,14 @@ def test_the_pool_of_python_threads_gives_the_same_bits(monkeypatch):
     model = FactorALS(8, random_state=0, n_jobs=3, max_iter=4).fit(ratings)
     factors, loss = model.item_factors_.copy(), model.history_["loss"]
     calls = []
-    run = _core.half_sweep
+    run = _core.solve_rows
 
-    def counted(starts, *rest):
+    def counted(rows, starts, *rest):
         calls.append(len(starts))
-        return run(starts, *rest)
+        return run(rows, starts, *rest)
 
     monkeypatch.setattr(_threads._core, "OPENMP", False)
-    monkeypatch.setattr(_core, "half_sweep", counted)
+    monkeypatch.setattr(_core, "solve_rows", counted)
     model.fit(ratings)
     np.testing.assert_array_equal(model.item_factors_, factors)
     assert model.history_["loss"] == loss

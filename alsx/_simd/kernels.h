@@ -1,8 +1,8 @@
-/* Leaf kernels of alsx: what one row solve and one top-n block need, once for each instruction set.
+/* The C side of alsx._core: the rows of a half-sweep, and the table of kernels of one instruction set.
  *
  * kernels.inc is compiled as kernels_base.c, kernels_v3.c (AVX2, FMA) and kernels_v4.c (AVX-512), each with its own
  * compiler flags; each exports one table of function pointers, and alsx_best_level() says at import which one this
- * processor and operating system can run. Leaves never allocate, validate or print.
+ * processor and operating system can run. Kernels never allocate, validate or print.
  */
 #ifndef ALSX_KERNELS_H
 #define ALSX_KERNELS_H
@@ -13,6 +13,9 @@
 /* Rows of factor tables, panels and matrices are padded to this many reals, a multiple of every vector width. */
 #define ALSX_PAD 16
 
+/* Vectors z that one pass over a row's Cholesky factor serves. */
+#define ALSX_FORMS_PER_PASS 64
+
 /* Ask memory for what will be read soon; it changes nothing else. */
 #if defined(__GNUC__)
 #define ALSX_PREFETCH(p) __builtin_prefetch(p, 0, 2) /* into the second-level cache: the first holds the panel */
@@ -22,37 +25,53 @@
 #define ALSX_PREFETCH_NEAR(p) ((void)(p))
 #endif
 
+/* The row systems A x = h of a half-sweep, in the notation of _core.pyx. It is filled once and read by every thread. The
+ * arrays declared `const void *` hold reals of the type whose kernel is called. */
+typedef struct {
+    /* Ratings, in CSR form */
+    const int64_t *indptr;   /* (n+1,) */
+    const int32_t *indices;  /* (nnz,) rows of table */
+    const void *values;      /* (nnz,) */
+    const void *weights;     /* (nnz,), or NULL: all 1 */
+    double offset, scale;    /* the target of a rating is (value - offset) * scale - bias of the other side */
+    /* The other side */
+    const void *table;       /* (n_other, ld) k factors, the bias, padding */
+    ptrdiff_t ld, k;
+    /* Prior: N(m, (s Lambda)^-1), Lambda = diag(reg, ..., reg, reg_bias), or a full precision that takes no s */
+    double reg, reg_bias;
+    const double *row_scale; /* (n,) s */
+    double empty_scale;      /* s of a row that is not among these and has no ratings */
+    const void *precision;   /* (k+1, padded k + ALSX_PAD), or NULL */
+    const void *means;       /* (n, means_ld) m, or NULL: 0 */
+    ptrdiff_t means_ld;
+    /* Draws from N(A^-1 h, noise^2 A^-1); noise = 0 solves for A^-1 h itself */
+    double noise;
+    uint64_t seed, draw_index; /* with the row's number, all that the random numbers of a draw depend on */
+} alsx_rows;
+
+/* Quadratic forms z' A^-1 z that are asked for: request x is for one row and for several vectors z. */
+typedef struct {
+    const int32_t *rows;           /* (m,) negative: a row without ratings */
+    const int64_t *partner_indptr; /* (m+1,) */
+    const int32_t *partners;       /* (n,) rows of z */
+    const void *z;                 /* (n_z, ldz) */
+    ptrdiff_t ldz;
+    int bordered;                  /* whether the last entry of z, z[:, k], is taken as it is; else it is 1 */
+} alsx_requests;
+
 #define ALSX_DECLARE(REAL, S)                                                                                          \
     typedef struct {                                                                                                   \
-        /* The largest rank for which `fused` does what `gather` and `gram` do in one pass, without a panel; it returns\
-           how many of the next ratings' rows it has fetched. */                                                       \
-        ptrdiff_t fused_rank;                                                                                          \
-        ptrdiff_t (*fused)(int first, ptrdiff_t n, const int32_t *indices, const REAL *values, const REAL *weights,    \
-                           const REAL *table, ptrdiff_t ld, ptrdiff_t k, ptrdiff_t kp, double offset, double scale,    \
-                           ptrdiff_t ready, ptrdiff_t n_next, const int32_t *next_indices, REAL *A, ptrdiff_t lda,     \
-                           REAL *border, double *sums);                                                                \
-        /* Gathers n ratings: panel (n, WIDTH(k)) = sqrt(w) q, border (2, kp) += [sum w q, sum w t q],                 \
-           sums (3) += [sum w, sum w t, sum w t^2], with t = (value - offset) * scale - bias of the other side; targets\
-           (2, n) is scratch. The table's rows of the first `ready` ratings were fetched already. */                   \
-        void (*gather)(ptrdiff_t n, const int32_t *indices, const REAL *values, const REAL *weights,                   \
-                       const REAL *table, ptrdiff_t ld, ptrdiff_t k, ptrdiff_t kp, double offset, double scale,        \
-                       ptrdiff_t ready, REAL *panel, REAL *targets, REAL *border, double *sums);                       \
-        /* A (k, lda) = panel' panel where `first`, else +=; the lower triangle. Meanwhile the table's rows of the first\
-           min(n, n_next) of the next ratings are fetched. */                                                          \
-        void (*gram)(int first, ptrdiff_t n, const REAL *panel, ptrdiff_t k, REAL *A, ptrdiff_t lda, ptrdiff_t n_next, \
-                     const int32_t *next_indices, const REAL *table, ptrdiff_t ld);                                    \
-        /* Solves the row from its Gram matrix, border and sums; returns 0, or 1 where a pivot vanished. The prior has   \
-           the mean `prior` (k+1,), NULL for 0, and the precision diag(ridge ... ridge, ridge_bias), or where it is not  \
-           NULL `precision` (k+1, kp + ALSX_PAD). `noise` (k+1,), normals, makes it a draw. pull (2, kp + ALSX_PAD) is   \
-           scratch. */                                                                                                 \
-        int (*solve)(ptrdiff_t k, ptrdiff_t kp, REAL *A, ptrdiff_t lda, const REAL *border, const double *sums,        \
-                     double ridge, double ridge_bias, const REAL *precision, const REAL *prior, const REAL *noise,     \
-                     REAL *scratch, double *pull, REAL *x, double *loss);                                              \
-        /* out (m,) = z' A^-1 z for the columns z = [Z ; last] (k+1,m), after `solve` has left L of A = L' L in A, the \
-           reciprocals of its diagonal in scratch, and L'^-1 of the border in scratch + 2 kp; mass is A's last entry. Z\
-           (kp, ldz), zeros from row k on, is overwritten; m are whole vectors. */                                     \
-        void (*quadratic)(ptrdiff_t k, ptrdiff_t kp, const REAL *A, ptrdiff_t lda, const REAL *scratch, double mass,   \
-                          ptrdiff_t m, REAL *Z, ptrdiff_t ldz, const REAL *last, REAL *out);                           \
+        /* Reals of workspace that one thread needs for rows of rank k, for `quadratic_forms` too where `forms`. */    \
+        ptrdiff_t (*workspace)(ptrdiff_t k, int forms);                                                                \
+        /* out[x] = A^-1 h, or a draw, and loss[x] = [weighted squared error, penalty] for the n rows x in `order`; rows\
+           of `out` begin ldo reals apart. Where A is singular, out[x] is untouched and loss[x] is NaN; returns in how  \
+           many rows. */                                                                                               \
+        int (*solve_rows)(const alsx_rows *rows, const int32_t *order, ptrdiff_t n, REAL *work, REAL *out,             \
+                          ptrdiff_t ldo, double *loss);                                                                \
+        /* out[e] = z_e' A^-1 z_e for the partners e of the n requests in `order`, infinite where A is singular; returns\
+           how many were. */                                                                                           \
+        int (*quadratic_forms)(const alsx_rows *rows, const alsx_requests *requests, const int32_t *order,             \
+                               ptrdiff_t n, REAL *work, double *out);                                                  \
         /* p . q over the first k reals of two table rows. */                                                          \
         REAL (*dot)(ptrdiff_t k, const REAL *p, const REAL *q);                                                        \
         /* out (rows, cols) = a' b, in every row plus start (cols,), a (n, rows) and b (n, cols) packed with leading   \

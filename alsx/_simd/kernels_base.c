@@ -3,5 +3,5 @@
 #define VECTOR_BYTES 16
 #define TILE_ROWS 4
 #define TILE_VECTORS 2
-#define FUSED_EXTRA_F32 0
+#define GATHER_GRAM_EXTRA_F32 0
 #include "kernels.inc"

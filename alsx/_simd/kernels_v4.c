@@ -3,8 +3,8 @@
 #define VECTOR_BYTES 64
 #define TILE_ROWS 8
 #define TILE_VECTORS 3
-#define FUSED_EXTRA_F32 4
+#define GATHER_GRAM_EXTRA_F32 4
 /* Small systems wait for their pivots: narrower strips pass the wait on sooner. */
-#define SMALLER alsx_ops_v3
+#define SMALLER_LEVEL v3
 #define SMALLER_RANK 40
 #include "kernels.inc"

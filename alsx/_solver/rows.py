@@ -91,7 +91,7 @@ class Contributions(NamedTuple):
     prior_weights: Floats
 
 
-class _KernelRows(NamedTuple):
+class KernelRows(NamedTuple):
     """What the kernels read; see `_core.solve_rows` for shapes. Empty arrays stand for what is missing."""
 
     indptr: NDArray[np.int64]
@@ -204,11 +204,11 @@ class RowSystems:
         if failed:
             raise SingularRowError(self.side, int(np.flatnonzero(np.isnan(loss[:, 0]))[0]), failed)
 
-    def _kernel_rows(self) -> _KernelRows:
+    def _kernel_rows(self) -> KernelRows:
         """Return the systems as kernels read them."""
         ratings, prior, none = self.ratings, self.prior, self.other[:0]
         precision = none if prior.precision is None else kernel_precision(prior.precision, self.other.dtype)
-        return _KernelRows(
+        return KernelRows(
             ratings.indptr, ratings.indices, ratings.values,
             ratings.values[:0] if ratings.weights is None else ratings.weights,
             self.offset, 1.0 / self.unit, self.other, self.k, prior.reg, prior.reg_bias, prior.row_scale,
