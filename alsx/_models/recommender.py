@@ -113,6 +113,7 @@ class Recommender(BaseEstimator):  # type: ignore[misc]
             chain=fitted.chain,
             reg={"reg": (users.reg, items.reg), "reg_bias": (users.reg_bias, items.reg_bias)},
             folded_in_ids=fitted.users.ids.values[:0],
+            item_counts=fitted.items.counts,
         )
         return self
 
@@ -129,6 +130,7 @@ class Recommender(BaseEstimator):  # type: ignore[misc]
         chain: Chain | None,
         reg: dict[str, Any],
         folded_in_ids: Array,
+        item_counts: npt.NDArray[np.int64] | None = None,
     ) -> None:
         """Make this the fitted model that these parts describe."""
         self.mean_ = mean
@@ -137,7 +139,7 @@ class Recommender(BaseEstimator):  # type: ignore[misc]
         self.n_iter_ = len(history["loss"])
         self.folded_in_ids_ = folded_in_ids
         self.user_counts_ = np.diff(seen.indptr)
-        self.item_counts_ = count_items(seen, len(items), 1)
+        self.item_counts_ = count_items(seen, len(items)) if item_counts is None else item_counts
         self._users, self._items, self._seen = users, items, seen
         self._uncertainty, self._chain, self._reg = uncertainty, chain, reg
 

@@ -15,11 +15,11 @@ from alsx.ratings import CSR
 Array = NDArray[Any]
 
 
-def count_items(seen: CSR, n_items: int, n_threads: int) -> NDArray[np.int64]:
+def count_items(seen: CSR, n_items: int) -> NDArray[np.int64]:
     """Return how many of the ratings seen each item has, shape (n_items,)."""
-    counts = np.zeros((max(1, n_threads), n_items), np.int64)
+    counts = np.zeros((1, n_items), np.int64)
     _sort.count_codes(seen.indices, counts)
-    return np.asarray(counts.sum(axis=0))
+    return np.asarray(counts[0])
 
 
 def own_copy(ratings: CSR, matrix: Any) -> CSR:
