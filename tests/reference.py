@@ -148,11 +148,12 @@ def top_n(scores, n):
     return np.where(np.isneginf(best), -1, order), best
 
 
-def implicit_features(own, other, n_own, n_other):
-    """Who rated what: ones where a row has ratings, over the root of their number."""
+def implicit_features(own, other, n_own, n_other, weights=None):
+    """Rated-item sets: the weights of ratings (1) where a row has some, over the root of their sum."""
     F = np.zeros((n_own, n_other))
-    F[own, other] = 1
-    return F / np.sqrt(np.maximum(F.sum(1), 1))[:, None]
+    F[own, other] = 1 if weights is None else weights
+    total = F.sum(1)
+    return F / np.sqrt(np.where(total > 0, total, 1))[:, None]
 
 
 def objective_in_ratings(u, i, r, w, mean, b, c, P, Q, reg, reg_bias, exponent, maps=((), ())):

@@ -126,7 +126,7 @@ def test_the_objective_never_rises_with_learned_prior_means(
         for part in side.regressions:
             features = F[place].toarray()
             if part.features is None:
-                features = reference.implicit_features(own, other, n, len(sides[1 - place][0].table))
+                features = reference.implicit_features(own, other, n, len(sides[1 - place][0].table), data.by_user.weights)
             means += features @ part.coefficients[:, :columns]
             maps[place].append((features, part.coefficients[:, :columns], part.relative_ridge))
         if side.prior_means is not None:
@@ -178,7 +178,7 @@ def documented_loss(model, data):
         sides = (u, i, data.n_users, data.n_items), (i, u, data.n_items, data.n_users)
         for side, prior in enumerate((model._users.prior, model._items.prior)):
             if prior.implicit_effects is not None:
-                maps[side].append((reference.implicit_features(*sides[side]), prior.implicit_effects, ridges[side]))
+                maps[side].append((reference.implicit_features(*sides[side], data.by_user.weights), prior.implicit_effects, ridges[side]))
     return reference.objective_in_ratings(
         u, i, r, data.by_user.weights, model.mean_, model.user_biases_, model.item_biases_, *factors, regs, biases,
         model.reg_scaling, maps,
@@ -371,8 +371,6 @@ def test_whole_weights_are_ratings_given_again(dtype, exponent):
 @pytest.mark.parametrize("scaling", [0.0, 0.5, 1.0])
 def test_a_weight_of_zero_is_no_rating(model, scaling):
     """A user and an item all of whose ratings weigh nothing have the prior, as without ratings (but were rated)."""
-    if isinstance(model, FactorALS):
-        model = clone(model).set_params(implicit_features=None)
     users, items, ratings = pairs()
     weights = np.random.default_rng(2).integers(0, 3, len(ratings)).astype(float)
     weights[(users == users[0]) | (items == items[1])] = 0
@@ -385,8 +383,18 @@ def test_a_weight_of_zero_is_no_rating(model, scaling):
     predicted = [fit.predict(users, items, clip=False) for fit in fits]
     np.testing.assert_allclose(*predicted, atol=tolerance)
     np.testing.assert_allclose(fits[0].history_["loss"], fits[1].history_["loss"], rtol=tolerance)
-    assert fits[0].user_biases_[fits[0]._users.ids.codes(users[0])] == 0
-    assert fits[0].item_biases_[fits[0]._items.ids.codes(items[1])] == 0
+    for side, id_ in ((fits[0]._users, users[0]), (fits[0]._items, items[1])):
+        row = side.table[side.ids.codes(id_), : side.k + 1]
+        np.testing.assert_allclose(row, side.cold_start_vector, atol=tolerance)
+        assert (side.prior.unrated_mean is None) == (row == 0).all()
+
+
+def test_a_rating_of_weight_zero_does_not_widen_the_range_of_predictions():
+    R = [("ann", 7), ("bob", 7), ("ann", 3), ("bob", 3), ("bob", 5)]
+    weighted = FactorALS(2, random_state=0).fit(R, [4.0, 3.0, 5.0, 4.0, 100.0], [1, 1, 1, 1, 0])
+    assert weighted.rating_range_ == (3.0, 5.0)
+    assert weighted.predict("bob", 5) <= 5
+    assert 5 not in weighted.recommend("bob")[0]  # it was rated all the same
 
 
 def test_biases_are_the_ridge_solution(data):

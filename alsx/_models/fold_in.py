@@ -138,7 +138,7 @@ def _solved(
     """Return new rows as a side, and their squared errors."""
     k, dtype, n = own.k, other.table.dtype, len(ids)
     out, means = factor_table(n, k, dtype), factor_table(n, k, dtype)
-    means[:, : k + 1] = own.prior.means(ratings.indptr, ratings.indices, features, k)
+    means[:, : k + 1] = own.prior.means(ratings, features, k)
     prior = own.prior.row_prior(weight_sums(ratings.indptr, ratings.weights), means)
     loss = np.zeros((n, 2))
     try:

@@ -243,7 +243,7 @@ def held_out_ratings(eval_set: Any, ratings: Ratings, alternation: Alternation) 
         items,
         np.asarray(values, np.float64),
         None if weights is None else np.asarray(weights, np.float64),
-        ratings.range,
+        rating_range(ratings),
         alternation.mean,
         alternation.unit,
         alternation.k,
@@ -317,8 +317,17 @@ def _fitted(
     )
     chain = trainer.chain() if isinstance(trainer, Gibbs) else None
     return Fitted(
-        ratings.mean, ratings.range, fitted_users, fitted_items, ratings.by_user, errors, history, penalties, chain
+        ratings.mean, rating_range(ratings), fitted_users, fitted_items, ratings.by_user, errors, history, penalties, chain
     )
+
+
+def rating_range(ratings: Ratings) -> tuple[float, float]:
+    """Return the lowest and highest rating; those of weight 0 do not count."""
+    weights = ratings.by_user.weights
+    if weights is None or weights.all():
+        return ratings.range
+    values = ratings.by_user.values[weights > 0]
+    return float(values.min()), float(values.max())
 
 
 def fitted_uncertainty(users: FittedSide, items: FittedSide, seen: CSR, errors: Errors) -> Uncertainty:

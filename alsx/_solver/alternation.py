@@ -95,7 +95,7 @@ class TrainingSide:
     weight_sum, row_scale : ndarray of float64, shape (n,)
         The (weighted) number of ratings, and the scale s of the prior's precision.
     fit_scale : ndarray of float64, shape (n,)
-        `row_scale`, and 0 for rows without ratings, which tell a learned prior mean nothing.
+        `row_scale`, and 0 for rows without ratings (of a weight above 0), which tell a learned prior mean nothing.
     precision : ndarray of float64, shape (k+1,)
         The diagonal of Lambda.
     loss : ndarray of float64, shape (n, 2)
@@ -112,7 +112,7 @@ class TrainingSide:
         self.table = factor_table(len(counts), k, dtype)
         self.weight_sum = weight_sums(ratings.indptr, ratings.weights)
         self.row_scale = row_scales(self.weight_sum, penalty.exponent)
-        self.fit_scale = np.where(counts > 0, self.row_scale, 0.0)
+        self.fit_scale = np.where(self.weight_sum > 0, self.row_scale, 0.0)
         self.loss = np.zeros((len(counts), 2))
         self.tasks = solve_tasks(counts, k)
         self.regularise(penalty)
@@ -145,6 +145,7 @@ class TrainingSide:
                     other.ratings,
                     self.tasks,
                     other.tasks,
+                    self.weight_sum,
                     sources.implicit_ridge,
                     self.fit_scale,
                     columns,
@@ -217,8 +218,7 @@ class TrainingSide:
         effects: dict[str, Any] = {"unrated_mean": cold_start}
         typical_min_count = 1.0
         if cold_start is not None:
-            counts = np.diff(self.ratings.indptr)
-            typical_min_count = float(np.quantile(counts[counts > 0], UNTYPICAL_SHARE))
+            typical_min_count = float(np.quantile(self.weight_sum[self.weight_sum > 0], UNTYPICAL_SHARE))
             copy[without_data, : k + 1] = cold_start
         for part, learned in zip(self.regressions, coefficients, strict=True):
             if part.features is None:

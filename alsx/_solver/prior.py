@@ -9,7 +9,8 @@ import scipy.sparse
 from numpy.typing import NDArray
 
 from alsx._solver.rows import RowPrior
-from alsx._solver.tables import row_scales
+from alsx._solver.tables import row_scales, weight_sums
+from alsx.ratings import CSR
 
 Array = NDArray[Any]
 Floats = NDArray[np.float64]
@@ -108,34 +109,36 @@ class FittedPrior(NamedTuple):
         """Return the diagonal of Lambda where it has no more, shape (k+1,)."""
         return np.append(np.full(k, self.reg), self.reg_bias)
 
-    def means(self, indptr: Array, indices: Array, features: Any, k: int) -> Floats:
+    def means(self, ratings: CSR, features: Any, k: int) -> Floats:
         """Return prior means of rows, shape (n, k+1).
 
         Parameters
         ----------
-        indptr, indices : ndarray
-            The rows of the other side that each row rated, or was rated by, by CSR offsets.
+        ratings : CSR
+            By row; only weights and which rows of the other side are rated matter.
         features : scipy CSR matrix, shape (n, f), or None
             Features of the rows; a row of zeros has none.
         k : int
             Rank.
         """
-        n = len(indptr) - 1
-        counts = np.diff(indptr)
+        n = len(ratings.indptr) - 1
+        weight_sum = weight_sums(ratings.indptr, ratings.weights)
+        rated = weight_sum > 0
         means = np.zeros((n, k + 1))
         if self.mean is not None:
             means += self.mean
-        if self.implicit_effects is not None and len(indices):
+        if self.implicit_effects is not None and len(ratings.indices):
             effects = self.implicit_effects.astype(np.float64)
-            ones = scipy.sparse.csr_array((np.ones(len(indices)), indices, indptr), shape=(n, len(effects)))
-            means += (ones @ effects) / np.sqrt(np.maximum(counts, 1))[:, None]
+            weights = np.ones(len(ratings.indices)) if ratings.weights is None else ratings.weights.astype(np.float64)
+            sets = scipy.sparse.csr_array((weights, ratings.indices, ratings.indptr), shape=(n, len(effects)))
+            means += (sets @ effects) / np.sqrt(np.where(rated, weight_sum, 1.0))[:, None]
         if self.unrated_mean is not None:
-            share = (counts / np.maximum(counts + self.typical_min_count - 1, 1))[:, None]
+            share = (weight_sum / np.maximum(weight_sum + self.typical_min_count - 1, 1))[:, None]
             means = share * means + (1 - share) * self.unrated_mean
         if features is not None and self.feature_effects is not None and self.cold_feature_effects is not None:
             warm = features @ self.feature_effects.astype(np.float64)
-            means += np.where(counts[:, None] > 0, warm, 0.0)
-            cold = (counts == 0) & (np.diff(features.indptr) > 0)
+            means += np.where(rated[:, None], warm, 0.0)
+            cold = ~rated & (np.diff(features.indptr) > 0)
             means[cold] = features[np.flatnonzero(cold)] @ self.cold_feature_effects.astype(np.float64)
         return means
 

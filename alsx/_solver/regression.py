@@ -6,7 +6,9 @@ ridge tr(W' W Lambda). Lambda is diagonal, so W falls apart into one ridge regre
     minimise over w    sum_rows s (x - f' w)^2 + ridge |w|^2,
 
 which lowers the models' objective with both tables fixed. F is a sparse matrix of features, or the rated-item sets: ones
-where a row has ratings, divided by the root of their number (SVD++ for users; for items the same with their raters).
+where a row has ratings, divided by the root of their number (SVD++ for users; for items the same with their raters). Weights
+of ratings stand instead of the ones, and their sum instead of the number, so that a rating of weight 2 is one that is there
+twice, and one of weight 0 is none.
 """
 
 from __future__ import annotations
@@ -67,10 +69,15 @@ class SparseOperator(NamedTuple):
         return cls(indptr, matrix.indices.astype(np.int32), matrix.data.astype(dtype), tasks)
 
     @classmethod
-    def pattern(cls, indptr: Array, indices: Array, dtype: np.dtype[Any], tasks: Tasks | None = None) -> SparseOperator:
+    def pattern(cls, indptr: Array, indices: Array, dtype: np.dtype[Any]) -> SparseOperator:
         """Return the operator of a matrix of ones."""
-        tasks = equal_tasks(np.diff(indptr), 1.0, 4.0) if tasks is None else tasks
-        return cls(indptr, indices, np.empty(0, dtype), tasks)
+        return cls(indptr, indices, np.empty(0, dtype), equal_tasks(np.diff(indptr), 1.0, 4.0))
+
+    @classmethod
+    def of_ratings(cls, ratings: CSR, tasks: Tasks, dtype: np.dtype[Any]) -> SparseOperator:
+        """Return the operator of rated-item sets: the weights of the ratings, or ones."""
+        values = np.empty(0, dtype) if ratings.weights is None else ratings.weights
+        return cls(ratings.indptr, ratings.indices, values, tasks)
 
     def times(
         self,
@@ -150,7 +157,7 @@ class PriorRegression:
         self.change = aligned(n, ld, dtype)
         self.ones = np.ones(f)
         self.cholesky: Any = None
-        if f <= MAX_EXACT_FEATURES and len(forward.values):
+        if features is not None and f <= MAX_EXACT_FEATURES:
             self.cholesky = scipy.linalg.cho_factor(self.normal_matrix())
             return
         self.diagonal = self._diagonal()
@@ -282,13 +289,14 @@ def rated_item_regression(
     other: CSR,
     own_tasks: Tasks,
     other_tasks: Tasks,
+    weight_sum: Array,
     ridge: float,
     row_scale: Array,
     columns: int,
     ld: int,
     dtype: np.dtype[Any],
 ) -> PriorRegression:
-    """Return the regression on the rated-item sets of SVD++: each row divided by the root of the set's size.
+    """Return the regression on the rated-item sets of SVD++: each row divided by the root of the set's weight sum.
 
     Parameters
     ----------
@@ -296,15 +304,22 @@ def rated_item_regression(
         The ratings by this side's rows, and by those of the other side.
     own_tasks, other_tasks : Tasks
         Of their rows.
+    weight_sum : ndarray of float64, shape (n,)
+        The (weighted) number of ratings of each of this side's rows.
     ridge, row_scale, columns, ld, dtype
         As of `PriorRegression`.
     """
     return PriorRegression(
-        SparseOperator.pattern(own.indptr, own.indices, dtype, own_tasks),
-        SparseOperator.pattern(other.indptr, other.indices, dtype, other_tasks),
-        1.0 / np.sqrt(np.maximum(np.diff(own.indptr), 1)),
+        SparseOperator.of_ratings(own, own_tasks, dtype),
+        SparseOperator.of_ratings(other, other_tasks, dtype),
+        inverse_root(weight_sum),
         ridge, row_scale, columns, ld, dtype,
     )  # fmt: skip
+
+
+def inverse_root(weight_sum: Array) -> Floats:
+    """Return weight_sum^-1/2, and 0 where the sum is 0: what rated-item sets are multiplied by."""
+    return np.divide(1.0, np.sqrt(weight_sum), out=np.zeros(len(weight_sum)), where=weight_sum > 0)
 
 
 def feature_regression(
