@@ -412,3 +412,26 @@ def test_ids_of_new_rows_are_of_one_kind():
     encoder = fitted(n=[1, 2, 3])[0]
     with pytest.raises(TypeError, match="features: these ids are strings, but row 0 is 9"):
         encoder.transform(pa.table({"item": [9], "n": [1]}), "features", "item", np.array(["x"]))
+
+
+def test_cold_users_of_small_data_are_predicted_as_well_as_the_effects_say():
+    """100 users with 40 ratings are not fractions of users against the ridge of 60."""
+    rng = np.random.default_rng(0)
+    n, n_items, n_cold = 100, 60, 20
+    features = rng.normal(size=(n + n_cold, 3))
+    bias = 3 + features @ [0.8, -0.5, 0.4]
+    shift = rng.normal(0, 0.3, n_items)
+    u = np.repeat(np.arange(n), 40)
+    i = np.concatenate([rng.choice(n_items, 40, replace=False) for _ in range(n)])
+    table = pa.table({"user": np.arange(n + n_cold), **{f"f{c}": features[:, c] for c in range(3)}})
+    model = FactorALS(5, random_state=0).fit(
+        np.column_stack([u, i]), bias[u] + shift[i] + rng.normal(0, 0.3, len(u)), user_features=table
+    )
+    cold, items = np.repeat(np.arange(n, n + n_cold), n_items), np.tile(np.arange(n_items), n_cold)
+    truth = bias[cold] + shift[items]
+    effects = model.feature_effects_["bias"].to_numpy()
+    scaled = (features[n:] - features.mean(0)) / features.std(0)
+    by_effects = model.mean_ + (scaled @ effects[:3] + effects[3])[cold - n] + model.item_biases_[items]
+    error, expected = (np.sqrt(np.mean((x - truth) ** 2)) for x in (model.predict(cold, items, clip=False), by_effects))
+    assert error < 1.05 * expected
+    assert error < 0.6 * np.std(truth)

@@ -61,7 +61,8 @@ class FactorALS(LatentFactors):
         MovieLens 100k and latest-small; an item's raters are more informative than a user's items there, and take half the ridge.
     reg_features : float or pair of floats (users, items), default=(60.0, 20.0)
         Ridge of the regression on features, in numbers of average rows: with less, demographics make warm predictions worse on
-        MovieLens 100k (``benchmarks/coldstart.py``).
+        MovieLens 100k (``benchmarks/coldstart.py``). Rows without ratings are predicted by a second regression on the same ridge,
+        in which a row with n ratings has a weight in proportion to n / (n + 200).
     max_iter : int, default=20
         The most iterations, each of users and then items.
     tol : float, default=1e-4

@@ -91,11 +91,7 @@ class FeatureEncoder:
             raise ValueError(f"{name} has no columns but the ids: give at least one feature, or leave {name} out")
         rated.codes(ids, name)  # ids of another kind are refused
         columns = [_learn_column(column, values, name) for column, values in found.items()]
-        names = []
-        for column in columns:
-            own = column["name"]
-            names += [own] if "mean" in column else [f"{own}={label}" for label in column["labels"]]
-        encoder = cls(names, columns)
+        encoder = cls(_names(columns), columns)
         return encoder, ids, encoder._encoded(found, name)
 
     def transform(self, data: Any, name: str, side: str, ids: Any = None) -> tuple[Array, scipy.sparse.csr_array]:
@@ -159,7 +155,25 @@ class FeatureEncoder:
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> FeatureEncoder:
         """Return an encoder that gives the same numbers as the one whose `state` this is."""
-        return cls([str(name) for name in state["names"]], state["columns"])
+        names, columns = [str(name) for name in state["names"]], state["columns"]
+        if columns is not None:
+            for column in columns:
+                numbers = [float(column[key]) for key in ("mean", "scale") if key in column]
+                known = column["kind"] in FAMILIES_LATER and isinstance(column["name"], str)
+                if not (known and np.isfinite(numbers).all() and len(numbers) in (0, 2)):
+                    raise ValueError(f"its features have a column {str(column)[:60]}")
+            if names != _names(columns):
+                raise ValueError(f"its features have {len(names)} names for {len(_names(columns))} columns of numbers")
+        return cls(names, columns)
+
+
+def _names(columns: list[dict[str, Any]]) -> list[str]:
+    """Return what each column of numbers is: one for a column of numbers or times, one for each value of others."""
+    names: list[str] = []
+    for column in columns:
+        own = column["name"]
+        names += [own] if "mean" in column else [f"{own}={label}" for label in column["labels"]]
+    return names
 
 
 def _tidy(matrix: scipy.sparse.csr_array) -> scipy.sparse.csr_array:

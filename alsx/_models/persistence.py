@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import zipfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,35 +32,77 @@ Array = NDArray[Any]
 # The layout of saved files. Nothing has been released yet, so that only this one is read.
 FORMAT = 3
 
+# How many times as large as the file its arrays may be said to be. They are stored as they are, so that it is hardly more than
+# once; a file that was compressed by other means is read, one that would fill the memory is not.
+MAX_EXPANSION = 20
+
+# The largest rank that a file may have: beyond, a single row's system would not fit into memory.
+MAX_RANK = 100_000
+
 # Arrays that every file has.
 REQUIRED = (
     "user_ids", "item_ids", "user_table", "item_table", "user_counts", "item_counts", "seen_indptr", "seen_indices",
 )  # fmt: skip
 
 
-def save(model: Recommender, path: str | os.PathLike[str], *, with_ratings: bool = True) -> None:
+def save(model: Recommender, path: str | os.PathLike[str] | IO[bytes], *, with_ratings: bool = True) -> None:
     """Write a fitted model; see `Recommender.save`."""
     arrays = _arrays(model, with_ratings)
+    if not isinstance(path, (str, os.PathLike)):
+        if not hasattr(path, "write"):
+            raise TypeError(f"path is of type {type(path).__name__}; it must be a path or a binary file object")
+        np.savez(path, **arrays)
+        return
     with atomic_write(path) as file:
         np.savez(file, **arrays)
 
 
-def read(path: str | os.PathLike[str], kinds: dict[str, type[Recommender]]) -> Recommender:
+def read(path: str | os.PathLike[str] | IO[bytes], kinds: dict[str, type[Recommender]]) -> Recommender:
     """Read a model that `save` wrote, as one of these estimators by name; see `alsx.load`."""
-    path = Path(path).expanduser()
-    with path.open("rb") as file:
-        try:
-            with np.load(file, allow_pickle=False) as arrays:
-                stored = {name: arrays[name] for name in arrays.files}
-            about = json.loads(str(stored["about"]))
-            # Asked first: a later version may have other arrays and parameters.
-            newer = about["format"] > FORMAT
-            model = None if newer else _restored(about, stored, kinds)
-        except Exception as error:
-            raise ValueError(f"{path} is not a whole model file written by alsx: {error}") from error
+    if not isinstance(path, (str, os.PathLike)):
+        if not hasattr(path, "read"):
+            raise TypeError(f"path is of type {type(path).__name__}; it must be a path or a binary file object")
+        return _read(path, getattr(path, "name", "the file object"), kinds)
+    file = Path(path).expanduser()
+    with file.open("rb") as opened:
+        return _read(opened, file, kinds)
+
+
+def _read(file: IO[bytes], name: Any, kinds: dict[str, type[Recommender]]) -> Recommender:
+    """Read a model from an open file that messages call `name`."""
+    try:
+        _check_sizes(file)
+        with np.load(file, allow_pickle=False) as arrays:
+            stored = {member: arrays[member] for member in arrays.files}
+        about = json.loads(str(stored["about"]))
+        # Asked first: a later version may have other arrays and parameters.
+        newer = about["format"] > FORMAT
+        model = None if newer else _restored(about, stored, kinds)
+    except Exception as error:
+        raise ValueError(f"{name} is not a whole model file written by alsx: {_reason(error)}") from error
     if model is None:
-        raise ValueError(f"{path} was written by alsx {about['version']}, which is newer than this one: upgrade alsx")
+        version = str(about.get("version"))[:40]
+        raise ValueError(f"{name} was written by alsx {version}, which is newer than this one: upgrade alsx")
     return model
+
+
+def _check_sizes(file: IO[bytes]) -> None:
+    """Refuse a file whose members are said to be much larger than the file: `save` does not compress them."""
+    start = file.tell()
+    file.seek(0, os.SEEK_END)
+    size = file.tell() - start
+    file.seek(start)
+    with zipfile.ZipFile(file) as archive:
+        said = sum(member.file_size for member in archive.infolist())
+    file.seek(start)
+    if said > MAX_EXPANSION * size:
+        raise ValueError(f"its arrays are said to have {said:,} bytes, but the file has {size:,}")
+
+
+def _reason(error: Exception) -> str:
+    """Return what went wrong, short enough for one message."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= 160 else text[:157] + "..."
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -71,6 +114,7 @@ def _arrays(model: Recommender, with_ratings: bool) -> dict[str, Any]:
     parameters = model.get_params()
     if not isinstance(parameters.get("random_state"), (int, type(None))):
         parameters["random_state"] = None  # a generator's state is no parameter of a fitted model
+    parameters["n_jobs"] = None  # of this machine, not of the model
     sides = {"user": model._users, "item": model._items}
     about: dict[str, Any] = {
         "format": FORMAT,
@@ -160,23 +204,28 @@ def _restored(about: dict[str, Any], stored: dict[str, Array], kinds: dict[str, 
     # JSON has no tuples.
     parameters = {name: tuple(x) if isinstance(x, list) else x for name, x in about["parameters"].items()}
     model = kinds[about["model"]](**parameters)
-    k = _check.integer("k", about["k"], 0)
+    k = _check.integer("k", about["k"], 0, MAX_RANK)
     users, items = (_restored_side(name, about, stored, k) for name in SIDES)
     if users.table.dtype != items.table.dtype:
         raise ValueError(f"its user_table is {users.table.dtype}, but its item_table {items.table.dtype}")
     seen = _restored_seen(stored, len(users), len(items), users.table.dtype)
-    low, high = about["rating_range"]
+    mean, low, high = (float(x) for x in (about["mean"], *about["rating_range"]))
+    if not (np.isfinite(mean) and np.isfinite(low) and low <= high < np.inf):
+        raise ValueError(f"its mean is {mean} and its ratings go from {low} to {high}")
+    history = {str(name): [float(x) for x in values] for name, values in about["history"].items()}
+    if "loss" not in history or len({len(values) for values in history.values()}) != 1:
+        raise ValueError("its history has lists of different lengths")
     model._set_state(
-        mean=float(about["mean"]),
-        rating_range=(float(low), float(high)),
-        history=about["history"],
+        mean=mean,
+        rating_range=(low, high),
+        history=history,
         users=users,
         items=items,
         seen=seen,
         uncertainty=_restored_uncertainty(about, stored, users, items, seen),
         chain=_restored_chain(stored, users, items),
-        reg=about["reg"],
-        folded_in_ids=stored.get("folded_in_ids", users.ids.values[:0]),
+        reg={name: tuple(float(x) for x in about["reg"][name]) for name in ("reg", "reg_bias")},
+        folded_in_ids=stored["folded_in_ids"],
     )
     return model
 
@@ -186,6 +235,13 @@ def _checked(stored: dict[str, Array], name: str, shape: tuple[int, ...], kind: 
     array = stored[name]
     if array.shape != shape or array.dtype != kind:
         raise ValueError(f"its {name} is {array.dtype} of shape {array.shape}, not {np.dtype(kind)} of {shape}")
+    return _finite(array, name)
+
+
+def _finite(array: Array, name: str) -> Array:
+    """Return an array once all its numbers are finite."""
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        raise ValueError(f"its {name} holds numbers that are not finite")
     return array
 
 
@@ -222,7 +278,11 @@ def _restored_side(name: str, about: dict[str, Any], stored: dict[str, Array], k
     table = stored[f"{name}_table"]
     dtype = _check.float_dtype(f"the type of {name}_table", table.dtype)
     _checked(stored, f"{name}_table", (len(ids), k + 1), dtype)
+    if not len(ids):
+        raise ValueError(f"it has no {name}s")
     counts = _checked(stored, f"{name}_counts", (len(ids),), np.int64)
+    if counts.min() < 0:
+        raise ValueError(f"its {name}_counts are not all at least 0")
     numbers = about["priors"][name]
     state = numbers["encoder"]
     encoder = None if state is None else FeatureEncoder.from_state(state)
@@ -240,9 +300,16 @@ def _restored_side(name: str, about: dict[str, Any], stored: dict[str, Array], k
     for key, array in arrays.items():
         if array.shape != shapes[key] or array.dtype.kind != "f":
             raise ValueError(f"its {name}_{key} is {array.dtype} of shape {array.shape}, not floats of {shapes[key]}")
+        _finite(array, f"{name}_{key}")
+    if (encoder is None) != ("feature_effects" not in arrays) or ("feature_effects" in arrays) != (
+        "cold_feature_effects" in arrays
+    ):
+        raise ValueError(f"its {name}_feature_effects do not belong to its features")
     reg, reg_bias, exponent, min_count = (
         float(numbers[key]) for key in ("reg", "reg_bias", "exponent", "typical_min_count")
     )
+    if not (0 <= reg < np.inf and 0 <= reg_bias < np.inf and 0 <= exponent <= 1 and 0 <= min_count < np.inf):
+        raise ValueError(f"its prior of {name}s is out of range")
     prior = FittedPrior(reg, reg_bias, exponent, typical_min_count=min_count, **arrays)
     return FittedSide(name, ids, counts, table, k, prior, encoder)
 
@@ -255,6 +322,8 @@ def _restored_uncertainty(
         return None
     shape = _checked(stored, "errors_shape", (SHAPE_LEVELS,), np.float64)
     of_users, of_items = (_checked(stored, f"errors_{side.name}", (len(side),), np.float64) for side in (users, items))
+    if min(of_users.min(), of_items.min()) < 0 or shape.min() < 0:
+        raise ValueError("its errors are squares, but some are below 0")
     if "noise" not in about:
         return fitted_uncertainty(users, items, seen, Errors(of_users, of_items, shape))
     k, posteriors = users.k, []
@@ -264,9 +333,12 @@ def _restored_uncertainty(
             table = _checked(stored, f"{prefix}table", (len(stored[f"{prefix}table"]), k + 1), table.dtype)
         indptr, indices = _checked_csr(stored, prefix, len(own), len(table), "rows of its table")
         posteriors.append(Posterior(Evidence(indptr, indices, table, sums), own.prior, k))
+    sigma2 = float(about["noise"]["sigma2"])
+    if not sigma2 >= 0:
+        raise ValueError(f"the variance of its noise is {sigma2}")
     first, second = (float(x) for x in about["noise"]["taken"])
     noise = Noise(
-        float(about["noise"]["sigma2"]),
+        sigma2,
         _checked(stored, "noise_user", (len(users) + 1,), np.float64),
         _checked(stored, "noise_item", (len(items) + 1,), np.float64),
         (first, second),
@@ -279,6 +351,9 @@ def _restored_chain(stored: dict[str, Array], users: FittedSide, items: FittedSi
     traces = {name.removeprefix("trace_"): array for name, array in stored.items() if name.startswith("trace_")}
     if not traces:
         return None
+    for name, trace in traces.items():
+        if trace.ndim != 2 or trace.dtype != np.float64:
+            raise ValueError(f"its trace_{name} is {trace.dtype} of shape {trace.shape}")
     samples = None
     if "samples_draws" in stored:
         samples = Samples(*(stored[f"samples_{name}"] for name in Samples._fields))

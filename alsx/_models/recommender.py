@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from typing import Any, ClassVar, Self
+from typing import IO, Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -240,7 +240,7 @@ class Recommender(BaseEstimator):  # type: ignore[misc]
         level : float, default=0.9
             The share of ratings that the limits are to hold, above 0 and below 1.
         clip : bool, default=True
-            Keep the limits within the range of the training ratings.
+            Keep the limits within the range of the training ratings, where there are enough of them to tell their noise.
 
         Returns
         -------
@@ -284,9 +284,11 @@ class Recommender(BaseEstimator):  # type: ignore[misc]
         user_codes, item_codes, scalar = self._pairs(users, items)
         mean = self._predict_codes(user_codes, item_codes, clip)
         std = np.sqrt(sum(self._variances(user_codes, item_codes)))
-        half = deviations(level, self._uncertainty_of_fit().error_shape) * std
+        uncertainty = self._uncertainty_of_fit()
+        half = deviations(level, uncertainty.error_shape) * std
         low, high = mean - half, mean + half
-        if clip:
+        # Where the noise is not known, nor is the range of ratings.
+        if clip and np.isfinite(uncertainty.noise(self._n_threads()).sigma2):
             for limit in (low, high):
                 np.clip(limit, *self.rating_range_, out=limit)
         return (float(low[0]), float(high[0])) if scalar else (low, high)
@@ -330,7 +332,8 @@ class Recommender(BaseEstimator):  # type: ignore[misc]
         """Return the model's uncertainty, or say why it has none."""
         if self._uncertainty is None:
             raise ValueError(
-                "the model does not hold its training errors, so it cannot tell how uncertain it is: fit it again"
+                "the model holds no training errors that it could tell its uncertainty from, as where their squares leave the range "
+                "of float64 numbers: rescale the ratings and fit it again"
             )
         return self._uncertainty
 
@@ -427,6 +430,7 @@ class Recommender(BaseEstimator):  # type: ignore[misc]
         allowed = self._candidates(min_ratings, items)
         excluded = top_n.rated_by(self._seen) if exclude_rated else top_n.Excluded.nothing()
         if strategy in ("lower", "upper"):
+            self._sigma(strategy)
             n_std = n_std if strategy == "upper" else -n_std
             lists = top_n.by_score(rows, len(self._items), lambda u, i: self._bounds(u, i, n_std), excluded, n, allowed)
         else:
@@ -452,14 +456,23 @@ class Recommender(BaseEstimator):  # type: ignore[misc]
         variances = self._uncertainty_of_fit().of_all(users, items, *vectors, self._n_threads())
         return np.asarray(mean + n_std * np.sqrt(variances))
 
+    def _sigma(self, strategy: str) -> float:
+        """Return the standard deviation of the noise, for a strategy that needs to know it."""
+        sigma = float(np.sqrt(self._uncertainty_of_fit().noise(self._n_threads()).sigma2))
+        if not np.isfinite(sigma):
+            raise ValueError(
+                f'strategy is "{strategy}", but the model was fitted to too few ratings to tell their noise: use '
+                'strategy="mean", or fit it to more'
+            )
+        return sigma
+
     def _draw(
         self, rows: Array, allowed: npt.NDArray[np.bool_] | None, random_state: Any, n_threads: int
     ) -> tuple[Array, Array, Packed]:
         """Return one draw from the posterior: of the users asked for, of the cold-start vector, and of the items."""
-        uncertainty = self._uncertainty_of_fit()
+        uncertainty, sigma = self._uncertainty_of_fit(), self._sigma("thompson")
         generator = _check.generator(random_state)
         seed = int(generator.integers(2**63))
-        sigma = float(np.sqrt(uncertainty.noise(n_threads).sigma2))
         wanted = np.zeros(len(self._users), bool)
         wanted[rows[rows >= 0]] = True
         if allowed is None:
@@ -567,13 +580,14 @@ class Recommender(BaseEstimator):  # type: ignore[misc]
         )
         return model
 
-    def save(self, path: str | os.PathLike[str], *, with_ratings: bool = True) -> None:
+    def save(self, path: str | os.PathLike[str] | IO[bytes], *, with_ratings: bool = True) -> None:
         """Write the fitted model to a NumPy ``.npz`` file, without pickle.
 
         Parameters
         ----------
-        path : path-like
-            The file; it is written beside it and moved into place, so that an interruption leaves the old one.
+        path : path-like or binary file object
+            The file, whatever its suffix; a leading ``~`` is the home folder. It is written beside it and moved into place, so
+            that an interruption leaves the old one.
         with_ratings : bool, default=True
             Keep the values (and weights) of the training ratings, which explaining and updating a model need: 4 bytes per
             rating in float32. Which items a user has rated is kept in any case.
@@ -586,12 +600,12 @@ class Recommender(BaseEstimator):  # type: ignore[misc]
         persistence.save(self, path, with_ratings=with_ratings)
 
 
-def load(path: str | os.PathLike[str]) -> Recommender:
+def load(path: str | os.PathLike[str] | IO[bytes]) -> Recommender:
     """Read a model that `save` wrote.
 
     Parameters
     ----------
-    path : path-like
+    path : path-like or binary file object
         The file.
 
     Returns

@@ -330,8 +330,13 @@ def rating_range(ratings: Ratings) -> tuple[float, float]:
     return float(values.min()), float(values.max())
 
 
-def fitted_uncertainty(users: FittedSide, items: FittedSide, seen: CSR, errors: Errors) -> Uncertainty:
-    """Return the uncertainty of a model as it was fitted, before anything was folded in."""
+def fitted_uncertainty(users: FittedSide, items: FittedSide, seen: CSR, errors: Errors) -> Uncertainty | None:
+    """Return the uncertainty of a model as it was fitted, before anything was folded in.
+
+    None where squared errors leave the range of float64: nothing can be told from them.
+    """
+    if not (np.isfinite(errors.user).all() and np.isfinite(errors.item).all() and np.isfinite(errors.shape).all()):
+        return None
     posteriors = [
         Posterior(SeenEvidence(seen, by_item, len(own), other.table, sums), own.prior, own.k)
         for by_item, own, other, sums in ((False, users, items, errors.user), (True, items, users, errors.item))

@@ -191,6 +191,16 @@ class TrainingSide:
                 empty &= np.diff(part.features.indptr) == 0
         return np.asarray(empty)
 
+    def _reliability(self) -> Floats:
+        """Return the weight of each row where features are judged by all rows, shape (n,); rows with ratings have the mean 1.
+
+        A row with many ratings says more of what a row is like than one whose factors are mostly prior. The mean of 1 keeps the
+        ridge in numbers of rows: without it, rows of few ratings count as fractions of rows, and small data are shrunk to 0.
+        """
+        weights = self.weight_sum / (self.weight_sum + HALF_RELIABILITY_COUNT)
+        total = float(weights.sum())
+        return np.asarray(weights * (np.count_nonzero(weights) / total) if total > 0 else weights)
+
     def snapshot(
         self, unit: float, table: Array, coefficients: list[Array], common_mean: Floats | None = None
     ) -> SideSnapshot:
@@ -225,9 +235,8 @@ class TrainingSide:
                 effects["implicit_effects"] = learned[:, : k + 1]
                 continue
             effects["feature_effects"] = learned[:, : k + 1]
-            # A row with many ratings says more of what a row is like than one whose factors are mostly prior.
-            reliability = self.weight_sum / (self.weight_sum + HALF_RELIABILITY_COUNT)
-            cold = ridge_regression(part.features, copy[:, : k + 1], reliability, part.relative_ridge)
+            ridge = part.relative_ridge
+            cold = ridge_regression(part.features, copy[:, : k + 1], self._reliability(), ridge)
             unrated = np.flatnonzero((self.fit_scale == 0) & ~without_data)
             copy[unrated, : k + 1] = part.features[unrated] @ cold
             effects["cold_feature_effects"] = cold.astype(dtype)

@@ -157,7 +157,7 @@ class Noise(PlainData):
     Parameters
     ----------
     sigma2 : float
-        sigma^2, in squared rating units.
+        sigma^2, in squared rating units; infinite where there are too few ratings to tell.
     user, item : ndarray of float64, shapes (n_users + 1,) and (n_items + 1,)
         a_u and c_i; the last entry, 1, is for rows of which nothing is known.
     taken : tuple of float (users, items)
@@ -270,6 +270,8 @@ class Uncertainty(PlainData):
         """
         noise = self.noise(n_threads)
         sigma2 = noise.sigma2
+        if not np.isfinite(sigma2):
+            return np.full(len(users), np.inf), np.full(len(users), np.inf)
         aleatoric = sigma2 * noise.user[users] * noise.item[items]
         epistemic = np.zeros(len(users))
         halves = []
@@ -297,6 +299,8 @@ class Uncertainty(PlainData):
         """Return the variance of what is not known of every user with every item: shape (m, n)."""
         sigma2 = self.noise(n_threads).sigma2
         m, n = len(users), len(items)
+        if not np.isfinite(sigma2):
+            return np.full((m, n), np.inf)
         out = self.users.systems.quadratic_forms(
             users, np.arange(m + 1) * n, np.tile(np.arange(n), m), item_vectors(items), n_threads
         ).reshape(m, n)
@@ -338,6 +342,9 @@ def _fitted_noise(model: Uncertainty, n_threads: int) -> Noise:
     sigma2 = 2 * total / n / (1 - both + float(np.sqrt(max(discriminant, 0.0))))
     taken = (first[1] + sigma2 * second, first[0] + sigma2 * second)
     ones = np.ones(len(users.counts) + 1), np.ones(len(items.counts) + 1)
+    # The mean takes a degree of freedom too, which matters where there are next to no ratings.
+    if n * (1 - both) <= 1:
+        return Noise(np.inf, *ones, taken)
     if sigma2 == 0:
         return Noise(0.0, *ones, taken)
     ratios = []
@@ -354,7 +361,7 @@ def _ratios_of_new_rows(own: Posterior, old: Noise, side: int, n_threads: int) -
 
     The other side is taken to take up as much of a rating's noise as it does on average.
     """
-    if old.sigma2 == 0:
+    if old.sigma2 == 0 or not np.isfinite(old.sigma2):
         return np.ones(len(own.counts))
     residual = own.counts * (1 - old.taken[side]) - own.degrees_of_freedom(n_threads)
     residual = np.maximum(residual, MIN_RESIDUAL_SHARE * own.counts)
