@@ -31,13 +31,13 @@ def real(name: str, value: Any, low: float = 0.0, high: float = math.inf) -> flo
     return number
 
 
-def by_side(name: str, value: Any) -> tuple[float, float]:
-    """Return a number for each side from one number or a pair (users, items)."""
+def by_side(name: str, value: Any, high: float = math.inf) -> tuple[float, float]:
+    """Return a number from 0 to `high` for each side, from one number or a pair (users, items)."""
     if isinstance(value, (tuple, list, np.ndarray)):
         if len(value) != 2:
             raise ValueError(f"{name} has {len(value)} values; give one number, or a pair (users, items)")
-        return real(f"{name}[0] (users)", value[0]), real(f"{name}[1] (items)", value[1])
-    number = real(name, value)
+        return real(f"{name}[0] (users)", value[0], 0.0, high), real(f"{name}[1] (items)", value[1], 0.0, high)
+    number = real(name, value, 0.0, high)
     return number, number
 
 

@@ -24,7 +24,7 @@ import scipy.sparse as sp
 
 import alsx
 from alsx import _core
-from alsx._models.training import Run, Specification, held_out_ratings, run_sweeps
+from alsx._models.training import Progress, Run, Specification, held_out_ratings, run_sweeps
 from alsx._solver.alternation import Alternation
 from alsx._solver.prior import Penalty
 from alsx.datasets import make_ratings
@@ -78,7 +78,7 @@ def history_cost(R, held_out, k, threads, iterations):
     def loop(test):
         specification = Specification("FactorALS", k, R.dtype, (side, side), iterations, None)
         run = Run(np.random.default_rng(0), threads, threads, 0)
-        return lambda: run_sweeps(alternation, specification, test, run)
+        return lambda: run_sweeps(alternation, specification, test, run, Progress("FactorALS", iterations, 0))
 
     took = []
     for job in (bare, bare, loop(None), loop(test)):  # the first touches fresh memory

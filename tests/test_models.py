@@ -126,7 +126,9 @@ def test_the_objective_never_rises_with_learned_prior_means(
         for part in side.regressions:
             features = F[place].toarray()
             if part.features is None:
-                features = reference.implicit_features(own, other, n, len(sides[1 - place][0].table), data.by_user.weights)
+                features = reference.implicit_features(
+                    own, other, n, len(sides[1 - place][0].table), data.by_user.weights
+                )
             means += features @ part.coefficients[:, :columns]
             maps[place].append((features, part.coefficients[:, :columns], part.relative_ridge))
         if side.prior_means is not None:
@@ -178,7 +180,13 @@ def documented_loss(model, data):
         sides = (u, i, data.n_users, data.n_items), (i, u, data.n_items, data.n_users)
         for side, prior in enumerate((model._users.prior, model._items.prior)):
             if prior.implicit_effects is not None:
-                maps[side].append((reference.implicit_features(*sides[side], data.by_user.weights), prior.implicit_effects, ridges[side]))
+                maps[side].append(
+                    (
+                        reference.implicit_features(*sides[side], data.by_user.weights),
+                        prior.implicit_effects,
+                        ridges[side],
+                    )
+                )
     return reference.objective_in_ratings(
         u, i, r, data.by_user.weights, model.mean_, model.user_biases_, model.item_biases_, *factors, regs, biases,
         model.reg_scaling, maps,
@@ -552,7 +560,7 @@ def test_nothing_that_is_no_number_leaves_a_fit(data, dtype):
     try:
         model.fit(Ratings.from_arrays(u, i, ratings, sample_weight=weights, dtype=dtype))
     except (ValueError, np.linalg.LinAlgError, FloatingPointError) as error:
-        assert re.search("is 0 in every row|singular|leave|left the range", str(error))  # noqa: PT017
+        assert re.search("is 0 in every row|singular|leave|left the range|number from 0 to", str(error))  # noqa: PT017
         with pytest.raises(NotFittedError):
             model.predict(0, 0)
         return
@@ -1336,3 +1344,101 @@ def test_one_user_is_recommended_the_same_by_any_number_of_threads():
         for user in (0, 7):
             for all_users, one in zip(whole, model.recommend(user, n=30), strict=True):
                 np.testing.assert_array_equal(all_users[user], one)
+
+
+# Limits
+
+
+@pytest.mark.parametrize(
+    "options", [{"reg": (0, 1)}, {"reg": (1, 0)}, {"reg": 0, "reg_bias": (0, 1)}, {"reg_bias": (1, 0)}]
+)
+@pytest.mark.parametrize("value", [3.0, None])
+def test_no_regularisation_on_one_side_gives_numbers(options, value):
+    """Constant ratings leave nothing to factors, so that rows are not determined where nothing regularises them."""
+    users, items, ratings = pairs()
+    ratings = ratings if value is None else np.full(len(ratings), value)
+    model = FactorALS(2, random_state=0, implicit_features=None, **options)
+    try:
+        model.fit(np.c_[users, items], ratings)
+    except np.linalg.LinAlgError as error:
+        assert "are singular" in str(error)  # noqa: PT017
+        return
+    mean, std = model.predict(users, items, return_std=True)
+    assert np.isfinite(mean).all()
+    assert not np.isnan(std).any()
+    assert np.isfinite(model.history_["loss"]).all()
+    low, high = model.predict_interval(users, items)
+    assert not np.isnan([low, high]).any()
+    assert not np.isnan(model.recommend(users[:3], 3, strategy="upper")[1]).any()
+
+
+def test_numbers_out_of_range_are_said(data):
+    model = FactorALS(2, random_state=0).fit(data)
+    for value in (1e28, 3e38):
+        folded = model.fold_in([(5, data.item_ids[0]), (5, data.item_ids[1])], [value, -value])
+        mean, std = folded.predict(5, data.item_ids, clip=False, return_std=True)
+        assert np.isfinite(mean).all()
+        assert not np.isnan(std).any()
+    huge = FactorALS(2, dtype="float64", random_state=0).fit(data)
+    with pytest.raises(FloatingPointError, match="R: the ratings of user 5 leave the range of float64 numbers"):
+        huge.fold_in([(5, data.item_ids[0]), (5, data.item_ids[1])], [1e300, -1e300])
+    for dtype, high in (("float32", r"2e\+19"), ("float64", r"1e\+154")):
+        for reg in (1e308, (1.0, 1e308)):
+            with pytest.raises(ValueError, match=f"reg.* is 1e\\+308; it must be a finite number from 0 to {high}"):
+                FactorALS(2, reg=reg, dtype=dtype).fit(data)
+
+
+def test_absurd_ranks_are_refused_before_the_memory_is_asked_for(data):
+    for k in (10**6, 10**18):
+        with pytest.raises(MemoryError, match=f"k is {k}; for 40 users and 30 items it takes .* GiB"):
+            FactorALS(k).fit(data)
+
+
+def test_one_rating_in_all_says_how_little_is_known():
+    for model in (BiasALS(), FactorALS(2, random_state=0)):
+        fitted = model.fit([("ann", 7)], [4.0])
+        assert fitted.predict("ann", 7) == 4.0
+        assert fitted.predict("ann", 7, return_std=True)[1] == np.inf
+        assert fitted.predict_interval("ann", 7) == (-np.inf, np.inf)
+        with pytest.raises(ValueError, match='strategy is "upper", but the model was fitted to too few ratings'):
+            fitted.recommend("ann", strategy="upper")
+
+
+def test_long_calls_hear_an_interruption_between_pieces(data, monkeypatch):
+    """Kernels hear nothing, so that long calls are cut into pieces; the pieces change no bit."""
+    model = FactorALS(3, random_state=0).fit(data)
+    users = np.repeat(data.user_ids, 3)
+    items = np.repeat(data.item_ids[:10], 12)
+    whole = (
+        model.recommend(users),
+        model.predict(users, items, return_std=True),
+        model.recommend(users, strategy="lower"),
+    )
+    shares = []
+    for module, name, value in (
+        ("top_n", "CHUNK_WORK", 1), ("top_n", "MIN_CHUNK_ROWS", 7), ("top_n", "CHUNK_PAIRS", 50), ("recommender", "CHUNK_PAIRS", 11)
+    ):  # fmt: skip
+        monkeypatch.setattr(f"alsx._models.{module}.{name}", value)
+    monkeypatch.setattr("alsx._solver.prediction.CHUNK_PREDICTIONS", 13)
+    monkeypatch.setattr("alsx._solver.rows.PIECE_WORK", 5000.0)
+    parts = (
+        model.recommend(users),
+        model.predict(users, items, return_std=True),
+        model.recommend(users, strategy="lower"),
+    )
+    for x, y in zip(whole, parts, strict=True):
+        for a, b in zip(x, y, strict=True):
+            np.testing.assert_array_equal(a, b)
+    monkeypatch.setattr(
+        "alsx._models.training.Progress.report_share", lambda self, rows, share: shares.append((rows, share))
+    )
+    again = FactorALS(3, random_state=0, verbose=2).fit(data)
+    np.testing.assert_array_equal(again._items.table, model._items.table)
+    assert {rows for rows, _ in shares} == {"users", "items"}
+    assert {share for _, share in shares} >= {1.0}
+    assert len(shares) > 4 * again.n_iter_
+
+
+def test_verbose_may_be_a_truth_value(data, capsys):
+    FactorALS(2, verbose=True, max_iter=2, random_state=0).fit(data)
+    assert "FactorALS" in capsys.readouterr().err

@@ -94,7 +94,7 @@ class BiasALS(Recommender):
         self.verbose = verbose
 
     def _specification(self) -> Specification:
-        users, items = _check.by_side("reg", self.reg)
+        users, items = _check.by_side("reg", self.reg, 1e154)
         exponent = _check.real("reg_scaling", self.reg_scaling, 0.0, 1.0)
         return Specification(
             name=type(self).__name__,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from alsx import _check
@@ -175,8 +176,11 @@ class FactorALS(LatentFactors):
                 f'reg is {self.reg!r}; it must be a number, a pair of numbers (users, items), None or "auto"'
             )
         given = None if isinstance(self.reg, str) else self.reg
-        of_factors = _check.by_side("reg", reg if given is None else given)
-        of_biases = _check.by_side("reg_bias", reg_bias if self.reg_bias is None else self.reg_bias)
+        dtype = _check.float_dtype("dtype", self.dtype)
+        # Beyond, the power of a row's number of ratings leads out of the range of the dtype.
+        high = float(f"{np.sqrt(np.finfo(dtype).max):.0e}")
+        of_factors = _check.by_side("reg", reg if given is None else given, high)
+        of_biases = _check.by_side("reg_bias", reg_bias if self.reg_bias is None else self.reg_bias, high)
         exponent = _check.real("reg_scaling", self.reg_scaling, 0.0, 1.0)
         ridges = _check.by_side("reg_implicit", self.reg_implicit)
         for ridge, learned in zip(ridges, learns, strict=True):
@@ -188,7 +192,7 @@ class FactorALS(LatentFactors):
         return Specification(
             name=type(self).__name__,
             k=_check.integer("k", self.k, 0),
-            dtype=_check.float_dtype("dtype", self.dtype),
+            dtype=dtype,
             penalties=(users, items),
             max_iter=_check.integer("max_iter", self.max_iter, 1),
             tol=_check.real("tol", self.tol),

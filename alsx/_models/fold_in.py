@@ -142,7 +142,14 @@ def _solved(
     prior = own.prior.row_prior(weight_sums(ratings.indptr, ratings.weights), means)
     loss = np.zeros((n, 2))
     try:
-        RowSystems(ratings, other.table, k, prior, mean, side=own.name).solve(out, loss, n_threads)
+        with np.errstate(all="ignore"):
+            RowSystems(ratings, other.table, k, prior, mean, side=own.name).solve(out, loss, n_threads)
     except SingularRowError as error:
         raise np.linalg.LinAlgError(singular_message(error, ids.values)) from None
+    beyond = np.flatnonzero(~(np.isfinite(out).all(axis=1) & np.isfinite(loss[:, 0])))
+    if len(beyond):
+        raise FloatingPointError(
+            f"R: the ratings of {own.name} {ids.values[beyond[0]].item()!r} leave the range of {dtype} numbers: give them on the "
+            "scale of the fit"
+        )
     return FittedSide(own.name, ids, np.diff(ratings.indptr), out, k, own.prior, own.encoder), loss[:, 0]

@@ -305,6 +305,8 @@ def _restored_side(name: str, about: dict[str, Any], stored: dict[str, Array], k
         "cold_feature_effects" in arrays
     ):
         raise ValueError(f"its {name}_feature_effects do not belong to its features")
+    if "precision" in arrays:
+        np.linalg.cholesky(arrays["precision"])  # or it is no precision
     reg, reg_bias, exponent, min_count = (
         float(numbers[key]) for key in ("reg", "reg_bias", "exponent", "typical_min_count")
     )

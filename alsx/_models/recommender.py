@@ -19,6 +19,7 @@ from alsx._models.side import FittedSide, Packed
 from alsx._models.training import Run, Specification, fitted_uncertainty, train
 from alsx._solver import SIDES
 from alsx._solver.gibbs import Chain
+from alsx._solver.posterior import CHUNK_PAIRS
 from alsx._solver.prediction import predict_codes
 from alsx._solver.uncertainty import Uncertainty, deviations
 from alsx.ratings import CSR, Caller, Ratings, id_pairs
@@ -97,7 +98,7 @@ class Recommender(BaseEstimator):  # type: ignore[misc]
             _check.generator(self.random_state),
             self._n_threads(),
             self.n_jobs,
-            _check.integer("verbose", self.verbose, 0),
+            _check.integer("verbose", int(self.verbose) if isinstance(self.verbose, bool) else self.verbose, 0),
         )
         fitted = train(specification, R, y, sample_weight, eval_set, features, run)
         # All at once and last, so that an interrupted fit leaves the model as it was.
@@ -332,16 +333,23 @@ class Recommender(BaseEstimator):  # type: ignore[misc]
         """Return the model's uncertainty, or say why it has none."""
         if self._uncertainty is None:
             raise ValueError(
-                "the model holds no training errors that it could tell its uncertainty from, as where their squares leave the range "
-                "of float64 numbers: rescale the ratings and fit it again"
+                "the model holds no training errors that it could tell its uncertainty from, as where their squares leave the "
+                "range of float64 numbers: rescale the ratings and fit it again"
             )
         return self._uncertainty
 
     def _variances(self, user_codes: Array, item_codes: Array) -> tuple[Array, Array]:
         """Return the variances of the ratings of pairs of codes: noise, and what is not known of the two."""
-        uncertainty = self._uncertainty_of_fit()
+        uncertainty, n_threads = self._uncertainty_of_fit(), self._n_threads()
         vectors = self._users.vectors, self._items.vectors
-        return uncertainty.of_pairs(user_codes, item_codes, *vectors, self._n_threads())
+        parts = [
+            uncertainty.of_pairs(
+                user_codes[start : start + CHUNK_PAIRS], item_codes[start : start + CHUNK_PAIRS], *vectors, n_threads
+            )
+            for start in range(0, max(1, len(user_codes)), CHUNK_PAIRS)
+        ]
+        noise, epistemic = (np.concatenate(x) for x in zip(*parts, strict=True))
+        return noise, epistemic
 
     def _warn_unknown(self, users: Array, items: Array | None = None, stacklevel: int = 3) -> None:
         """Warn where more than half of the pairs, or of the users, are unknown."""

@@ -19,6 +19,11 @@ Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
 
+# Multiply-adds of a call of the kernel, some tenths of a second, and the fewest users that it takes at a time: enough that
+# threads end together.
+CHUNK_WORK, MIN_CHUNK_ROWS = 8 * 10**9, 1024
+
+
 class Excluded(NamedTuple):
     """Codes that each row's list leaves out, ascending within a row, by CSR offsets; no offsets: none.
 
@@ -93,18 +98,22 @@ def by_product(
     if allowed is not None:
         padding = np.zeros(len(biases) - len(allowed), bool)
         biases = np.where(np.append(allowed, padding), biases, dtype.type(-np.inf))
-    m, width = len(rows), min(n, packed.n)
-    lists = Lists(np.full((m, n), -1, np.int32), np.full((m, n), np.nan))
-    if m:
+    width = min(n, packed.n)
+    lists = Lists(np.full((len(rows), n), -1, np.int32), np.full((len(rows), n), np.nan))
+    # A part of the users at a time, so that an interruption is heard in between.
+    step = max(MIN_CHUNK_ROWS, CHUNK_WORK // (packed.n * (k + 8) + 1) // MIN_CHUNK_ROWS * MIN_CHUNK_ROWS)
+    for start in range(0, len(rows), step):
+        part = slice(start, start + step)
+        m = len(rows[part])
         # Fewer users than threads: each thread takes a slice of the items, and the best of every slice are merged.
         n_slices = max(1, min(n_threads // m, len(packed.factors)))
         codes, scores = np.empty((n_slices * m, width), np.int32), np.empty((n_slices * m, width), dtype)
         work = workspace(min(n_threads, n_slices * m), _core.top_n_workspace(k), dtype)
-        _core.top_n(rows, table, packed.factors, biases, *excluded, n_slices, work, codes, scores)
+        _core.top_n(rows[part], table, packed.factors, biases, *excluded, n_slices, work, codes, scores)
         if n_slices > 1:
             codes, scores = merge_slices(codes, scores, n_slices)
-        lists.codes[:, :width] = codes
-        lists.scores[:, :width] = np.where(codes >= 0, scores, np.nan)
+        lists.codes[part, :width] = codes
+        lists.scores[part, :width] = np.where(codes >= 0, scores, np.nan)
     return lists
 
 

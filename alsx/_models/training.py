@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import os
 import sys
+import time
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -36,6 +38,9 @@ Array = NDArray[Any]
 # What messages about the data call the arguments of `fit`.
 FIT = Caller("R", options="Ratings")
 EVAL_PAIR = Caller("eval_set[0]", "eval_set[1]", options="Ratings")
+
+# Within an iteration progress is shown so often.
+SECONDS_BETWEEN_SHARES = 3.0
 
 # The share of the ratings that reg="auto" holds out, and the seed of the split and of the start: the same at each call.
 TUNING_SHARE, TUNING_SEED = 0.1, 0
@@ -182,18 +187,22 @@ def _train(
         ridges = specification.implicit_ridges[place], specification.feature_ridges[place]
         sources.append(PriorSources(ridges[0], matrices[place], ridges[1]))
     pair = sources[0], sources[1]
+    _check_memory(specification, ratings, run)
     penalties = _tuned(specification, ratings, pair, run) if specification.tune else specification.penalties
     alternation = Alternation(ratings, specification.k, penalties, run.generator, run.n_threads, pair)
     held_out = None if eval_set is None else held_out_ratings(eval_set, ratings, alternation)
+    progress = Progress(specification.name, specification.max_iter, run.verbose)
+    if run.verbose:
+        alternation.report = progress.report_share
     with _named_singular_rows(ratings):
         if specification.sampler is None:
             trainer: Trainer = alternation
-            history = run_sweeps(trainer, specification, held_out, run)
+            history = run_sweeps(trainer, specification, held_out, run, progress)
         else:
             # The sums of small matrices would depend on the number of threads, and gain nothing by them.
             with threadpoolctl.threadpool_limits(1, user_api="blas"):
                 trainer = _chain_start(alternation, specification.sampler, run)
-                history = run_sweeps(trainer, specification, held_out, run)
+                history = run_sweeps(trainer, specification, held_out, run, progress)
     return _fitted(specification, ratings, trainer, alternation, encoders, history, penalties, run)
 
 
@@ -206,6 +215,23 @@ def _encoded(features: Any, side: str, ratings: Ratings) -> tuple[FeatureEncoder
         ids = Ids(np.union1d(ids.values, own), name)
         ratings = ratings.with_ids(**{f"{side}s": ids})
     return encoder, ratings, place_features(matrix, np.asarray(ids.codes(own, name)), len(ids))
+
+
+def _check_memory(specification: Specification, ratings: Ratings, run: Run) -> None:
+    """Refuse a rank whose tables and workspace would not fit into the machine's memory, before any of it is asked for."""
+    width, itemsize = specification.k + 1, specification.dtype.itemsize
+    tables = 3 if any(ridge is not None for ridge in specification.implicit_ridges) else 1
+    # Tables of both sides (with learned means also means and coefficients), and a row's system for each thread.
+    needed = itemsize * (tables * (ratings.n_users + ratings.n_items) * width + run.n_threads * width * width)
+    try:
+        total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):  # Windows
+        return
+    if needed > total:
+        raise MemoryError(
+            f"k is {specification.k}; for {ratings.n_users:,} users and {ratings.n_items:,} items it takes "
+            f"{needed / 2**30:,.0f} GiB, more than the {total / 2**30:,.0f} GiB of this machine: take a smaller k"
+        )
 
 
 def _tuned(
@@ -258,7 +284,7 @@ def _chain_start(alternation: Alternation, options: SamplerOptions, run: Run) ->
 
 
 def run_sweeps(
-    trainer: Trainer, specification: Specification, held_out: HeldOut | None, run: Run
+    trainer: Trainer, specification: Specification, held_out: HeldOut | None, run: Run, progress: Progress
 ) -> dict[str, list[float]]:
     """Sweep until the loss falls by less than `tol` of itself, at most `max_iter` times; returns the history.
 
@@ -270,7 +296,7 @@ def run_sweeps(
     names += ["test_rmse"] if held_out is not None else []
     history: dict[str, list[float]] = {name: [] for name in [*names, "seconds"]}
     before, tol = np.inf, specification.tol
-    with Progress(specification.name, specification.max_iter, run.verbose) as progress:
+    with progress:
         for iteration in itertools.islice(sweeps(trainer), specification.max_iter):
             if held_out is not None:
                 iteration = iteration._replace(test_rmse=held_out.rmse(trainer, run.n_threads))
@@ -301,6 +327,10 @@ def _fitted(
         if specification.sampler is None:
             remedy += f", or raise reg (it is {penalties[0].reg:g})"
         raise FloatingPointError(f"the fit left the range of {dtype} numbers: {remedy}")
+    if not np.isfinite(history["loss"]).all():
+        raise FloatingPointError(
+            "the loss left the range of float64 numbers: rescale the ratings, or take a smaller reg"
+        )
     # Where numbers are next to the ends of their range, only uncertainty suffers.
     with np.errstate(all="ignore"):
         sums = None
@@ -317,7 +347,15 @@ def _fitted(
     )
     chain = trainer.chain() if isinstance(trainer, Gibbs) else None
     return Fitted(
-        ratings.mean, rating_range(ratings), fitted_users, fitted_items, ratings.by_user, errors, history, penalties, chain
+        ratings.mean,
+        rating_range(ratings),
+        fitted_users,
+        fitted_items,
+        ratings.by_user,
+        errors,
+        history,
+        penalties,
+        chain,
     )
 
 
@@ -369,6 +407,7 @@ class Progress:
     def __init__(self, name: str, max_iter: int, verbose: int) -> None:
         self.name, self.max_iter, self.verbose = name, max_iter, verbose
         self.bar: Any = None
+        self.shown = time.monotonic()
 
     def __enter__(self) -> Progress:
         if self.verbose == 1:
@@ -377,8 +416,19 @@ class Progress:
             self.bar = tqdm(total=self.max_iter, desc=self.name, unit="iteration", file=sys.stderr)
         return self
 
+    def report_share(self, rows: str, share: float) -> None:
+        """Show how much of a half-sweep is done, within one that takes long."""
+        if time.monotonic() - self.shown < SECONDS_BETWEEN_SHARES:
+            return
+        self.shown = time.monotonic()
+        if self.bar is not None:
+            self.bar.set_postfix({rows: f"{share:.0%}"})
+        elif self.verbose > 1:
+            print(f"{self.name}: {share:.0%} of the {rows}", file=sys.stderr, flush=True)
+
     def report(self, iteration: Iteration) -> None:
         """Show what an iteration reached."""
+        self.shown = time.monotonic()
         errors = {"train RMSE": f"{iteration.train_rmse:.4f}"}
         if iteration.test_rmse is not None:
             errors["test RMSE"] = f"{iteration.test_rmse:.4f}"

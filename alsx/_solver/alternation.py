@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -287,6 +287,9 @@ class Alternation:
     users, items : TrainingSide
     weight_sum : float
         Of all ratings.
+    report : callable or None
+        ``report(rows, share)`` is called within half-sweeps that take many seconds, with "users" or "items" and the share that
+        is done.
     """
 
     # A sampler has one, see `Trainer`.
@@ -303,6 +306,7 @@ class Alternation:
     ) -> None:
         dtype = ratings.dtype
         self.k, self.n_threads = k, n_threads
+        self.report: Callable[[str, float], None] | None = None
         with np.errstate(over="ignore", invalid="ignore"):
             self.mean, unit = ratings.mean, ratings.std
         if not (np.isfinite(self.mean) and np.isfinite(unit)):
@@ -342,8 +346,14 @@ class Alternation:
         SingularRowError
             If the normal equations of a row are singular.
         """
-        self.systems(side, side.row_prior()).solve(side.table, side.loss, self.n_threads, self.work)
+        systems = self.systems(side, side.row_prior())
+        systems.solve(side.table, side.loss, self.n_threads, self.work, self.report_of(side))
         side.improve_means(self.n_threads)
+
+    def report_of(self, side: TrainingSide) -> Callable[[float], None] | None:
+        """Return what is called with the share of a long half-sweep that is done; None where nobody asked."""
+        report = self.report
+        return None if report is None else lambda share: report(f"{side.name}s", share)
 
     def end_sweep(self) -> None:
         """Nothing is left to do after both sides."""

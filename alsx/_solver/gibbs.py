@@ -434,8 +434,9 @@ class Gibbs:
         common, start = self.hyperparameters[side.name], self.start
         prior = RowPrior(0.0, 0.0, side.row_scale, precision=common.precision / self.alpha, means=common.expected)
         start.systems(side, prior).draw(
-            side.table, side.loss, self.alpha**-0.5, self.seed, self.draw_index, start.n_threads, start.work
-        )
+            side.table, side.loss, self.alpha**-0.5, self.seed, self.draw_index, start.n_threads, start.work,
+            start.report_of(side),
+        )  # fmt: skip
         self.draw_index += 1
 
     def end_sweep(self) -> None:

@@ -21,8 +21,8 @@ from alsx.ratings import CSR
 Array = NDArray[Any]
 Floats = NDArray[np.float64]
 
-# Pairs of rows and vectors at a time.
-CHUNK_PAIRS = 8_000_000
+# Pairs of rows and vectors at a time: some tenths of a second, so that an interruption is heard in between.
+CHUNK_PAIRS = 2_000_000
 
 
 class PlainData:
@@ -217,6 +217,8 @@ class Posterior(PlainData):
         else:
             root = np.linalg.cholesky(self.prior.precision)
             taken = self.forms_of_all(root.T, rows, n_threads).sum(axis=1)
+        # Where a row is not determined, its ratings take all the degrees of freedom that they can.
+        taken = np.where(np.isnan(taken), 0.0, taken)
         # A row without ratings takes none, whatever rounding says.
         freedom = np.where(self.counts > 0, np.clip(self.k + 1 - taken, 0.0, self.counts), 0.0)
         table = factor_table(len(rows), self.k, self.evidence.table.dtype)

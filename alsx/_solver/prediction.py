@@ -16,6 +16,10 @@ Array = NDArray[Any]
 Floats = NDArray[np.float64]
 
 
+# Predictions of a call of the kernel: some tenths of a second, so that an interruption is heard in between.
+CHUNK_PREDICTIONS = 10_000_000
+
+
 def predict_codes(
     users: Array,
     items: Array,
@@ -42,7 +46,9 @@ def predict_codes(
     """
     out = np.empty(len(users))
     # The kernel adds what it finds in the tables: of a pair with an unknown side, the bias of the other one.
-    _core.predict_pairs(users, items, user_table, item_table, k, mean, n_threads, out)
+    for start in range(0, len(users), CHUNK_PREDICTIONS):
+        part = slice(start, start + CHUNK_PREDICTIONS)
+        _core.predict_pairs(users[part], items[part], user_table, item_table, k, mean, n_threads, out[part])
     for codes, others, vector, table in ((users, items, cold_user, item_table), (items, users, cold_item, user_table)):
         if vector is not None:
             half_known = np.flatnonzero((codes < 0) & (others >= 0))

@@ -177,8 +177,13 @@ class PriorRegression:
         for rows in np.split(filled, np.flatnonzero(np.diff(chunk)) + 1) if len(filled) else []:
             first, last = backward.indptr[rows[0]], backward.indptr[rows[-1] + 1]
             entries = square[backward.indices[first:last]]
-            if len(backward.values):
+            if self.features is not None:
                 entries *= backward.values[first:last].astype(np.float64) ** 2
+            elif len(backward.values):
+                # Weights may be so large that only their square times the square of the factor is in range.
+                weights = backward.values[first:last].astype(np.float64)
+                entries *= weights
+                entries *= weights
             diagonal[rows] += np.add.reduceat(entries, backward.indptr[rows] - first)
         return diagonal
 

@@ -10,6 +10,7 @@ variance of a prediction is made of, and z' A^-1 w t z_e is what a single rating
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -19,11 +20,15 @@ import scipy.linalg
 from numpy.typing import NDArray
 
 from alsx import _core, _threads
-from alsx._solver.tables import Tasks, kernel_precision, solve_tasks, workspace
+from alsx._solver.tables import Tasks, kernel_precision, solve_tasks, solve_work, workspace
 from alsx.ratings import CSR
 
 Array = NDArray[Any]
 Floats = NDArray[np.float64]
+
+
+# Multiply-adds of a call of the kernel where there is work for many of them: about a second.
+PIECE_WORK = 1e11
 
 
 class SingularRowError(np.linalg.LinAlgError):
@@ -148,7 +153,14 @@ class RowSystems:
         """How many ratings each row has, shape (n,)."""
         return np.diff(self.ratings.indptr)
 
-    def solve(self, out: Array, loss: Floats, n_threads: int, work: Array | None = None) -> None:
+    def solve(
+        self,
+        out: Array,
+        loss: Floats,
+        n_threads: int,
+        work: Array | None = None,
+        report: Callable[[float], None] | None = None,
+    ) -> None:
         """Set rows of `out` to A^-1 h.
 
         Parameters
@@ -161,13 +173,15 @@ class RowSystems:
             It changes no bit of the result.
         work : ndarray, default=None
             The kernels' workspace, for callers who solve often (see `solve_workspace`).
+        report : callable, default=None
+            ``report(share)`` is called now and then where there is work for many seconds, with the share that is done.
 
         Raises
         ------
         SingularRowError
             Where a row has no unique solution; such rows stay as they were.
         """
-        self._run(out, loss, 0.0, 0, 0, n_threads, work)
+        self._run(out, loss, 0.0, 0, 0, n_threads, work, report)
 
     def draw(
         self,
@@ -178,16 +192,25 @@ class RowSystems:
         draw_index: int,
         n_threads: int,
         work: Array | None = None,
+        report: Callable[[float], None] | None = None,
     ) -> None:
         """Set rows of `out` to draws from N(A^-1 h, noise^2 A^-1), also those of rows without ratings.
 
         A draw depends on `seed`, `draw_index` and the row's number, not on threads or on other rows. Parameters and errors
         as of `solve`.
         """
-        self._run(out, loss, noise, seed, draw_index, n_threads, work)
+        self._run(out, loss, noise, seed, draw_index, n_threads, work, report)
 
     def _run(
-        self, out: Array, loss: Floats, noise: float, seed: int, draw_index: int, n_threads: int, work: Array | None
+        self,
+        out: Array,
+        loss: Floats,
+        noise: float,
+        seed: int,
+        draw_index: int,
+        n_threads: int,
+        work: Array | None,
+        report: Callable[[float], None] | None,
     ) -> None:
         """Run the kernel over all tasks."""
         tasks = solve_tasks(self.counts, self.k) if self.tasks is None else self.tasks
@@ -200,9 +223,23 @@ class RowSystems:
         def call(starts: NDArray[np.int64], work: NDArray[np.generic]) -> int:
             return _core.solve_rows(rows, starts, tasks.order, work, out, loss, noise, seed, draw_index)
 
-        failed = _threads.run_tasks(call, tasks.starts, work)
+        failed, n_tasks = 0, len(tasks.starts) - 1
+        step = self._tasks_at_a_time(tasks)
+        for first in range(0, n_tasks, step):
+            failed += _threads.run_tasks(call, tasks.starts[first : first + step + 1], work)
+            if report is not None and step < n_tasks:
+                report(min(1.0, (first + step) / n_tasks))
         if failed:
             raise SingularRowError(self.side, int(np.flatnonzero(np.isnan(loss[:, 0]))[0]), failed)
+
+    def _tasks_at_a_time(self, tasks: Tasks) -> int:
+        """Return how many tasks a call of the kernel takes: all, but where there is work for many seconds.
+
+        Between calls Python hears an interruption, and progress can be shown.
+        """
+        work, n_tasks = solve_work(self.counts[tasks.order], self.k), len(tasks.starts) - 1
+        pieces = 1 if work < 5 * PIECE_WORK else int(work / PIECE_WORK)
+        return max(1, n_tasks // pieces)
 
     def _kernel_rows(self) -> KernelRows:
         """Return the systems as kernels read them."""

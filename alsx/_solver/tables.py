@@ -114,7 +114,18 @@ def equal_tasks(counts: NDArray[np.int64], per_entry: float, per_row: float) -> 
     return Tasks(order, starts)
 
 
-def solve_tasks(counts: NDArray[np.int64], k: int) -> Tasks:
-    """Return the tasks of row solves of rank k, by what a rating and a row cost (in multiply-adds, fitted roughly)."""
+def _solve_costs(k: int) -> tuple[float, float]:
+    """Return what a rating and a row cost in a row solve of rank k, in multiply-adds, fitted roughly."""
     width = k + 1
-    return equal_tasks(counts, float(width * (width + 32)), float(width) ** 3 + 500.0)
+    return float(width * (width + 32)), float(width) ** 3 + 500.0
+
+
+def solve_tasks(counts: NDArray[np.int64], k: int) -> Tasks:
+    """Return the tasks of row solves of rank k."""
+    return equal_tasks(counts, *_solve_costs(k))
+
+
+def solve_work(counts: NDArray[np.int64], k: int) -> float:
+    """Return what row solves of rank k cost, in multiply-adds."""
+    per_rating, per_row = _solve_costs(k)
+    return float(counts.sum()) * per_rating + len(counts) * per_row

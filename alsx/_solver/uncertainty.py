@@ -290,7 +290,9 @@ class Uncertainty(PlainData):
             (v, x), (w, y) = halves
             for start in range(0, len(users), CHUNK_PAIRS // self.k + 1):
                 part = slice(start, start + CHUNK_PAIRS // self.k + 1)
-                epistemic[part] += sigma2 * np.einsum("ij,ij->i", v[x[part]], w[y[part]])
+                with np.errstate(invalid="ignore"):
+                    epistemic[part] += sigma2 * np.einsum("ij,ij->i", v[x[part]], w[y[part]])
+        epistemic[np.isnan(epistemic)] = np.inf  # 0 times infinity, where rows are not determined
         return aleatoric, sigma2 * epistemic if sigma2 > 0 else np.zeros(len(users))
 
     def of_all(
@@ -316,7 +318,9 @@ class Uncertainty(PlainData):
                 self._factor_variances(side, rows, n_threads)
                 for side, rows in ((self.users, users), (self.items, items))
             )
-            out += sigma2 * (v @ w.T)
+            with np.errstate(invalid="ignore"):
+                out += sigma2 * (v @ w.T)
+            out[np.isnan(out)] = np.inf
         return sigma2 * out if sigma2 > 0 else np.zeros((m, n))
 
     def _factor_variances(self, side: Posterior, rows: Array, n_threads: int) -> Floats:
@@ -335,18 +339,19 @@ def _fitted_noise(model: Uncertainty, n_threads: int) -> Noise:
     n, total = len(items.evidence.indices), float(items.evidence.errors.sum())
     first = [float(side.degrees_of_freedom(n_threads).sum()) / n for side in (users, items)]
     both = min(sum(first), 1 - MIN_RESIDUAL_SHARE)
+    ones = np.ones(len(users.counts) + 1), np.ones(len(items.counts) + 1)
+    # The mean takes a degree of freedom too, which matters where there are next to no ratings.
+    if n * (1 - both) <= 1:
+        return Noise(np.inf, *ones, (first[1], first[0]))
+    if total == 0:
+        return Noise(0.0, *ones, (first[1], first[0]))
     traces = _traces(users, _sums_over_ratings(users, items, n_threads))
-    second = float(traces.sum()) / n
+    # Infinite where rows are not determined, for want of regularisation; the first order is all there is then.
+    second = float(traces.sum()) / n if np.isfinite(traces).all() else 0.0
     # total = n sigma^2 (1 - both - sigma^2 second): the lesser root, or the vertex where the discriminant is negative.
     discriminant = (1 - both) ** 2 - 4 * second * total / n
     sigma2 = 2 * total / n / (1 - both + float(np.sqrt(max(discriminant, 0.0))))
     taken = (first[1] + sigma2 * second, first[0] + sigma2 * second)
-    ones = np.ones(len(users.counts) + 1), np.ones(len(items.counts) + 1)
-    # The mean takes a degree of freedom too, which matters where there are next to no ratings.
-    if n * (1 - both) <= 1:
-        return Noise(np.inf, *ones, taken)
-    if sigma2 == 0:
-        return Noise(0.0, *ones, taken)
     ratios = []
     for own, other in ((users, items), (items, users)):
         residual = _residual_freedom(own, other, sigma2, n_threads)
@@ -391,7 +396,8 @@ def _traces(own: Posterior, sums: Array) -> Floats:
     rated = own.counts > 0
     out = np.zeros(len(rated))
     variances = own.variances(1)[rated, : own.k].astype(np.float64)
-    out[rated] = np.einsum("ij,ij->i", variances, sums[rated, : own.k].astype(np.float64))
+    with np.errstate(invalid="ignore"):  # 0 times infinity, where rows are not determined
+        out[rated] = np.einsum("ij,ij->i", variances, sums[rated, : own.k].astype(np.float64))
     return out
 
 
@@ -406,4 +412,4 @@ def _residual_freedom(
     share = own.degrees_of_freedom(n_threads) / np.maximum(own.counts, 1)
     weight_sum = sums[:, own.k + 1].astype(np.float64)
     residual = weight_sum * (1 - share) - sums[:, own.k] - sigma2 * _traces(own, sums)
-    return np.asarray(np.maximum(residual, MIN_RESIDUAL_SHARE * weight_sum))
+    return np.asarray(np.fmax(residual, MIN_RESIDUAL_SHARE * weight_sum))
