@@ -74,9 +74,12 @@ class SparseOperator(NamedTuple):
         return cls(indptr, indices, np.empty(0, dtype), equal_tasks(np.diff(indptr), 1.0, 4.0))
 
     @classmethod
-    def of_ratings(cls, ratings: CSR, tasks: Tasks, dtype: np.dtype[Any]) -> SparseOperator:
-        """Return the operator of rated-item sets: the weights of the ratings, or ones."""
-        values = np.empty(0, dtype) if ratings.weights is None else ratings.weights
+    def of_ratings(cls, ratings: CSR, weight_unit: float, tasks: Tasks, dtype: np.dtype[Any]) -> SparseOperator:
+        """Return the operator of rated-item sets: the weights of the ratings in this unit, or ones."""
+        if ratings.weights is None:
+            values = np.empty(0, dtype)
+        else:
+            values = ratings.weights if weight_unit == 1 else ratings.weights / dtype.type(weight_unit)
         return cls(ratings.indptr, ratings.indices, values, tasks)
 
     def times(
@@ -121,7 +124,9 @@ class PriorRegression:
     coefficients : ndarray, shape (f, ld)
         W.
     ridge, relative_ridge : float
-        The penalty of W as it is used, and as it was given.
+        The penalty of W as it is used, in units of `scale_unit`, and as it was given.
+    scale_unit : float
+        The unit of `row_scale` and `ridge`.
     cholesky : tuple or None
         SciPy's factorisation of F' S F + ridge where F has few columns: each step is then exact.
     diagonal : ndarray of float64, shape (f,)
@@ -150,8 +155,12 @@ class PriorRegression:
         self.features = features
         self.relative_ridge = ridge
         rated = row_scale > 0
-        self.ridge = ridge * float(row_scale[rated].mean()) if rated.any() else ridge
-        self.row_scale = row_scale
+        mean_scale = float(row_scale[rated].mean()) if rated.any() else 1.0
+        # Scales and ridge are in this unit, or those of heavy weights would lead out of the range of float32. A power of 4, whose
+        # root is exact, changes no bit.
+        self.scale_unit = power_of_4(mean_scale)
+        self.ridge = ridge * mean_scale / self.scale_unit
+        self.row_scale = row_scale / self.scale_unit
         self.coefficients = aligned(f, ld, dtype)
         self.step = aligned(f, ld, dtype)
         self.change = aligned(n, ld, dtype)
@@ -177,13 +186,8 @@ class PriorRegression:
         for rows in np.split(filled, np.flatnonzero(np.diff(chunk)) + 1) if len(filled) else []:
             first, last = backward.indptr[rows[0]], backward.indptr[rows[-1] + 1]
             entries = square[backward.indices[first:last]]
-            if self.features is not None:
+            if len(backward.values):
                 entries *= backward.values[first:last].astype(np.float64) ** 2
-            elif len(backward.values):
-                # Weights may be so large that only their square times the square of the factor is in range.
-                weights = backward.values[first:last].astype(np.float64)
-                entries *= weights
-                entries *= weights
             diagonal[rows] += np.add.reduceat(entries, backward.indptr[rows] - first)
         return diagonal
 
@@ -216,9 +220,8 @@ class PriorRegression:
         """
         # S (X - M), whose product with F' is, less ridge W, the steepest way down
         _core.scaled_difference(table, means, self.row_scale * self.factor, self.columns, n_threads, self.change)
-        if self.cholesky is not None:
-            return self._exact_step(means, n_threads)
-        return self._two_direction_step(means, n_threads)
+        step = self._two_direction_step if self.cholesky is None else self._exact_step
+        return self.scale_unit * step(means, n_threads)
 
     def _exact_step(self, means: Array, n_threads: int) -> Floats:
         """Solve the normal equations; returns by how much the objective of every column falls."""
@@ -286,7 +289,7 @@ class PriorMeans:
 
     def penalty(self, precision: Array) -> float:
         """Return the penalty of the coefficients."""
-        return sum(part.ridge * float(part.squares() @ precision) for part in self.regressions)
+        return sum(part.scale_unit * part.ridge * float(part.squares() @ precision) for part in self.regressions)
 
 
 def rated_item_regression(
@@ -314,12 +317,20 @@ def rated_item_regression(
     ridge, row_scale, columns, ld, dtype
         As of `PriorRegression`.
     """
+    n = len(own.indices)
+    # Weights are in this unit, so that sums of heavy ones times table rows stay in range.
+    weight_unit = 1.0 if own.weights is None or not n else power_of_4(float(weight_sum.sum()) / n)
     return PriorRegression(
-        SparseOperator.of_ratings(own, own_tasks, dtype),
-        SparseOperator.of_ratings(other, other_tasks, dtype),
-        inverse_root(weight_sum),
+        SparseOperator.of_ratings(own, weight_unit, own_tasks, dtype),
+        SparseOperator.of_ratings(other, weight_unit, other_tasks, dtype),
+        weight_unit * inverse_root(weight_sum),
         ridge, row_scale, columns, ld, dtype,
     )  # fmt: skip
+
+
+def power_of_4(x: float) -> float:
+    """Return the power of 4 next below a number, and 1 where there is none."""
+    return 4.0 ** math.floor(math.log2(x) / 2) if 0 < x < math.inf else 1.0
 
 
 def inverse_root(weight_sum: Array) -> Floats:
