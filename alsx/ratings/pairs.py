@@ -8,19 +8,21 @@ from typing import Any
 import numpy as np
 
 from alsx.ratings._caller import Caller, show
-from alsx.ratings.raw import Column, RawRatings, check_columns
+from alsx.ratings.raw import Column, Missing, RawRatings, check_columns
 
 FROM_ARRAYS = "alsx.Ratings.from_arrays(users, items, ratings)"
 
 
-def from_pairs(data: Any, y: Any, sample_weight: Any, dtype: np.dtype[Any], caller: Caller) -> RawRatings:
+def from_pairs(
+    data: Any, y: Any, sample_weight: Any, missing: Missing, dtype: np.dtype[Any], caller: Caller
+) -> RawRatings:
     """Return the ratings `y` of pairs of ids."""
     users, items = split_pairs(data, caller)
     if y is None:
         raise TypeError(f"{caller.data} holds pairs of ids, but {caller.y}, their ratings, is missing: pass {caller.y}")
     return check_columns(
         Column(users, f"{caller.data}[:, 0]"), Column(items, f"{caller.data}[:, 1]"), Column(y, caller.y),
-        None, Column(sample_weight, caller.weights), dtype,
+        None, Column(sample_weight, caller.weights), missing, dtype, caller,
     )  # fmt: skip
 
 
