@@ -321,8 +321,8 @@ def test_weights_go_with_their_ratings(model, give):
         model.fit(np.c_[users, items][::-1], ratings[::-1], weights[::-1])
     else:
         u, i = np.unique(users, return_inverse=True)[1], np.unique(items, return_inverse=True)[1]
-        # The order of its CSR form: by user, and within a user as they come.
-        model.fit(sp.coo_array((ratings, (u, i))), sample_weight=weights[np.argsort(u, kind="stable")])
+        # The order of its CSR form: by user, and within a user by item.
+        model.fit(sp.coo_array((ratings, (u, i))), sample_weight=weights[np.lexsort((i, u))])
     np.testing.assert_array_equal(model._users.table, expected._users.table)
     np.testing.assert_array_equal(model._items.table, expected._items.table)
 

@@ -6,9 +6,21 @@ This package knows no model.
 """
 
 from alsx.ratings._caller import Caller
-from alsx.ratings.container import Ratings, as_ratings, read_ratings
-from alsx.ratings.frames import described_rows, id_pairs, is_frame
+from alsx.ratings.container import Ratings, as_ratings, id_pairs, read_ratings
+from alsx.ratings.files import is_path
+from alsx.ratings.frames import described_rows, is_frame
 from alsx.ratings.ids import Ids
 from alsx.ratings.sorting import CSR
 
-__all__ = ["CSR", "Caller", "Ids", "Ratings", "as_ratings", "described_rows", "id_pairs", "is_frame", "read_ratings"]
+__all__ = [
+    "CSR",
+    "Caller",
+    "Ids",
+    "Ratings",
+    "as_ratings",
+    "described_rows",
+    "id_pairs",
+    "is_frame",
+    "is_path",
+    "read_ratings",
+]

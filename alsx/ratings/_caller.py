@@ -2,33 +2,60 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 
-def show(value: Any) -> str:
-    """Return a value as a message shows it: short, and without NumPy's wrapping."""
+# Characters of the parts of a message, which has 300 at most.
+MAX_VALUE_LENGTH = 44
+MAX_NAME_LENGTH = 32
+MAX_PATH_LENGTH = 60
+MAX_LIST_LENGTH = 80
+
+
+def show(value: Any, most: int = MAX_VALUE_LENGTH) -> str:
+    """Return a value as a message shows it: `most` characters at most, and without NumPy's wrapping."""
     if hasattr(value, "as_py"):
-        value = value.as_py()
-    if hasattr(value, "item") and getattr(value, "shape", None) == ():
+        try:
+            value = value.as_py()
+        except UnicodeDecodeError as error:  # text that is not valid UTF-8
+            value = error.object
+    if isinstance(value, np.generic):
         value = value.item()
     text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."
+    return text if len(text) <= most else text[: most - 3] + "..."
 
 
-def listed(names: Any, most: int = 100) -> str:
+def show_name(name: Any) -> str:
+    """Return the name of a column, a type or a parameter as a message shows it."""
+    return show(name, MAX_NAME_LENGTH)
+
+
+def listed(names: Sequence[Any]) -> str:
     """Return names as a message lists them: all, or the first of them and how many more there are."""
     shown: list[str] = []
     for at, name in enumerate(names):
-        if sum(map(len, shown)) + len(show(name)) > most:
+        if sum(map(len, shown)) + len(show_name(name)) > MAX_LIST_LENGTH:
             return f"{', '.join(shown)} and {len(names) - at:,} more"
-        shown.append(show(name))
+        shown.append(show_name(name))
     return ", ".join(shown) or "none"
 
 
 def quoted(name: Any) -> str:
-    """Return a column's name as code has it, texts in double quotes."""
-    return f'"{name}"' if isinstance(name, str) and not {'"', "\\"} & set(name) else repr(name)
+    """Return a column's name as code has it, texts in double quotes; a placeholder where it is long or odd."""
+    if not isinstance(name, str):
+        return show_name(name)
+    return f'"{name}"' if len(name) <= MAX_NAME_LENGTH and name.isprintable() and '"' not in name else '"NAME"'
+
+
+def path_name(path: Any) -> str:
+    """Return a path as a message shows it: the end of it, where it is long."""
+    text = str(path)
+    return text if len(text) <= MAX_PATH_LENGTH else "..." + text[3 - MAX_PATH_LENGTH :]
 
 
 @dataclass(frozen=True)
@@ -46,6 +73,26 @@ class Place:
     def __call__(self, at: int) -> str:
         """Return the place of the entry `at`."""
         return f"{self.entry} {at}"
+
+
+@dataclass(frozen=True)
+class SelectedPlace(Place):
+    """The place of an entry of which others were taken out.
+
+    Attributes
+    ----------
+    place : Place
+        Of the entries there were.
+    kept : ndarray of int64
+        Which of them are left.
+    """
+
+    place: Place = Place()
+    kept: npt.NDArray[np.int64] | None = None
+
+    def __call__(self, at: int) -> str:
+        """Return the place of the entry `at` of those that are left."""
+        return self.place(at if self.kept is None else int(self.kept[at]))
 
 
 @dataclass(frozen=True)
@@ -72,13 +119,32 @@ class Caller:
     flags: tuple[tuple[str, str], ...] = ()
 
     def remedy(self, option: str, value: str) -> str:
-        """Return how this caller is told an option, for instance ``pass item="anime_id"``."""
-        if self.options == "own":
-            return f"pass {option}={value}"
-        flag = dict(self.flags).get(option)
-        if self.options == "flags" and flag is not None:
-            return f"pass --{flag}={value.strip(chr(34))}"
-        return f"pass alsx.Ratings({self.data}, {option}={value})"
+        """Return how this caller is told an option, for instance ``pass item="anime_id"``.
+
+        Parameters
+        ----------
+        option : str
+            An option of `Ratings`.
+        value : str
+            Its value, as code has it.
+        """
+        if self.options == "own" or self._flag(option):
+            return f"pass {self.option(option, value)}"
+        where = "in Python, " if self.options == "flags" else ""
+        return f"{where}pass alsx.Ratings({self.data}, {option}={value})"
+
+    def option(self, option: str, value: str) -> str:
+        """Return an option alone, where the message has said already how this caller is told them."""
+        flag = self._flag(option)
+        return f"--{flag}={_as_flag(value)}" if flag else f"{option}={value}"
+
+    def _flag(self, option: str) -> str | None:
+        return dict(self.flags).get(option) if self.options == "flags" else None
+
+
+def _as_flag(value: str) -> str:
+    """A value as code has it, as the command line has it."""
+    return re.sub(r'["\[\] ]', "", value)
 
 
 OWN = Caller()

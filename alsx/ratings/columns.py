@@ -25,6 +25,11 @@ Array = npt.NDArray[Any]
 
 ROW = Place()
 
+SECONDS_PER_YEAR = 31_556_952
+# Numbers of seconds since 1970 are below 10^11 (the year 5138); from there on they are milliseconds (from March 1973
+# on), and so on: powers of ten of the unit, and where they end.
+TIME_UNITS = ((0, 1e11), (3, 1e14), (6, 1e17), (9, 2.0**63))
+
 ID_REMEDIES = {
     "float": "a float cannot be trusted to hold an id; "
     'where the values are whole numbers, take missing ones out and pass .astype("int64")',
@@ -60,14 +65,41 @@ def plain_column(x: Any, name: str) -> Array | pa.ChunkedArray | list[Any]:
             raise ValueError(f"{name}: row {at} is masked (missing): take such rows out first")
         x = x.data
     _refuse_what_is_no_column(x, name)
-    if isinstance(x, np.ndarray):
-        return x
     if isinstance(x, list | tuple | range):
         return list(x)
-    if _is_arrow(x) or not hasattr(x, "__array__"):
-        return _frame_column(x)
-    # pandas' Index and arrays, and whatever else NumPy can read.
-    return np.asarray(x)
+    if not isinstance(x, np.ndarray):
+        column = _frame_column(x) if _is_arrow(x) or not hasattr(x, "__array__") else np.asarray(x)
+        if not isinstance(column, np.ndarray):
+            return column if isinstance(column, list) else _checked_arrow(column, name)
+        x = column
+    # The kernels read 4 or 8 bytes at once; a column of a packed record may lie at an odd address.
+    return x if x.flags.aligned else x.copy()
+
+
+def _checked_arrow(x: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
+    """An Arrow column whose dictionary, if it has one, holds what its indices ask for: Arrow itself does not check that."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.types as pt
+
+    if pt.is_dictionary(x.type):
+        start = 0
+        for chunk in x.chunks:
+            limits = pc.min_max(chunk.indices)
+            low, high, size = limits["min"].as_py(), limits["max"].as_py(), len(chunk.dictionary)
+            if low is not None and (low < 0 or high >= size):
+                indices = chunk.indices.fill_null(0).to_numpy(zero_copy_only=False)
+                at = int(np.flatnonzero((indices < 0) | (indices >= size))[0])
+                raise ValueError(
+                    f"{name}: row {start + at} has index {indices[at]} in a dictionary of {size:,} values: build the column "
+                    "anew"
+                )
+            start += len(chunk)
+    try:
+        x.validate()
+    except pa.ArrowInvalid as error:
+        raise ValueError(f"{name} is malformed ({str(error)[:100]}): build the column anew") from None
+    return x
 
 
 def _refuse_what_is_no_column(x: Any, name: str) -> None:
@@ -99,8 +131,6 @@ def _frame_column(x: Any) -> Array | pa.ChunkedArray | list[Any]:
     """A column of a data frame: NumPy's array where it holds one, so that Arrow is not even loaded, else Arrow's."""
     import narwhals.stable.v2 as nw
 
-    if nw.dependencies.is_pandas_like_index(x):
-        x = x.to_series()
     if nw.dependencies.is_into_series(x):
         series = nw.from_native(x, series_only=True)
         if series.implementation.is_pandas_like():
@@ -108,7 +138,17 @@ def _frame_column(x: Any) -> Array | pa.ChunkedArray | list[Any]:
                 return cast(Array, series.to_numpy())
             if not _is_arrow(x):  # pandas before 3
                 x = series.to_arrow()
-    return arrow_column(x) if _is_arrow(x) else list(x)
+    if not _is_arrow(x):
+        return list(x)
+    import pyarrow as pa
+
+    try:
+        return arrow_column(x)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        # Types that Arrow does not have, such as integers of 128 bits.
+        if nw.dependencies.is_into_series(x):
+            return nw.from_native(x, series_only=True).to_list()
+        raise
 
 
 def arrow_column(x: Any) -> pa.ChunkedArray:
@@ -142,7 +182,7 @@ def arrow_text(x: Any) -> pa.Array:
         except UnicodeEncodeError:
             at = next(at for at, text in enumerate(x) if any("\ud800" <= c <= "\udfff" for c in text))
             raise ValueError(
-                f"row {at} is {x[at]!a}, which holds half a surrogate pair and so is not valid text: decode the source "
+                f"row {at} is {show(x[at])}, which holds half a surrogate pair and so is not valid text: decode the source "
                 "with its right encoding"
             ) from None
     if isinstance(x, pa.Array) and x.type == pa.large_string():
@@ -153,6 +193,16 @@ def arrow_text(x: Any) -> pa.Array:
     return whole.combine_chunks() if isinstance(whole, pa.ChunkedArray) else whole
 
 
+def python_texts(x: pa.Array, name: str) -> list[str]:
+    """Return the strings of an Arrow array, which Arrow does not check to be valid UTF-8."""
+    try:
+        return cast("list[str]", x.to_pylist())
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"{name}: {show(error.object)} is not valid UTF-8: decode the source with its right encoding"
+        ) from None
+
+
 def frozen(array: Array) -> Array:
     """Return a read-only view of an array."""
     view = array.view()
@@ -160,10 +210,37 @@ def frozen(array: Array) -> Array:
     return view
 
 
-def _first_null(x: pa.ChunkedArray) -> int:
+def first_null(x: pa.ChunkedArray) -> int:
+    """Return the first entry that is null; there must be one."""
     import pyarrow.compute as pc
 
     return int(pc.index(pc.is_null(x), True).as_py())
+
+
+def plain_numbers(column: pa.ChunkedArray) -> Any:
+    """Return integers and floating-point numbers without missing values as a NumPy array; all else as it is."""
+    import pyarrow.types as pt
+
+    if not (pt.is_integer(column.type) or pt.is_floating(column.type)) or column.null_count:
+        return column
+    parts = [part.to_numpy() for part in column.chunks]
+    # By NumPy, since it asks for large pages of memory: a third of the time that Arrow's own copy takes.
+    return np.concatenate(parts) if len(parts) > 1 else column.to_numpy()
+
+
+def combined(column: pa.ChunkedArray) -> pa.DictionaryArray:
+    """Return a dictionary-encoded column as one array with one dictionary."""
+    import pyarrow as pa
+
+    whole = column.unify_dictionaries().combine_chunks()
+    return pa.concat_arrays(whole.chunks) if isinstance(whole, pa.ChunkedArray) else whole
+
+
+def integer_kind(low: int, high: int) -> type[np.signedinteger[Any] | np.unsignedinteger[Any]] | None:
+    """Return the type that holds ids from `low` to `high`, int64 or uint64, or None where neither does."""
+    if low >= -(2**63) and high < 2**63:
+        return np.int64
+    return np.uint64 if low >= 0 and high < 2**64 else None
 
 
 def _is_missing(value: Any) -> bool:
@@ -238,17 +315,18 @@ def _object_ids(x: list[Any], name: str, place: Place) -> Array:
         array = np.empty(len(x), object)
         array[:] = x
         return array
+    if types == {decimal.Decimal} and all(value.is_finite() and value.as_tuple().exponent == 0 for value in x):
+        x, types = [int(value) for value in x], {int}  # DECIMAL(p, 0) of a database
     if all(issubclass(t, numbers.Integral | np.integer) and not issubclass(t, bool | np.bool_) for t in types):
         try:
             return np.array(x, dtype=np.int64)
         except OverflowError:
             pass
-        if all(issubclass(t, np.unsignedinteger) for t in types):
+        if all(0 <= int(value) < 2**64 for value in x):
             return np.array(x, dtype=np.uint64)
         at = next(at for at, value in enumerate(x) if not -(2**63) <= int(value) < 2**63)
         raise ValueError(
-            f"{name}: {place(at)} is {show(x[at])}, beyond what int64 can hold: pass an array of uint64 where all ids fit "
-            "into it, else strings"
+            f"{name}: {place(at)} is {show(x[at])}; integers as ids must fit into int64, or all into uint64: pass strings"
         )
     _refuse_object_ids(x, name, place)
 
@@ -282,7 +360,7 @@ def _arrow_ids(x: pa.ChunkedArray, name: str, place: Place) -> Array | pa.Array:
     import pyarrow.types as pt
 
     if x.null_count:
-        _refuse_missing_id(name, place(_first_null(x)), "null")
+        _refuse_missing_id(name, place(first_null(x)), "null")
     kind = x.type
     if pt.is_dictionary(kind):
         if not is_arrow_text(kind.value_type):
@@ -298,11 +376,25 @@ def _arrow_ids(x: pa.ChunkedArray, name: str, place: Place) -> Array | pa.Array:
         return arrow_text(x)
     if pt.is_integer(kind):
         return cast(Array, x.to_numpy())
+    if pt.is_decimal(kind) and kind.scale == 0:
+        return _decimal_ids(x, name, place)
     if not len(x):
         return np.empty(0, np.int64)
     if pt.is_null(kind):
         _refuse_missing_id(name, place(0), "null")
     _refuse_id(name, place(0), x[0], str(kind), _id_family(kind))
+
+
+def _decimal_ids(x: pa.ChunkedArray, name: str, place: Place) -> Array:
+    """Ids of DECIMAL(p, 0), as databases have integers."""
+    import pyarrow as pa
+
+    for kind in (pa.int64(), pa.uint64()):
+        try:
+            return cast(Array, x.cast(kind).to_numpy())
+        except pa.ArrowInvalid:
+            continue
+    return _object_ids([int(value) for value in x.to_pylist()], name, place)
 
 
 def _id_family(kind: pa.DataType) -> str:
@@ -332,7 +424,7 @@ def refuse_nul(name: str, place: str, text: str) -> NoReturn:
 # Numbers
 
 
-def number_column(x: Any, name: str, place: Place = ROW) -> Array:
+def number_column(x: Any, name: str, place: Place = ROW, nan_for_null: bool = False) -> Array:
     """Return the ratings or weights of a column: a one-dimensional array of floats or integers.
 
     Parameters
@@ -343,6 +435,8 @@ def number_column(x: Any, name: str, place: Place = ROW) -> Array:
         What messages call it.
     place : Place
         How they say where an entry is.
+    nan_for_null : bool
+        Whether missing values become NaN instead of being refused.
 
     Raises
     ------
@@ -353,26 +447,30 @@ def number_column(x: Any, name: str, place: Place = ROW) -> Array:
     """
     x = plain_column(x, name)
     if isinstance(x, np.ndarray):
-        return _numpy_numbers(x, name, place)
-    return _object_numbers(x, name, place) if isinstance(x, list) else _arrow_numbers(x, name, place)
+        return _numpy_numbers(x, name, place, nan_for_null)
+    take = _object_numbers if isinstance(x, list) else _arrow_numbers
+    return take(x, name, place, nan_for_null)
 
 
-def _numpy_numbers(x: Array, name: str, place: Place) -> Array:
+def _numpy_numbers(x: Array, name: str, place: Place, nan_for_null: bool) -> Array:
     kind = x.dtype.kind
     if kind in "iuf":
         return x
     if kind == "O":
-        return _object_numbers(x, name, place)
+        return _object_numbers(x, name, place, nan_for_null)
     if not len(x):
         return np.empty(0, np.float64)
     _refuse_number(name, place(0), x[0], str(x.dtype))
 
 
-def _object_numbers(x: Any, name: str, place: Place) -> Array:
+def _object_numbers(x: Any, name: str, place: Place, nan_for_null: bool) -> Array:
     """Numbers from Python objects."""
     floats = np.empty(len(x))
     for at, value in enumerate(x):
         if _is_missing(value):
+            if nan_for_null:
+                floats[at] = np.nan
+                continue
             _refuse_missing(name, place(at), show(value))
         if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Real | np.number | decimal.Decimal):
             _refuse_number(name, place(at), value, type(value).__name__)
@@ -391,18 +489,18 @@ def _refuse_number(name: str, place: str, value: Any, kind: str) -> NoReturn:
     raise TypeError(f'{name}: {place} is {show(value)} ({kind}); it must be a number: {remedy} .astype("float32")')
 
 
-def _arrow_numbers(x: pa.ChunkedArray, name: str, place: Place) -> Array:
+def _arrow_numbers(x: pa.ChunkedArray, name: str, place: Place, nan_for_null: bool) -> Array:
     import pyarrow as pa
     import pyarrow.types as pt
 
-    if x.null_count:
-        _refuse_missing(name, place(_first_null(x)), "null")
+    if x.null_count and not nan_for_null:
+        _refuse_missing(name, place(first_null(x)), "null")
     kind = x.type
     if pt.is_dictionary(kind):
-        return _arrow_numbers(x.cast(kind.value_type), name, place)
-    if pt.is_decimal(kind):
-        return cast(Array, x.cast(pa.float64()).to_numpy())
-    if pt.is_integer(kind) or pt.is_floating(kind):
+        return _arrow_numbers(x.cast(kind.value_type), name, place, nan_for_null)
+    if pt.is_decimal(kind) or (pt.is_integer(kind) and x.null_count):
+        x = x.cast(pa.float64(), safe=False)
+    if pt.is_integer(x.type) or pt.is_floating(x.type):
         return cast(Array, x.to_numpy())
     if not len(x):
         return np.empty(0, np.float64)
@@ -427,16 +525,18 @@ def value_range(values: Array, name: str, dtype: np.dtype[Any], place: Place = R
 
 
 def weight_column(x: Any, n: int, dtype: np.dtype[Any], name: str, place: Place = ROW) -> Array:
-    """Return the weights of `n` ratings: finite, not negative and not all 0.
+    """Return the weights of `n` ratings of a column: finite, not negative and not all 0."""
+    return check_weights(number_column(x, name, place), n, dtype, name, place)
+
+
+def check_weights(weights: Array, n: int, dtype: np.dtype[Any], name: str, place: Place) -> Array:
+    """Return the weights of `n` ratings, if they are finite, not negative and not all 0.
 
     Raises
     ------
-    TypeError
-        Where a weight is not a number.
     ValueError
-        Where there are not `n` of them, or one is missing, negative or beyond what `dtype` can hold.
+        Where there are not `n` of them, or one is negative, not finite or beyond what `dtype` can hold.
     """
-    weights = number_column(x, name, place)
     if len(weights) != n:
         raise ValueError(f"{name} has {len(weights):,} values for {n:,} ratings: pass one weight per rating")
     low, high = value_range(weights, name, dtype, place)
@@ -470,6 +570,8 @@ def time_column(x: Any, name: str, place: Place = ROW) -> npt.NDArray[np.int64]:
     elif not isinstance(x, np.ndarray):
         return _arrow_times(x, name, place)
     kind = x.dtype.kind
+    if kind in "iuf" and len(x):
+        x = _in_seconds(x, name, place)
     if kind == "M":
         at = np.flatnonzero(np.isnat(x))
         if len(at):
@@ -487,24 +589,42 @@ def time_column(x: Any, name: str, place: Place = ROW) -> npt.NDArray[np.int64]:
     _refuse_time(name, place(0), x[0] if len(x) else None, str(x.dtype))
 
 
+def _in_seconds(x: Array, name: str, place: Place) -> Array:
+    """Numbers of seconds, from numbers of milli-, micro- or nanoseconds too; what is not finite stays as it is."""
+    finite = x if x.dtype.kind in "iu" else x[np.isfinite(x)]
+    if not len(finite):
+        return x
+    low, high = finite.min(), finite.max()
+    unit = next((10**power for power, end in TIME_UNITS if float(high) < end), 1)
+    if unit == 1 or float(low) < 0:
+        # Numbers that reach far below 1970 as well are no times of any unit, but an order all the same.
+        return x
+    if float(low) * 1000 < float(high):
+        years = float(high) / SECONDS_PER_YEAR + 1970
+        raise ValueError(
+            f"{name}: {place(int(np.flatnonzero(x == high)[0]))} is {show(high)}, the year {years:,.0f} if it is in seconds, "
+            f"while {place(int(np.flatnonzero(x == low)[0]))} is {show(low)}: convert them all to seconds"
+        )
+    return cast(Array, x // x.dtype.type(unit))
+
+
 def _arrow_times(x: pa.ChunkedArray, name: str, place: Place) -> npt.NDArray[np.int64]:
     import pyarrow as pa
     import pyarrow.types as pt
 
+    if not (pt.is_date(x.type) or pt.is_timestamp(x.type) or pt.is_integer(x.type) or pt.is_floating(x.type)):
+        _refuse_time(name, place(0), x[0] if len(x) else None, str(x.type))
     if x.null_count:
-        _refuse_missing(name, place(_first_null(x)), "null")
+        _refuse_missing(name, place(first_null(x)), "null")
     if pt.is_date(x.type):
         x = x.cast(pa.timestamp("ms"))
     if pt.is_timestamp(x.type):
         per_second = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}[x.type.unit]
         return cast("npt.NDArray[np.int64]", x.cast(pa.int64()).to_numpy() // per_second)
-    if not (pt.is_integer(x.type) or pt.is_floating(x.type)):
-        _refuse_time(name, place(0), x[0] if len(x) else None, str(x.type))
     return time_column(x.to_numpy(), name, place)
 
 
 def _refuse_time(name: str, place: str, value: Any, kind: str) -> NoReturn:
     raise TypeError(
-        f"{name}: {place} is {show(value)} ({kind}); times must be integers (seconds) or datetimes: convert them first, or "
-        "leave them out (timestamp=False)"
+        f"{name}: {place} is {show(value)} ({kind}); times must be integers (seconds) or datetimes: convert them first"
     )

@@ -13,15 +13,15 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse
 
-from alsx import _check, _threads
+from alsx import _threads
 from alsx.ratings import files, frames, pairs
 from alsx.ratings._caller import OWN, Caller, show
 from alsx.ratings.columns import frozen, value_range, weight_column
 from alsx.ratings.ids import Coded, Ids, encode
-from alsx.ratings.raw import Column, RawRatings, check_columns
+from alsx.ratings.options import Options, check_id_types, check_options, refuse_arguments, refuse_file_options
+from alsx.ratings.raw import Column, Missing, RawRatings, check_columns
 from alsx.ratings.sorting import (
     CSR,
-    DUPLICATES,
     MAX_CODES,
     RepeatedPair,
     compress,
@@ -48,26 +48,52 @@ class Ratings:
         - *Data frame*: whatever offers the Arrow C stream (pandas, polars, pyarrow and more), with columns that are
           named below or recognised: letter case, "_", "-" and blanks do not matter, and ``userId``, ``movieId`` or
           ``product_id`` are as good as ``user`` and ``item``.
-        - *Path* of a CSV file with a line of column names (.csv, .tsv, also .gz; a comma, tab, semicolon or bar between
-          columns) or of a Parquet file. Columns are found as in a data frame, and only they are read.
+        - *Path* of a file of text with columns (CSV and the like, also compressed with gzip, bzip2, xz or Zstandard), or of
+          a Parquet file; what a file holds counts, not what it is called. What stands between columns, whether the first
+          line names them, the encoding and the quotes are found from what the file holds, unless they are given below.
+          Columns are found as in a data frame, and only they are read.
         - *Pairs* of ids (array, list of pairs, frame of two columns), with `y` their ratings. A user's id may be a
           string and an item's an integer.
         - *Ratings*: the same again, perhaps in another `dtype` or with other weights.
     y : array-like of shape (n,), default=None
         Ratings of the pairs. Only with pairs and with frames that have no column of ratings.
     sample_weight : array-like of shape (n,), default=None
-        Weights of the ratings, finite and not negative, in the order of the rows; for a sparse matrix in the order in
-        which its CSR form stores the entries. A rating of weight 0 counts as rated, but not in means or fits.
+        Weights of the ratings, finite and not negative, in the order of the rows. For a sparse matrix: of a CSR matrix in
+        the order in which it stores its entries, of any other format by row and within a row by column, which is the order
+        of its ``tocsr()``. A rating of weight 0 counts as rated, but not in means or fits.
         Default: 1.
     user, item, rating : str, default=None
         Column names of a frame. Default: recognised.
     timestamp : str or False, default=None
-        Column name of the time of rating, integers (seconds) or datetimes. Default: taken where one is
-        recognised. False leaves it out.
+        Column name of the time of rating, integers (seconds; milli-, micro- and nanoseconds are recognised by their size)
+        or datetimes. Default: taken where one is recognised and can be read. True: one must be recognised. False leaves it
+        out.
     duplicates : {"raise", "last", "mean", "sum"}, default="raise"
         What to do where a user rated an item more than once. "last" takes the last in the order of the input, with its
-        weight and time; "mean" the mean, weighted by `sample_weight` (the weights are added up); "sum" the unweighted
-        sum (the weights are averaged). "mean" and "sum" keep the latest time.
+        weight and time; "mean" the mean, weighted by `sample_weight`, with the sum of the weights (each is 1 where none are
+        given, so that two ratings count as two); "sum" the unweighted sum, with the mean of the weights. "mean" and "sum"
+        keep the latest time.
+    missing : number, str, or list of them, default=None
+        Ratings that mean "not rated", such as -1 or 99, and are left out; in files also texts such as "N/A". "" or NaN
+        stands for an empty place.
+    separator : str, default=None
+        Of a file of text: what stands between columns, such as "," or "::"; " " is any number of blanks and tabs.
+        Default: what the first lines show.
+    header : bool, default=None
+        Of a file of text: whether the first line names the columns. Default: it does; where it looks like a rating, an
+        error says so. Without it columns are taken for user, item, rating and timestamp in this order.
+    names : list of str, default=None
+        Of a file of text: names of all its columns, in order.
+    encoding : str, default=None
+        Of a file of text, as Python calls it. Default: UTF-8, or UTF-16 where that is recognised.
+    quoting : bool, default=None
+        Of a file of text: whether double quotes enclose fields (True), or are part of the text (False). Default: they
+        enclose fields, unless some are not closed in their row while every line taken by itself has the right number of
+        columns.
+    id_types : {"integers", "strings"}, pair or dict of them, default=None
+        Of a file of text: what ids are, for both sides, or ``(users, items)``, or ``{"item": "strings"}``. Default:
+        integers, if every id of a column is written as Python writes an integer, else strings: 00417, +5, 0x1F and 1e5
+        are strings, and so are then all others of the column.
     dtype : {"float32", "float64"}, default="float32"
         Type of the ratings and weights held. Half stars are exact in either; float32 takes half the memory.
     n_jobs : int, default=None
@@ -91,8 +117,15 @@ class Ratings:
         Where ids are neither integers nor strings (floats, booleans, dates, bytes, a mix), ratings are no numbers, or
         `data` is nothing of the above.
     ValueError
-        Where something is missing, doubled, not finite, out of range, of another length, or nothing at all. The
-        message names the first such row, counted from 0, and what to do.
+        Where something is missing, doubled, not finite, out of range, of another length, or nothing at all, or a file
+        cannot be read. The message names the first such row, counted from 0 (in a file of text the line, counted from
+        1), and what to do.
+
+    Warns
+    -----
+    UserWarning
+        Where a column of times was not asked for and cannot be read, so that it is left out; where a rating looks as if
+        it meant "not rated": -1 or 99 far off all others, or 0 for more than half.
 
     See Also
     --------
@@ -101,7 +134,7 @@ class Ratings:
     Notes
     -----
     A Ratings never changes: its arrays are read-only, and unless `copy` is False it shares none with its input that could
-    change. Any order of the input rows gives the same Ratings.
+    change. Any order of the input rows gives the same Ratings, to the last bit, but for ``duplicates="last"``.
 
     Examples
     --------
@@ -129,12 +162,22 @@ class Ratings:
         rating: str | None = None,
         timestamp: str | bool | None = None,
         duplicates: str = "raise",
+        missing: Any = None,
+        separator: str | None = None,
+        header: bool | None = None,
+        names: Any = None,
+        encoding: str | None = None,
+        quoting: bool | None = None,
+        id_types: Any = None,
         dtype: Any = "float32",
         n_jobs: int | None = None,
         copy: bool = True,
     ) -> None:
-        names = {"user": user, "item": item, "rating": rating, "timestamp": timestamp}
-        self._read(data, y, sample_weight, names, duplicates, dtype, n_jobs, copy, OWN)
+        options = check_options(
+            user, item, rating, timestamp, duplicates, missing, separator, header, names, encoding, quoting, id_types, dtype,
+            n_jobs, copy,
+        )  # fmt: skip
+        self._read(data, y, sample_weight, options, OWN)
 
     @classmethod
     def from_arrays(
@@ -146,6 +189,7 @@ class Ratings:
         timestamps: Any = None,
         sample_weight: Any = None,
         duplicates: str = "raise",
+        missing: Any = None,
         dtype: Any = "float32",
         n_jobs: int | None = None,
     ) -> Ratings:
@@ -162,6 +206,8 @@ class Ratings:
         sample_weight : array-like of shape (n,), default=None
             Weights, finite and not negative. Default: 1.
         duplicates : {"raise", "last", "mean", "sum"}, default="raise"
+            See `Ratings`.
+        missing : number, or list of them, default=None
             See `Ratings`.
         dtype : {"float32", "float64"}, default="float32"
             Type of the ratings and weights held.
@@ -183,61 +229,62 @@ class Ratings:
         >>> alsx.Ratings.from_arrays([10, 20], ["x", "y"], [1, 5])
         Ratings(2 users x 2 items, 2 ratings from 1 to 5, density 50 %)
         """
-        held, n_threads = _options(duplicates, dtype, n_jobs)
+        options = check_options(duplicates=duplicates, missing=missing, dtype=dtype, n_jobs=n_jobs)
+        times = None if timestamps is None else Column(timestamps, "timestamps")
         raw = check_columns(
-            Column(users, "users"), Column(items, "items"), Column(ratings, "ratings"),
-            None if timestamps is None else Column(timestamps, "timestamps"), Column(sample_weight, "sample_weight"), held,
+            Column(users, "users"), Column(items, "items"), Column(ratings, "ratings"), times,
+            Column(sample_weight, "sample_weight"), options.missing, options.dtype, OWN,
         )  # fmt: skip
         new = cls.__new__(cls)
-        new._sort(raw, duplicates, held, n_threads, OWN)
+        new._sort(raw, options, OWN)
         return new
 
     # Constructors
 
-    def _read(
-        self,
-        data: Any,
-        y: Any,
-        sample_weight: Any,
-        names: dict[str, Any],
-        duplicates: Any,
-        dtype: Any,
-        n_jobs: int | None,
-        copy: bool,
-        caller: Caller,
-    ) -> None:
+    def _read(self, data: Any, y: Any, sample_weight: Any, options: Options, caller: Caller) -> None:
         """Read ratings from whatever holds them; the arguments are those of the constructor."""
-        held, n_threads = _options(duplicates, dtype, n_jobs)
+        columns, missing, dtype = options.columns, options.missing, options.dtype
+        is_file = files.is_path(data)
+        if not is_file:
+            refuse_file_options(options, data, caller)
         if isinstance(data, Ratings):
-            _refuse_arguments(y, names, "a Ratings", caller)
-            self._copy(data, sample_weight, held, n_threads, caller)
+            refuse_arguments(y, columns, "a Ratings", caller)
+            self._copy(data, sample_weight, options, caller)
             return
         if scipy.sparse.issparse(data):
-            _refuse_arguments(y, names, "a sparse matrix", caller)
-            raw = from_sparse(data, sample_weight, held, n_threads, copy, caller)
-        elif files.is_path(data):
-            raw = files.from_file(data, y, names, sample_weight, held, caller)
+            refuse_arguments(y, columns, "a sparse matrix", caller)
+            raw = from_sparse(data, sample_weight, missing, dtype, options.n_threads, options.copy, caller)
+        elif is_file:
+            raw = files.from_file(
+                data, y, columns, sample_weight, options.layout, options.id_types, missing, dtype, caller
+            )
         elif frames.is_frame(data):
-            raw = frames.from_frame(data, y, names, sample_weight, held, caller)
+            raw = frames.from_frame(data, y, columns, sample_weight, missing, dtype, caller)
         else:
-            _refuse_arguments(None, names, "an array of pairs", caller)
-            raw = pairs.from_pairs(data, y, sample_weight, held, caller)
-        self._sort(raw, duplicates, held, n_threads, caller)
+            frames.refuse_lazy(data, caller.data)
+            refuse_arguments(None, columns, "an array of pairs", caller)
+            raw = pairs.from_pairs(data, y, sample_weight, missing, dtype, caller)
+        self._sort(raw, options, caller)
 
-    def _sort(self, raw: RawRatings, duplicates: str, dtype: np.dtype[Any], n_threads: int, caller: Caller) -> None:
+    def _sort(self, raw: RawRatings, options: Options, caller: Caller) -> None:
         """Code the ids and sort the entries."""
-        users = encode(raw.users, raw.names[0], n_threads, raw.place)
-        items = encode(raw.items, raw.names[1], n_threads, raw.place)
+        users = encode(raw.users, raw.names[0], options.n_threads, raw.place)
+        items = encode(raw.items, raw.names[1], options.n_threads, raw.place)
         try:
             by_user, by_item, times, merged = compress(
-                users.codes, items.codes, raw.values, raw.weights, raw.times, duplicates, dtype, n_threads
-            )
+                users.codes, items.codes, raw.values, raw.weights, raw.times, options.duplicates, options.dtype,
+                options.n_threads,
+            )  # fmt: skip
         except RepeatedPair as pair:
             raise ValueError(_repeated(pair, users, items, raw, caller)) from None
         self._set(users.ids, items.ids, by_user, by_item, times, None if merged else raw.range)
 
-    def _copy(self, other: Ratings, sample_weight: Any, dtype: np.dtype[Any], n_threads: int, caller: Caller) -> None:
+    def _copy(self, other: Ratings, sample_weight: Any, options: Options, caller: Caller) -> None:
         """Take the ratings of another, perhaps in another type or with other weights."""
+        dtype, n_threads = options.dtype, options.n_threads
+        if options.missing != Missing():
+            kept = options.missing.rows_kept(other.by_user.values)
+            other = other if kept is None else other.select(kept)
         value_range(other.by_user.values, "ratings", dtype)
         user, item = other.by_user, other.by_item
         by_user = user._replace(values=user.values.astype(dtype, copy=False))
@@ -442,26 +489,28 @@ class Ratings:
         chosen = np.asarray(which)
         if chosen.ndim != 1 or (chosen.dtype.kind not in "iub" and len(chosen)):
             raise TypeError(
-                f"which must be a mask or positions in one dimension, got {chosen.dtype} of shape {chosen.shape}: pass "
-                "booleans or integers."
+                f"which is of {chosen.dtype} and shape {chosen.shape}; it must be a mask or positions in one dimension: pass "
+                "booleans or integers"
             )
         if chosen.dtype.kind == "b":
             if len(chosen) != n:
                 raise IndexError(
-                    f"which is a mask of {len(chosen):,} for {n:,} ratings: pass one truth value a rating."
+                    f"which is a mask of {len(chosen):,} for {n:,} ratings: pass one truth value per rating"
                 )
             mask = chosen
         else:
             wrong = np.flatnonzero((chosen < 0) | (chosen >= n))
             if len(wrong):
                 at = int(wrong[0])
-                raise IndexError(f"which: row {at} is {show(chosen[at])}, but positions run from 0 to {n - 1:,}.")
+                raise IndexError(f"which: row {at} is {show(chosen[at])}; positions run from 0 to {n - 1:,}")
             mask = np.zeros(n, bool)
             mask[chosen.astype(np.int64, copy=False)] = True
             if np.count_nonzero(mask) != len(chosen):
-                raise ValueError("which holds a position twice: pass np.unique of it.")
+                raise ValueError("which holds a position twice: pass np.unique of it")
         if not mask.any():
-            raise ValueError("which selects no rating: a Ratings holds at least one.")
+            raise ValueError("which selects no rating; a Ratings holds at least one")
+        if self.by_user.weights is not None and not self.by_user.weights[mask].any():
+            raise ValueError("which selects only ratings of weight 0; at least one must have a weight above 0")
         before = np.zeros(n + 1, np.int64)
         np.cumsum(mask, out=before[1:])
         user = self.by_user
@@ -473,7 +522,7 @@ class Ratings:
         )
         new = Ratings.__new__(Ratings)
         times = None if self.timestamps is None else self.timestamps[mask]
-        n_threads = _options("raise", self.dtype, None)[1]
+        n_threads = _threads.resolve()
         new._set(self._users, self._items, by_user, transpose(by_user, self.n_items, n_threads), times)
         return new
 
@@ -499,7 +548,7 @@ class Ratings:
             codes = np.arange(len(old), dtype=np.int32) if new is None else np.asarray(new.codes(old.values, name))
             if (codes < 0).any():
                 at = int(np.argmax(codes < 0))
-                raise ValueError(f"{name} lacks {show(old.values[at])}, which has ratings: pass all ids.")
+                raise ValueError(f"{name} lacks {show(old.values[at])}, which has ratings: pass all ids")
             moved.append(codes)
         user_codes, item_codes = moved
         all_users, all_items = users or self._users, items or self._items
@@ -547,54 +596,61 @@ def as_ratings(data: Any, argument: str = "ratings", **options: Any) -> Ratings:
     return read_ratings(data, caller=Caller(argument, options="Ratings"), **options)
 
 
-def read_ratings(
-    data: Any,
-    y: Any = None,
-    *,
-    caller: Caller,
-    sample_weight: Any = None,
-    user: str | None = None,
-    item: str | None = None,
-    rating: str | None = None,
-    timestamp: str | bool | None = None,
-    duplicates: str = "raise",
-    dtype: Any = "float32",
-    n_jobs: int | None = None,
-    copy: bool = True,
-) -> Ratings:
-    """Return `Ratings` of these arguments, with messages for the function that was given them."""
+def read_ratings(data: Any, y: Any = None, *, caller: Caller, sample_weight: Any = None, **options: Any) -> Ratings:
+    """Return `Ratings` of these arguments, with messages for the function that was given them.
+
+    Parameters
+    ----------
+    data, y, sample_weight
+        As `Ratings` takes them.
+    caller : Caller
+        The function, and what it calls its arguments.
+    **options
+        Of `Ratings`.
+    """
     new = Ratings.__new__(Ratings)
-    names = {"user": user, "item": item, "rating": rating, "timestamp": timestamp}
-    new._read(data, y, sample_weight, names, duplicates, dtype, n_jobs, copy, caller)
+    new._read(data, y, sample_weight, check_options(**options), caller)
     return new
 
 
-def _options(duplicates: Any, dtype: Any, n_jobs: int | None) -> tuple[np.dtype[Any], int]:
-    """The checked options: dtype and number of threads."""
-    if not isinstance(duplicates, str) or duplicates not in DUPLICATES:
-        raise ValueError(f"duplicates is {show(duplicates)}; it must be one of {', '.join(map(repr, DUPLICATES))}")
-    return _check.float_dtype("dtype", "" if dtype is None else dtype), _threads.resolve(n_jobs)
+def id_pairs(data: Any, caller: Caller = OWN, id_types: Any = None) -> tuple[Any, Any]:
+    """Return users and items of what `predict` takes, in the order of its rows.
 
+    Parameters
+    ----------
+    data : data frame, path, or array-like of shape (n, 2)
+        Pairs of ids; other columns of a frame or file are ignored.
+    caller : Caller
+        Whose argument this is.
+    id_types : as for `Ratings`, default=None
+        The kinds of ids that a file is read for.
 
-def _refuse_arguments(y: Any, names: dict[str, Any], kind: str, caller: Caller) -> None:
-    """Refuse ratings beside data that hold them, and names of columns where there are none."""
-    if y is not None:
+    Raises
+    ------
+    TypeError
+        Where `data` is a `Ratings` or a sparse matrix, which do not have the order of any rows.
+    """
+    if isinstance(data, Ratings) or scipy.sparse.issparse(data):
+        kind = "a Ratings" if isinstance(data, Ratings) else "a sparse matrix"
         raise TypeError(
-            f"{caller.y} is given, but {caller.data} is {kind}, which holds the ratings: leave {caller.y} out"
+            f"{caller.data} is {kind}, whose entries are not in the order of your rows: pass the frame or path itself, or "
+            "users and items: u, i, _ = R.triples() of a Ratings R, then R.user_ids[u], R.item_ids[i]"
         )
-    for name, value in names.items():
-        if value is not None and value is not False:
-            raise TypeError(
-                f"{name}={value!r} names a column, but {caller.data} is {kind}, not a data frame: leave it out"
-            )
+    if files.is_path(data):
+        return files.file_pairs(data, check_id_types(id_types), caller)
+    if frames.is_frame(data):
+        return frames.frame_pairs(data, caller)
+    frames.refuse_lazy(data, caller.data)
+    return pairs.split_pairs(data, caller)
 
 
 def _repeated(pair: RepeatedPair, users: Coded, items: Coded, raw: RawRatings, caller: Caller) -> str:
     """The message for a pair that is there twice."""
     remedy = caller.remedy("duplicates", '"last" | "mean" | "sum"')
+    user, item = users.ids.values[pair.user], items.ids.values[pair.item]
     return (
-        f"duplicate ratings: {raw.place(pair.row)} rates user {show(users.ids.values[pair.user])}, item "
-        f"{show(items.ids.values[pair.item])} again, after {raw.place(pair.before)}: {remedy} to merge them, or take them "
+        f"duplicate ratings{raw.source and f' in {raw.source}'}: {raw.place(pair.row)} rates user {show(user)}, item "
+        f"{show(item)} again, after {raw.place(pair.before)}: {remedy} to merge them, or take them "
         "out"
     )
 

@@ -6,35 +6,32 @@ through it.
 
 from __future__ import annotations
 
-import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 import numpy.typing as npt
 import scipy.sparse
 
-from alsx.ratings._caller import OWN, Caller, listed, quoted, show
+from alsx.ratings._caller import Caller, listed, quoted, show, show_name
 from alsx.ratings.columns import arrow_column, id_column
 from alsx.ratings.ids import encode, entry_codes
-from alsx.ratings.pairs import split_pairs
-from alsx.ratings.raw import Column, RawRatings, check_columns
+from alsx.ratings.names import PAIR_COLUMNS, choose_columns, is_recognised
+from alsx.ratings.raw import Column, Missing, RawRatings, check_columns
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 Array = npt.NDArray[Any]
 
-# Column names that are recognised, lower case with everything but letters and digits taken out: "User-ID" is "userid".
-COLUMN_NAMES = {
-    "user": ("user", "userid", "uid", "users", "customer", "customerid", "reviewer", "reviewerid"),
-    "item": (
-        *("item", "itemid", "iid", "items", "movie", "movieid", "film", "filmid", "product", "productid"),
-        *("book", "bookid", "isbn", "asin", "track", "trackid", "song", "songid", "artist", "artistid"),
-    ),
-    "rating": ("rating", "ratings", "score", "stars", "value", "overall", "bookrating"),
-    "timestamp": ("timestamp", "timestamps", "time", "ts", "date", "datetime", "unixreviewtime"),
+# What reads frames that are not read yet, by the libraries that have them.
+LAZY_LIBRARIES = {
+    "collect": ("polars",),
+    "compute": ("dask", "dask_expr"),
+    "toPandas": ("pyspark",),
+    "arrow": ("duckdb", "_duckdb"),
+    "to_pyarrow": ("ibis",),
 }
-
+MAX_FRAME_COLUMNS = 50  # more columns, none of users or items, are a table of users x items
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Frames of any library
@@ -49,9 +46,23 @@ def is_frame(data: Any) -> bool:
         return False
     import narwhals.stable.v2 as nw
 
-    if nw.dependencies.is_into_dataframe(data):
+    if nw.dependencies.is_into_dataframe(data) or _is_dataset(data):
         return True
     return hasattr(data, "__arrow_c_stream__") and not nw.dependencies.is_into_series(data)
+
+
+def _is_dataset(data: Any) -> bool:
+    """Whether `data` is a Dataset of pyarrow, for instance a folder of Parquet files."""
+    return hasattr(data, "to_table") and hasattr(data, "schema") and hasattr(data, "scanner")
+
+
+def refuse_lazy(data: Any, name: str) -> None:
+    """Refuse a frame that is not read yet, with what reads it."""
+    kind = type(data)
+    library = kind.__module__.partition(".")[0]
+    for method, libraries in LAZY_LIBRARIES.items():
+        if library in libraries and hasattr(data, method):
+            raise TypeError(f"{name} is a {kind.__name__} of {library}, which is not read yet: pass {name}.{method}()")
 
 
 class Frame:
@@ -66,8 +77,8 @@ class Frame:
     ----------
     names : list
         Names of all columns, in order; pandas' need not be strings, and may be there twice.
-    index_name : object
-        The name of pandas' index, or None.
+    index_names : list
+        The names of pandas' index, or nothing.
     """
 
     def __init__(self, data: Any) -> None:
@@ -77,9 +88,10 @@ class Frame:
         if not nw.dependencies.is_into_dataframe(data):
             import pyarrow as pa
 
-            data = pa.table(data)
+            data = data.to_table() if _is_dataset(data) else pa.table(data)
         self.names: list[Any] = list(data.column_names if hasattr(data, "column_names") else data.columns)
-        self.index_name = getattr(getattr(data, "index", None), "name", None)
+        index = getattr(data, "index", None)
+        self.index_names: list[Any] = [x for x in getattr(index, "names", None) or [] if x is not None]
         try:
             self._frame = nw.from_native(data, eager_only=True)
         except DuplicateError:
@@ -98,7 +110,13 @@ class Frame:
 
 
 def from_frame(
-    data: Any, y: Any, names: dict[str, Any], sample_weight: Any, dtype: np.dtype[Any], caller: Caller
+    data: Any,
+    y: Any,
+    names: dict[str, Any],
+    sample_weight: Any,
+    missing: Missing,
+    dtype: np.dtype[Any],
+    caller: Caller,
 ) -> RawRatings:
     """Return the ratings of a data frame; only the columns that are needed are read.
 
@@ -112,29 +130,57 @@ def from_frame(
         Names of the columns that are asked for, as `choose_columns` takes them.
     sample_weight : array-like, shape (n,), or None
         Weights.
+    missing : Missing
+        Ratings that stand for none.
     dtype : numpy.dtype
         Type of the ratings that will be held.
     caller : Caller
         Whose argument this is.
     """
     frame = Frame(data)
+    _refuse_other_shapes(frame, names, caller.data)
     roles = choose_columns(frame.names, names, y is not None, caller)
-    columns = {role: Column(frame.column(name), f"{caller.data}[{name!r}]") for role, name in roles.items()}
+    columns = {role: Column(frame.column(name), f"{caller.data}[{show_name(name)}]") for role, name in roles.items()}
     if y is not None:
         columns["rating"] = Column(y, caller.y)
+    times = columns.get("timestamp")
+    if times is not None:
+        times = times._replace(is_optional=names["timestamp"] is None)
     return check_columns(
-        columns["user"], columns["item"], columns["rating"], columns.get("timestamp"),
-        Column(sample_weight, caller.weights), dtype,
+        columns["user"], columns["item"], columns["rating"], times, Column(sample_weight, caller.weights),
+        missing, dtype, caller,
     )  # fmt: skip
 
 
-def id_pairs(data: Any, caller: Caller = OWN) -> tuple[Any, Any]:
-    """Return users and items of what `predict` takes: a data frame, whose other columns are ignored, or (n, 2) ids."""
-    if not is_frame(data):
-        return split_pairs(data, caller)
+def _refuse_other_shapes(frame: Frame, names: dict[str, Any], name: str) -> None:
+    """Refuse ids in the index, and tables of users x items, with what makes columns of them."""
+    found = {x: role for x in frame.names for role in ("user", "item") if is_recognised(role, x)}
+    if any(names[role] is not None for role in ("user", "item")) or len(set(found.values())) == 2:
+        return
+    in_index = [x for x in frame.index_names for role in ("user", "item") if is_recognised(role, x)]
+    has_ratings = any(is_recognised("rating", x) for x in frame.names)
+    if not has_ratings and (len(frame.names) > MAX_FRAME_COLUMNS or (in_index and len(frame.names) > 1)):
+        _refuse_pivot(frame, name, list(found))
+    if in_index:
+        raise ValueError(f"{name} has {listed(in_index)} in its index, not in a column: pass {name}.reset_index()")
+
+
+def _refuse_pivot(frame: Frame, name: str, ids: list[str]) -> NoReturn:
+    """Refuse a table of users x items; `ids` are columns of it that hold users or items."""
+    if ids:
+        remedy = f"pass {name}.melt({quoted(ids[0])}).dropna()"
+    else:
+        remedy = f"pass {name}.melt(ignore_index=False).dropna().reset_index()"
+    raise ValueError(
+        f"{name} has {len(frame.names):,} columns ({listed(frame.names[:2])}, ...), but not one each of users, items and "
+        f"ratings, as a table of users x items has: {remedy}, with names for its columns"
+    )
+
+
+def frame_pairs(data: Any, caller: Caller) -> tuple[Any, Any]:
+    """Return users and items of a data frame, whose other columns are ignored."""
     frame = Frame(data)
-    names = dict.fromkeys(("user", "item", "rating"), None) | {"timestamp": False}
-    roles = choose_columns(frame.names, names, True, caller)
+    roles = choose_columns(frame.names, PAIR_COLUMNS, True, caller)
     return frame.column(roles["user"]), frame.column(roles["item"])
 
 
@@ -169,7 +215,7 @@ def described_rows(data: Any, side: str, name: str) -> tuple[Array, dict[str, pa
     frame = Frame(data)
     _refuse_repeated_names(frame.names, name)
     id_name = _id_name(frame, side, name)
-    where = f"{name}[{id_name!r}]"
+    where = f"{name}[{show_name(id_name)}]"
     column = id_column(frame.column(id_name), where)
     if not len(column):
         raise ValueError(f"{name} has no rows: give at least one, or leave it out")
@@ -189,7 +235,7 @@ def described_rows(data: Any, side: str, name: str) -> tuple[Array, dict[str, pa
             others[str(x)] = arrow_column(frame.column(x))
         except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, TypeError) as error:
             raise TypeError(
-                f"{name}: the column {x!r} cannot be read ({error}): drop it, or make all its values of one kind"
+                f"{name}: the column {show_name(x)} cannot be read ({str(error)[:80]}): drop it, or make all its values of one kind"
             ) from None
     return ids, others
 
@@ -198,7 +244,9 @@ def _refuse_repeated_names(found: list[Any], name: str) -> None:
     texts = [str(x) for x in found]
     repeated = next((x for at, x in enumerate(texts) if x in texts[:at]), None)
     if repeated is not None:
-        raise ValueError(f"{name} has two columns {repeated!r}; the columns are {listed(found)}: rename or drop one")
+        raise ValueError(
+            f"{name} has two columns {show_name(repeated)}; the columns are {listed(found)}: rename or drop one"
+        )
 
 
 def _id_name(frame: Frame, side: str, name: str) -> Any:
@@ -212,87 +260,6 @@ def _id_name(frame: Frame, side: str, name: str) -> Any:
     else:
         problem = f"no column of {side} ids is recognised"
         remedy = f"call one of them {side!r}, or give a matrix with one row for each {side}"
-        if is_recognised(side, frame.index_name):
+        if any(is_recognised(side, x) for x in frame.index_names):
             remedy = "the ids are the frame's index: pass .reset_index()"
     raise ValueError(f"{name}: {problem}; the columns are {listed(frame.names)}: {remedy}")
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# Which column is what
-
-
-def is_recognised(role: str, name: Any) -> bool:
-    """Return whether a column of this name is taken for users, items, ratings or timestamps."""
-    return isinstance(name, str) and re.sub("[^a-z0-9]", "", name.lower()) in COLUMN_NAMES[role]
-
-
-def choose_columns(found: list[Any], names: dict[str, Any], has_y: bool, caller: Caller) -> dict[str, Any]:
-    """Return which column is what.
-
-    Parameters
-    ----------
-    found : list
-        Names of all columns.
-    names : dict
-        For each of "user", "item", "rating" and "timestamp" the name that is asked for; None: the one that is recognised
-        (there need be none of timestamps); for "timestamp" also True, which must be recognised, and False, which is left
-        out.
-    has_y : bool
-        Whether ratings are given apart, so that no column of them is looked for.
-    caller : Caller
-        Whose arguments these are.
-
-    Returns
-    -------
-    dict of str to column name
-        Without "rating" where there is `y`, and without "timestamp" where there are none.
-    """
-    if has_y and names["rating"] is not None:
-        raise TypeError(f"both {caller.y} and rating={names['rating']!r} say where the ratings are: pass one of them")
-    chosen: dict[str, Any] = {}
-    for role in ("user", "item", "rating", "timestamp"):
-        if (role == "rating" and has_y) or names[role] is False:
-            continue
-        optional = role == "timestamp" or (has_y and len(found) == 2)
-        chosen[role] = _choose(role, names[role], found, optional, caller)
-    if has_y and len(found) == 2 and None in (chosen["user"], chosen["item"]):
-        # Two columns and y: pairs, whatever the columns are called, unless a recognised one says otherwise.
-        chosen["user"], chosen["item"] = _complete_pair(chosen["user"], chosen["item"], found)
-    if chosen.get("timestamp") in (chosen["user"], chosen["item"]):
-        chosen["timestamp"] = None
-    used: dict[Any, str] = {}
-    for role, name in chosen.items():
-        if name is not None and used.setdefault(name, role) != role:
-            raise ValueError(f"the column {name!r} would be both {used[name]} and {role}: name another column")
-    return {role: name for role, name in chosen.items() if name is not None}
-
-
-def _complete_pair(user: Any, item: Any, found: list[Any]) -> tuple[Any, Any]:
-    """Users and items of two columns of which at most one is recognised."""
-    if user is None and item is None:
-        return found[0], found[1]
-    other = found[1] if found[0] in (user, item) else found[0]
-    return (other, item) if user is None else (user, other)
-
-
-def _choose(role: str, name: Any, found: list[Any], optional: bool, caller: Caller) -> Any:
-    """The column that is asked for or recognised; None where it is optional and not there."""
-    if name is not None and name is not True:
-        hits = [x for x in found if x == name]
-        if not hits:
-            raise ValueError(f"{role}={name!r} is not a column; the columns are {listed(found)}")
-    else:
-        hits = [x for x in found if is_recognised(role, x)]
-        if not hits:
-            if optional and name is not True:
-                return None
-            others = [x for x in found if not any(is_recognised(other, x) for other in COLUMN_NAMES)]
-            remedy = caller.remedy(role, quoted(others[0] if others else "NAME"))
-            raise ValueError(f"no column of {role}s is recognised; the columns are {listed(found)}: {remedy}")
-    if len(hits) > 1:
-        if len(set(hits)) > 1:
-            remedy = caller.remedy(role, quoted(hits[0]))
-        else:
-            remedy = "rename all but one"
-        raise ValueError(f"the column of {role}s is ambiguous: {listed(hits)} could all be it: {remedy}")
-    return hits[0]

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from alsx.ratings._caller import Place, show
-from alsx.ratings.columns import ROW, arrow_text, frozen, id_column, is_arrow_text, refuse_nul
+from alsx.ratings.columns import ROW, arrow_text, frozen, id_column, is_arrow_text, python_texts, refuse_nul
 from alsx.ratings.sorting import MAX_CODES, Codes, RowCodes, is_present
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class Ids:
     def __init__(self, values: Any, name: str = "ids") -> None:
         ids = id_column(values, name)
         if not isinstance(ids, np.ndarray):
-            ids = _padded(ids.to_pylist(), name)
+            ids = _padded(python_texts(ids, name), name)
         elif ids.dtype.kind in "OT":
             ids = _padded(ids.tolist(), name)
         if len(ids) > MAX_CODES:
@@ -214,7 +214,7 @@ class Ids:
             found = pc.index_in(arrow_text(ids), value_set=arrow_text(values))
             return cast("npt.NDArray[np.int32]", found.fill_null(-1).to_numpy(zero_copy_only=False))
         # Longer ids than the longest, and ids that "U" would cut (trailing NUL), are unknown.
-        texts = ids.to_pylist() if not isinstance(ids, np.ndarray) else ids.tolist()
+        texts = python_texts(ids, "ids") if not isinstance(ids, np.ndarray) else ids.tolist()
         width = values.dtype.itemsize // 4
         fits = np.array([len(x) <= width and not x.endswith("\0") for x in texts])
         codes = self._searched(np.array([x if fit else "" for x, fit in zip(texts, fits, strict=True)], values.dtype))
@@ -345,7 +345,7 @@ def _encode_by_hash(x: Array | pa.Array, name: str, place: Place) -> tuple[Ids, 
             f"{name}: {len(distinct):,} distinct ids are more than 2**31 - 1, the most that int32 codes can number"
         )
     if is_arrow_text(distinct.type):
-        texts = distinct.to_pylist()
+        texts = python_texts(distinct, name)
         _refuse_nuls(texts, raw, np.arange(len(texts)), name, place)
         values = _padded(texts, name)
     else:
@@ -363,7 +363,7 @@ def _encode_dictionary(column: pa.DictionaryArray, name: str, place: Place) -> t
     raw = raw.view(np.int64) if raw.dtype == np.uint64 else raw.astype(np.promote_types(raw.dtype, np.int32))
     used = np.flatnonzero(is_present(raw, 0, len(column.dictionary), 1))
     distinct = column.dictionary.take(used)
-    _refuse_nuls(distinct.to_pylist(), raw, used, name, place)
+    _refuse_nuls(python_texts(distinct, name), raw, used, name, place)
     ids, inner = _encode_by_hash(distinct, name, place)
     table = np.zeros(len(column.dictionary), np.int32)
     table[used] = inner.table[inner.raw]

@@ -151,7 +151,7 @@ def compress(
     RepeatedPair
         Where a pair is there more than once and `duplicates` is "raise".
     ValueError
-        Where merged ratings or weights are beyond what `dtype` can hold.
+        Where merged ratings or weights are beyond what `dtype` can hold, or all weights that are left are 0.
     """
     items = _each(items)
     if isinstance(users, RowCodes) and not _sort.count_descents(users.indptr, items.raw, n_threads):
@@ -185,6 +185,8 @@ def compress(
         if weights is not None:
             value_range(weights, f'weights under duplicates="{duplicates}"', dtype, pair)
             weights = weights.astype(dtype, copy=False)
+    if weights is not None and not weights.any():
+        raise ValueError("all weights that are left are 0: at least one rating must have a weight above 0")
     rows = CSR(indptr, indices, values, weights)
     return Sorted(rows, transpose(rows, items.n_codes, n_threads), times, merged)
 
@@ -254,6 +256,10 @@ def _merge(
             None if times is None else times[last],
         )
     counts = np.diff(np.append(starts, len(order)))
+    # Sums in floating point depend on their order: that of the values does not depend on that of the input.
+    pairs = np.repeat(np.arange(len(starts)), counts)
+    keys = (values[order], pairs) if weights is None else (weights[order], values[order], pairs)
+    order = order[np.lexsort(keys)]
     found = values[order].astype(np.float64)
     w = None if weights is None else weights[order].astype(np.float64)
     total = None if w is None else np.add.reduceat(w, starts)
@@ -261,7 +267,8 @@ def _merge(
     if how == "sum":
         return np.add.reduceat(found, starts), None if total is None else total / counts, times
     if w is None or total is None:
-        return np.add.reduceat(found, starts) / counts, None, times
+        # As many ratings as were merged, so that the mean of all ratings stays what it was.
+        return np.add.reduceat(found, starts) / counts, counts.astype(np.float64), times
     # Where all weights of a pair are 0, its mean is the plain one.
     nothing = np.repeat(total == 0, counts)
     shares = np.where(nothing, 1.0, w)
