@@ -6,6 +6,12 @@ alsx: explicit ratings by exact alternating least squares, in stars, fast.
 >>> ids, stars = model.recommend(user)                                               # doctest: +SKIP
 """
 
+import importlib as _importlib
+from typing import TYPE_CHECKING as _TYPE_CHECKING
+from typing import Any as _Any
+
+from alsx import _interrupt  # noqa: F401, before all that takes time to import
+
 try:
     from alsx import _core  # noqa: F401
 except ImportError as error:
@@ -27,5 +33,28 @@ from alsx.bias import BiasALS
 from alsx.factor import FactorALS
 from alsx.ratings import Ratings
 from alsx.recommender import load
+
+# Modules that cost time to import: they are there when they are asked for.
+_LAZY = ("datasets", "metrics", "model_selection", "plot", "ratings")
+
+if _TYPE_CHECKING:  # so that type checkers know the modules, and still find names that do not exist
+    from alsx import datasets as datasets
+    from alsx import metrics as metrics
+    from alsx import model_selection as model_selection
+    from alsx import plot as plot
+    from alsx import ratings as ratings
+else:
+
+    def __getattr__(name: str) -> _Any:
+        """Import a public module at its first use, so that ``import alsx`` is enough for ``alsx.datasets.load_demo()``."""
+        if name in _LAZY:
+            return _importlib.import_module(f"alsx.{name}")
+        raise AttributeError(f"module 'alsx' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """Return the public names, those of modules that are not imported yet among them."""
+    return sorted({*globals(), *_LAZY})
+
 
 __all__ = ["BayesALS", "BiasALS", "FactorALS", "Ratings", "__version__", "load"]

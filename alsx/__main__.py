@@ -39,9 +39,26 @@ def read_ratings(path: str, **columns: Any) -> Ratings:
 
 def read_model(path: str) -> Recommender:
     """Load a saved model."""
-    if not Path(path).is_file():
+    file = Path(path).expanduser()
+    if not file.is_file():
         raise FileNotFoundError(f"there is no model file {path}; `python -m alsx fit RATINGS --model=FILE` writes one")
-    return alsx.load(path)
+    if not is_model(file):
+        raise ValueError(
+            f"MODEL is {path}; it must be a file of a model, such as `python -m alsx fit RATINGS --model=FILE` writes, and "
+            "whole"
+        )
+    return alsx.load(file)
+
+
+def is_model(file: Path) -> bool:
+    """Return whether a file is a model, by the names of the arrays in it."""
+    from alsx.datasets._archive import open_zip
+
+    try:
+        with open_zip(file) as arrays:
+            return "about.npy" in arrays.namelist()
+    except ValueError:
+        return False
 
 
 def as_id(text: str, ids: Any, what: str) -> Any:
@@ -98,7 +115,7 @@ def fit(
         Name of the column of ratings, where it is not recognised.
     """
     _check.integer("k", k, 0)
-    _cli.check_file(model, "--model")
+    file = _cli.check_file(model, "--model")
     data = read_ratings(ratings, user=user_column, item=item_column, rating=rating_column)
     own: dict[str, Any] = {"random_state": seed, "n_jobs": n_jobs, "verbose": 1}
     if reg is not None:
@@ -108,7 +125,7 @@ def fit(
     start = time.perf_counter()
     fitted: Recommender = alsx.FactorALS(k, **own) if k else alsx.BiasALS(**own)
     fitted.fit(data)
-    fitted.save(model)
+    fitted.save(file)
     print(f"{data!r}\n")
     _cli.table(
         ["model", "train RMSE", "loss", "iterations", "seconds", "file"],
@@ -157,6 +174,8 @@ def evaluate(
         Print JSON instead of a table.
     """
     check_flag("json", json)
+    if Path(ratings).is_file() and is_model(Path(ratings)):
+        raise ValueError(f"RATINGS is {ratings}, which is a model; write MODEL first, then RATINGS")
     fitted = read_model(model)
     test = read_ratings(ratings, user=user_column, item=item_column, rating=rating_column)
     users, items, truth = test.triples()
@@ -293,7 +312,7 @@ def main() -> None:
         _cli.table(["command", "what it does"], rows)
         print("\npython -m alsx COMMAND --help explains one; python -m alsx.examples lists the examples.")
         return
-    _cli.run(COMMANDS, "python -m alsx")
+    _cli.run(COMMANDS, "python -m alsx", {"max_iter": "iterations", "random_state": "seed"})
 
 
 if __name__ == "__main__":

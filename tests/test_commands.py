@@ -171,13 +171,13 @@ def test_a_list_shorter_than_asked_for_has_no_padding(example, command):
         (["--data=missing/file.zip"], ["missing/file.zip"]),
         (["--user=999999"], ["999999", "unknown"]),
         (["--user=somebody"], ["somebody", "unknown"]),
-        (["--k=0"], ["k is 0"]),
-        (["--test-size=2"], ["test_size is 2"]),
+        (["--k=0"], ["--k is 0"]),
+        (["--test-size=2"], ["--test-size is 2"]),
         (["--iterations=few"], ["iterations", "few"]),
-        (["--k=1e3"], ["k is 1000.0"]),
-        (["--k"], ["k is True"]),
-        (["--seed=-1"], ["seed is -1"]),
-        (["--n-jobs=0"], ["n_jobs is 0"]),
+        (["--k=1e3"], ["--k is 1000.0"]),
+        (["--k"], ["--k is True"]),
+        (["--seed=-1"], ["--seed is -1"]),
+        (["--n-jobs=0"], ["--n-jobs is 0"]),
         (["--user=99999999999999999999999"], ["99999999999999999999999"]),
         (["--user=None"], ["user None"]),
         (["--out"], ["--out needs a value"]),
@@ -247,6 +247,107 @@ def test_an_interrupted_job_leaves_whole_files_only(tmp_path):
     assert printed.strip().splitlines()[-1] == "interrupted"
     assert "Traceback" not in printed
     assert [path.name for path in (tmp_path / "o").iterdir()] == ["history.png"]
+
+
+def interruptible():
+    """A shell's background job ignores interrupts, and its children inherit that."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals are sent as POSIX has them")
+@pytest.mark.parametrize(
+    ("module", "imported"),
+    [
+        ("alsx", "alsx._interrupt"),
+        ("alsx", "numpy"),
+        ("alsx", "sklearn.base"),
+        ("alsx", "alsx._cli"),
+        ("alsx.examples", "scipy.sparse"),
+        ("alsx.examples.movielens", "sklearn.base"),
+    ],
+)
+def test_an_interrupt_in_the_first_second(tmp_path, module, imported):
+    """Wherever the imports are: what has been imported is told on standard error, line by line."""
+    child = subprocess.Popen(
+        [sys.executable, "-X", "importtime", "-m", module], cwd=tmp_path, stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE, text=True, encoding="utf-8", preexec_fn=interruptible,
+    )  # fmt: skip
+    assert child.stderr is not None
+    for line in child.stderr:
+        if line.rpartition("|")[2].strip() == imported:
+            child.send_signal(signal.SIGINT)
+            break
+    _, rest = child.communicate(timeout=60)
+    printed = [line for line in rest.splitlines() if not line.startswith("import time:")]
+    # The list of commands is printed before an interrupt after the last import arrives.
+    assert (child.returncode, printed) in [(130, ["interrupted"]), *([(0, [])] if imported == "alsx._cli" else [])]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals are sent as POSIX has them")
+def test_an_interrupt_of_a_fit(tmp_path):
+    child = subprocess.Popen(
+        [sys.executable, "-m", "alsx", "fit", "demo", "--k=200", "--model=m.npz"],
+        cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8",
+        preexec_fn=interruptible,
+    )  # fmt: skip
+    assert child.stderr is not None
+    printed = ""
+    while "FactorALS:" not in printed and (letter := child.stderr.read(1)):
+        printed += letter
+    child.send_signal(signal.SIGINT)
+    out, rest = child.communicate(timeout=60)
+    assert child.returncode == 130
+    assert rest.splitlines()[-1] == "interrupted"
+    assert "Traceback" not in rest
+    assert out == ""
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no device that is always full")
+def test_a_full_disk_behind_standard_output(tmp_path):
+    with open("/dev/full", "w") as full:
+        out = subprocess.run(
+            [sys.executable, "-m", "alsx", "info", "--help"], cwd=tmp_path, stdout=full, stderr=subprocess.PIPE, text=True,
+            check=False,
+        )  # fmt: skip
+    assert out.returncode == 2
+    assert out.stderr.splitlines() == ["error: [Errno 28] No space left on device"]
+
+
+def test_messages_name_flags():
+    def command(ratings: str, *, iterations: int = 3, min_ratings: int = 0) -> None: ...
+
+    def shown(message):
+        return _cli.name_flag(message, command, {"max_iter": "iterations"})
+
+    assert shown("max_iter is 0; it must be at least 1") == "--iterations is 0; it must be at least 1"
+    assert shown("min_ratings is -1; it") == "--min-ratings is -1; it"
+    assert shown("ratings is 5; it") == "RATINGS is 5; it"
+    for message in ("k is 0; it", "the file is empty", "row 3 is bad", "min_ratings"):
+        assert shown(message) == message
+
+
+def test_arguments_in_the_wrong_order(example, tmp_path, fails):
+    model = example[0] / "made/here/model.npz"
+    (tmp_path / "ratings.csv").write_text("user,item,rating\n1,2,3\n")
+    fails("alsx", "evaluate", "ratings.csv", model, says=["RATINGS is", "which is a model", "write MODEL first"])
+    fails("alsx", "evaluate", "ratings.csv", "ratings.csv", says=["MODEL is ratings.csv", "a file of a model"])
+    fails("alsx", "recommend", "ratings.csv", 1, says=["MODEL is ratings.csv"])
+    fails("alsx", "evaluate", model, model, says=["RATINGS is", "which is a model"])
+    fails("alsx", "fit", model, says=["is not a MovieLens archive"])
+
+
+def test_faults_of_an_archive_are_one_line(tmp_path, fails):
+    import zipfile
+
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("ml-x/movies.csv", "movieId,title,genres\n1,A (1990),Drama\n")
+        archive.writestr("ml-x/ratings.csv", "userId,movieId,rating,timestamp\n" + "1,1,3,4\n" * 1000)
+    raw = bytearray((tmp_path / "a.zip").read_bytes())
+    raw[raw.index(b"ratings.csv") + 20] ^= 255
+    (tmp_path / "a.zip").write_bytes(raw)
+    fails("alsx", "fit", "a.zip", says=["a.zip: ml-x/ratings.csv is damaged"])
+    fails("movielens", "a.zip", says=["a.zip: ml-x/ratings.csv is damaged"])
 
 
 def test_a_defect_shows_its_traceback(monkeypatch):
@@ -374,15 +475,15 @@ def test_failures_of_the_command_line(tmp_path, example, command, fails):
     fails("alsx", "fit", "bad.csv", says=["row 0"])
     fails("alsx", "fit", "bad.csv", "--model=no/where.npz", says=["--model is no/where.npz", "there is no folder no"])
     fails("alsx", "fit", "bad.csv", "--model=.", says=["--model is .", "not a folder"])
-    fails("alsx", "fit", "words.csv", "--k=-1", says=["k is -1"])
-    fails("alsx", "fit", "words.csv", "--reg=high", says=["reg is 'high'"])
+    fails("alsx", "fit", "words.csv", "--k=-1", says=["--k is -1"])
+    fails("alsx", "fit", "words.csv", "--reg=high", says=["--reg is 'high'"])
     fails("alsx", "fit", "demo", "--user-column=x", says=["--user-column=x"])
     fails("alsx", "evaluate", model, "words.csv", says=["ids are integers"])
     fails("alsx", "evaluate", model, "words.csv", "--json=yes", says=["--json"])
     fails("alsx", "recommend", "none.npz", 1, says=["none.npz"])
     fails("alsx", "recommend", "broken.npz", 1, says=["broken.npz"])
     fails("alsx", "recommend", model, 77777, says=["77777", "unknown"])
-    fails("alsx", "recommend", model, 5, "--n=0", says=["n is 0"])
+    fails("alsx", "recommend", model, 5, "--n=0", says=["--n is 0"])
     fails("alsx", "similar", model, "x", says=["item x", "unknown"])
     command("alsx", "fit", "demo", "--k=0", "--model=bias.npz")
     fails("alsx", "similar", "bias.npz", 1, says=["BiasALS", "no factors"])
