@@ -7,8 +7,7 @@ alsx: explicit ratings by exact alternating least squares, in stars, fast.
 """
 
 import importlib as _importlib
-from typing import TYPE_CHECKING as _TYPE_CHECKING
-from typing import Any as _Any
+import typing as _typing
 
 from alsx import _interrupt  # noqa: F401, before all that takes time to import
 
@@ -37,7 +36,7 @@ from alsx.recommender import load
 # Modules that cost time to import: they are there when they are asked for.
 _LAZY = ("datasets", "metrics", "model_selection", "plot", "ratings")
 
-if _TYPE_CHECKING:  # so that type checkers know the modules, and still find names that do not exist
+if _typing.TYPE_CHECKING:  # so that type checkers know the modules, and still find names that do not exist
     from alsx import datasets as datasets
     from alsx import metrics as metrics
     from alsx import model_selection as model_selection
@@ -45,7 +44,7 @@ if _TYPE_CHECKING:  # so that type checkers know the modules, and still find nam
     from alsx import ratings as ratings
 else:
 
-    def __getattr__(name: str) -> _Any:
+    def __getattr__(name: str) -> _typing.Any:
         """Import a public module at its first use, so that ``import alsx`` is enough for ``alsx.datasets.load_demo()``."""
         if name in _LAZY:
             return _importlib.import_module(f"alsx.{name}")
