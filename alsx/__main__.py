@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 import alsx
-from alsx import _check, _cli, _core, _threads, files, metrics
-from alsx.ratings import Ratings
+from alsx import _check, _cli, _core, _threads, metrics
+from alsx.ratings import Ratings, files
 from alsx.recommender import Recommender
 
 

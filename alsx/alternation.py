@@ -30,7 +30,7 @@ from alsx.prior import (
     row_tasks,
     scales,
 )
-from alsx.ratings import Compressed, Ratings
+from alsx.ratings import CSR, Ratings
 
 # How many ratings make a row half as reliable as it can be, where features are judged by all rows: MovieLens 100k with a
 # sixth of the films withheld is predicted best from about 200 on (benchmarks/coldstart.py), since errors are counted a rating.
@@ -87,7 +87,7 @@ class Known(NamedTuple):
 class Side:
     """One side's rows: its ratings, the order they are solved in, its scales, its table and its last loss."""
 
-    def __init__(self, rows: Compressed, k: int, penalty: Penalty, dtype: np.dtype[Any]) -> None:
+    def __init__(self, rows: CSR, k: int, penalty: Penalty, dtype: np.dtype[Any]) -> None:
         counts = np.diff(rows.indptr)
         self.rows = rows
         self.penalty = penalty

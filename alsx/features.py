@@ -1,4 +1,4 @@
-"""Features of users and items: from data frames and matrices to the numbers that a map of prior means is learned from."""
+"""Features of users and items: from data frames and matrices to the numbers that prior means are learned from."""
 
 from __future__ import annotations
 
@@ -9,21 +9,22 @@ import numpy.typing as npt
 import scipy.sparse
 
 from alsx.ratings import Ids, described_rows, is_frame
+from alsx.ratings.columns import is_arrow_text
 
 Array = npt.NDArray[Any]
 
-# A column of more different texts than this, that differ in more than half of the rows, is no category: titles, post
+# A column of more different texts than this, that differ in more than half of the rows, is not a category: titles, post
 # codes, comments. Fewer do little harm, and small tables differ in every row by chance.
-MANY = 100
+MAX_FREE_TEXTS = 100
 
 # What a column may hold later, by what it held when the encoder was fitted. A column that is missing whole has no type.
-LATER = {
+FAMILIES_LATER = {
     "numbers": ("numbers", "nothing"),
     "days": ("days", "nothing"),
     "category": ("category", "text", "numbers", "nothing"),
     "labels": ("text", "lists", "nothing"),
 }
-WORDS = {
+FAMILY_WORDS = {
     "numbers": "numbers",
     "days": "dates",
     "category": "categories",
@@ -34,13 +35,12 @@ WORDS = {
 
 
 class FeatureEncoder:
-    """
-    How features become numbers, learned once and then the same for whoever comes later.
+    """How features become numbers, learned once and then the same for later rows.
 
-    `fit` makes it. Numbers are standardised (a missing one is the mean); texts, categories and truth values become one
-    column a value, lists of texts and texts with bars such as ``"Comedy|Drama"`` one column a label, of zeros and ones
-    (missing, blank or never seen before: zeros); times are numbers of days. Integers that stand for categories must be
-    made categories or texts first. Columns of a matrix are taken as they are.
+    `fit` makes it. Numbers are standardised (a missing one is the mean). Texts, categories and truth values become one
+    column per value, lists of texts and texts with bars such as ``"Comedy|Drama"`` one column per label, of zeros and
+    ones (missing, blank or never seen before: zeros). Times are numbers of days. Integers that stand for categories must
+    be made categories or texts first. Columns of a matrix are taken as they are.
 
     Attributes
     ----------
@@ -53,17 +53,16 @@ class FeatureEncoder:
         self._columns = columns
 
     @classmethod
-    def fit(cls, data: Any, name: str, known: Ids) -> tuple[FeatureEncoder, Array, scipy.sparse.csr_array]:
-        """
-        Learn how `data` becomes numbers.
+    def fit(cls, data: Any, name: str, rated: Ids) -> tuple[FeatureEncoder, Array, scipy.sparse.csr_array]:
+        """Learn how `data` becomes numbers.
 
         Parameters
         ----------
         data : scipy sparse matrix, array-like of shape (n, m), or data frame
-            A matrix has a row for each of the known ids; a frame has a column of ids, known or not.
+            A matrix has a row for each of the rated ids; a frame has a column of ids, rated or not.
         name : {"user_features", "item_features"}
-            What sentences call it, and which column of ids is looked for.
-        known : Ids
+            What messages call it, and which column of ids is looked for.
+        rated : Ids
             The ids that have ratings.
 
         Returns
@@ -76,22 +75,22 @@ class FeatureEncoder:
         Raises
         ------
         TypeError, ValueError
-            Where `data` cannot be used; the sentence names the column or the row, and what to do.
+            Where `data` cannot be used; the message names the column or the row, and what to do.
         """
         side = name.partition("_")[0]
         if not is_frame(data):
             matrix = _matrix(data, name)
-            if matrix.shape[0] != len(known):
+            if matrix.shape[0] != len(rated):
                 raise ValueError(
-                    f"{name} has {matrix.shape[0]:,} rows, but the ratings have {len(known):,} {side}s: give a row for "
+                    f"{name} has {matrix.shape[0]:,} rows, but the ratings have {len(rated):,} {side}s: give a row for "
                     "each, in ascending order of ids, or a data frame with a column of ids"
                 )
-            return cls([f"feature {place}" for place in range(matrix.shape[1])], None), known.values, matrix
+            return cls([f"feature {place}" for place in range(matrix.shape[1])], None), rated.values, matrix
         ids, found = described_rows(data, side, name)
         if not found:
             raise ValueError(f"{name} has no columns but the ids: give at least one feature, or leave {name} out")
-        known.codes(ids, name)  # ids of another kind are refused
-        columns = [_learned(column, values, name) for column, values in found.items()]
+        rated.codes(ids, name)  # ids of another kind are refused
+        columns = [_learn_column(column, values, name) for column, values in found.items()]
         names = []
         for column in columns:
             own = column["name"]
@@ -100,15 +99,14 @@ class FeatureEncoder:
         return encoder, ids, encoder._encoded(found, name)
 
     def transform(self, data: Any, name: str, side: str, ids: Any = None) -> tuple[Array, scipy.sparse.csr_array]:
-        """
-        The same numbers for other rows.
+        """Return the same numbers for other rows.
 
         Parameters
         ----------
         data : as for `fit`
-            Of the same columns, in any order; others are passed over.
+            Of the same columns, in any order; others are ignored.
         name : str
-            What sentences call it.
+            What messages call it.
         side : {"user", "item"}
             Which column of ids is looked for.
         ids : ndarray, shape (n,), default=None
@@ -150,16 +148,17 @@ class FeatureEncoder:
         return own, self._encoded(found, name)
 
     def _encoded(self, found: dict[str, Any], name: str) -> scipy.sparse.csr_array:
-        blocks = [_block(column, found[column["name"]], name) for column in self._columns or []]
+        """The numbers of all columns, side by side."""
+        blocks = [_encode_column(column, found[column["name"]], name) for column in self._columns or []]
         return _tidy(scipy.sparse.csr_array(scipy.sparse.hstack(blocks, format="csr"), dtype=np.float64))
 
     def state(self) -> dict[str, Any]:
-        """All that there is, as JSON can hold it."""
+        """Return all that there is, as JSON can hold it."""
         return {"names": self.names, "columns": self._columns}
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> FeatureEncoder:
-        """An encoder that gives the same numbers as the one whose `state` this is."""
+        """Return an encoder that gives the same numbers as the one whose `state` this is."""
         return cls([str(name) for name in state["names"]], state["columns"])
 
 
@@ -172,7 +171,9 @@ def _tidy(matrix: scipy.sparse.csr_array) -> scipy.sparse.csr_array:
 
 def _matrix(data: Any, name: str) -> scipy.sparse.csr_array:
     """A matrix of finite numbers."""
-    remedy = "give a matrix of numbers with a row each, or a data frame with a column of ids (collect a lazy one)"
+    remedy = (
+        "give a matrix of numbers with one row for each id, or a data frame with a column of ids (collect a lazy one)"
+    )
     if not scipy.sparse.issparse(data):
         if data is None or isinstance(data, str | bytes | dict | set) or hasattr(data, "collect"):
             raise TypeError(
@@ -188,13 +189,13 @@ def _matrix(data: Any, name: str) -> scipy.sparse.csr_array:
     if data.ndim != 2:
         raise ValueError(f"{name} has {data.ndim} dimensions: {remedy}")
     if data.dtype.kind not in "biufO":
-        raise TypeError(f"{name} is no matrix of numbers (but of {data.dtype}): {remedy}")
+        raise TypeError(f"{name} is of {data.dtype}; it must be numbers: {remedy}")
     if not data.shape[1]:
         raise ValueError(f"{name} has no columns: give at least one feature, or leave {name} out")
     try:
         matrix = scipy.sparse.csr_array(data.astype(np.float64), copy=True)
     except (TypeError, ValueError) as error:
-        raise TypeError(f"{name} is no matrix of numbers ({error}): {remedy}") from None
+        raise TypeError(f"{name} cannot be made a matrix of numbers ({error}): {remedy}") from None
     matrix.sum_duplicates()
     wrong = np.flatnonzero(~np.isfinite(matrix.data))
     if len(wrong):
@@ -210,18 +211,18 @@ def _matrix(data: Any, name: str) -> scipy.sparse.csr_array:
 # Columns of data frames
 
 
-def _learned(column: str, values: Any, name: str) -> dict[str, Any]:
-    """How one column becomes numbers: what scikit-learn's transformer for its kind learns."""
+def _learn_column(column: str, values: Any, name: str) -> dict[str, Any]:
+    """What scikit-learn's transformer for the kind of a column learns from it."""
     from sklearn.preprocessing import MultiLabelBinarizer, OneHotEncoder, StandardScaler
 
     family = _family(column, values, name)
-    nothing = f"{name}: the column {column!r} holds nothing: drop it"
+    empty = f"{name}: the column {column!r} holds nothing: drop it"
     if family == "nothing":
-        raise ValueError(nothing)
+        raise ValueError(empty)
     if family in ("numbers", "days"):
         numbers = _numbers(column, values, family, name)
         if np.isnan(numbers).all():
-            raise ValueError(nothing)
+            raise ValueError(empty)
         with np.errstate(over="ignore", invalid="ignore"):
             scaler = StandardScaler().fit(numbers[:, None])
         mean, scale = float(scaler.mean_[0]), float(scaler.scale_[0])
@@ -240,41 +241,38 @@ def _learned(column: str, values: Any, name: str) -> dict[str, Any]:
         found = OneHotEncoder().fit(_upright(rows)).categories_[0].tolist() if rows else []
         kind = "category"
     if not found:
-        raise ValueError(nothing)
-    # A bar in a few rows makes no list of labels of a column; where there are lists, labels may be as many as they like.
-    if family != "lists" and 10 * bars < len(rows) and len(found) > MANY and 2 * len(found) > len(rows):
+        raise ValueError(empty)
+    # A bar in a few rows does not make labels of a column of texts; where there are lists, any number of labels is fine.
+    if family != "lists" and 10 * bars < len(rows) and len(found) > MAX_FREE_TEXTS and 2 * len(found) > len(rows):
         raise ValueError(
             f"{name}: the column {column!r} has {len(found):,} different values in {len(rows):,} rows, as free text has, "
-            "not categories: drop it (or make lists of it, to have one feature a value all the same)"
+            "not categories: drop it (or make lists of it, to have one feature per value all the same)"
         )
     return {"name": column, "kind": kind, "labels": found}
 
 
-def _block(column: dict[str, Any], values: Any, name: str) -> Any:
-    """The numbers of one column, by scikit-learn's transformer, told what it learned before."""
-    from sklearn.preprocessing import MultiLabelBinarizer, OneHotEncoder, StandardScaler
+def _encode_column(column: dict[str, Any], values: Any, name: str) -> Any:
+    """The numbers of one column, by what was learned before."""
+    from sklearn.preprocessing import MultiLabelBinarizer, OneHotEncoder
 
     own, kind = column["name"], column["kind"]
     family = _family(own, values, name)
-    if family not in LATER[kind]:
+    if family not in FAMILIES_LATER[kind]:
         raise TypeError(
-            f"{name}: the column {own!r} holds {WORDS[family]} ({values.type}), but {WORDS[kind]} when the model was "
-            "fitted: convert it"
+            f"{name}: the column {own!r} holds {FAMILY_WORDS[family]} ({values.type}), but {FAMILY_WORDS[kind]} when the "
+            "model was fitted: convert it"
         )
-    # Whatever sklearn.set_config says of outputs, no frames come back.
     if "mean" in column:
-        scaler = StandardScaler().set_output(transform="default")
-        scaler.mean_, scaler.scale_ = np.array([column["mean"]]), np.array([column["scale"]])
-        scaler.var_, scaler.n_features_in_, scaler.n_samples_seen_ = scaler.scale_**2, 1, 1
-        scaled = scaler.transform(_numbers(own, values, family, name)[:, None])
+        scaled = (_numbers(own, values, family, name)[:, None] - column["mean"]) / column["scale"]
         return scipy.sparse.csr_array(np.nan_to_num(scaled, nan=0.0))
     labels = column["labels"]
     if kind == "category":
         encoder = OneHotEncoder(categories=[np.array(labels, object)], handle_unknown="ignore")
+        # Whatever sklearn.set_config says of outputs, no frames come back.
         return encoder.set_output(transform="default").fit(_upright(labels[:1])).transform(_upright(_words(values)))
     # MultiLabelBinarizer would warn of labels that it does not know.
-    known = set(labels)
-    rows = [[label for label in row if label in known] for row in _labels(values)]
+    fitted = set(labels)
+    rows = [[label for label in row if label in fitted] for row in _labels(values)]
     return MultiLabelBinarizer(classes=labels, sparse_output=True).fit([]).transform(rows)
 
 
@@ -289,7 +287,7 @@ def _family(column: str, values: Any, name: str) -> str:
         return "days"
     if kinds.is_null(kind):
         return "nothing"
-    if _is_text(kind.value_type if kinds.is_dictionary(kind) else kind):
+    if is_arrow_text(kind.value_type if kinds.is_dictionary(kind) else kind):
         return "text"
     if kinds.is_boolean(kind) or kinds.is_dictionary(kind):
         return "category"
@@ -297,17 +295,11 @@ def _family(column: str, values: Any, name: str) -> str:
     lists = (kinds.is_list, kinds.is_large_list, kinds.is_fixed_size_list, kinds.is_list_view, kinds.is_large_list_view)
     if any(is_one(kind) for is_one in lists):
         part = kind.value_type.value_type if kinds.is_dictionary(kind.value_type) else kind.value_type
-        if _is_text(part) or kinds.is_integer(part) or kinds.is_null(part):
+        if is_arrow_text(part) or kinds.is_integer(part) or kinds.is_null(part):
             return "lists"
         if kinds.is_floating(part) or kinds.is_decimal(part):
             remedy = "give each number of the list a column of its own, or pass a matrix"
     raise TypeError(f"{name}: the column {column!r} is {kind}, which cannot be a feature: {remedy}")
-
-
-def _is_text(kind: Any) -> bool:
-    import pyarrow.types as kinds
-
-    return bool(kinds.is_string(kind) or kinds.is_large_string(kind) or kinds.is_string_view(kind))
 
 
 def _numbers(column: str, values: Any, family: str, name: str) -> npt.NDArray[np.float64]:
@@ -353,7 +345,7 @@ def _words(values: Any) -> list[str | None]:
 
 
 def _labels(values: Any) -> list[list[str]]:
-    """The labels of every row."""
+    """The labels of every row, without missing ones."""
     parts = ((row.split("|") if isinstance(row, str) else row or []) for row in values.to_pylist())
     return [[word for word in map(_word, row) if word is not None] for row in parts]
 

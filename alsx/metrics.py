@@ -9,7 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from alsx import _check
-from alsx.ratings import Ids, Ratings, _coded, _ids, _numbers
+from alsx.ratings import Ratings, as_ratings
+from alsx.ratings.columns import id_column, number_column
+from alsx.ratings.ids import Ids, encode, entry_codes
 
 __all__ = ["Score", "mae", "ndcg_at_n", "precision_at_n", "recall_at_n", "relevant_items", "rmse"]
 
@@ -97,33 +99,33 @@ def _errors(y_true: Any, y_pred: Any, sample_weight: Any) -> tuple[Array, Array 
     true, predicted = _finite(y_true, "y_true"), _finite(y_pred, "y_pred")
     if len(true) != len(predicted):
         raise ValueError(
-            f"lengths differ: y_true {len(true):,}, y_pred {len(predicted):,}. Pass a prediction a rating."
+            f"lengths differ: y_true {len(true):,}, y_pred {len(predicted):,}: pass one prediction per rating"
         )
     if not len(true):
-        raise ValueError("y_true is empty; an error needs at least one rating.")
+        raise ValueError("y_true is empty; an error needs at least one rating")
     if sample_weight is None:
         return true - predicted, None
     weights = _finite(sample_weight, "sample_weight")
     if len(weights) != len(true):
         raise ValueError(
-            f"lengths differ: y_true {len(true):,}, sample_weight {len(weights):,}. Pass a weight a rating."
+            f"lengths differ: y_true {len(true):,}, sample_weight {len(weights):,}: pass one weight per rating"
         )
     negative = np.flatnonzero(weights < 0)
     if len(negative):
         at = int(negative[0])
-        raise ValueError(f"sample_weight: row {at} is {weights[at]}, but weights must not be negative.")
+        raise ValueError(f"sample_weight: row {at} is {weights[at]}; it must not be negative")
     largest = float(weights.max())
     if largest == 0:
-        raise ValueError("sample_weight is 0 in every row: at least one rating must weigh something.")
+        raise ValueError("sample_weight is 0 in every row: at least one rating must have a weight above 0")
     return true - predicted, weights / largest
 
 
 def _finite(x: Any, name: str) -> Array:
-    values = _numbers(x, name).astype(np.float64)
+    values = number_column(x, name).astype(np.float64)
     wrong = np.flatnonzero(~np.isfinite(values))
     if len(wrong):
         at = int(wrong[0])
-        raise ValueError(f"{name}: row {at} is {values[at]}, but errors need finite numbers: take such rows out first.")
+        raise ValueError(f"{name}: row {at} is {values[at]}; it must be a finite number: take such rows out first")
     return values
 
 
@@ -132,7 +134,7 @@ def _finite(x: Any, name: str) -> Array:
 
 
 class Score(float):
-    """A mean over users, a float that knows of how many users it is the mean.
+    """A mean over users: a float that says of how many users it is the mean.
 
     Attributes
     ----------
@@ -184,8 +186,8 @@ def precision_at_n(recommended: Any, relevant: Any, n: int | None = None) -> Sco
     Parameters
     ----------
     recommended : array-like of ids, shape (n_users, m) or (m,)
-        Recommended items, best first, a row a user, as `recommend` gives them; one row alone is one user. Short rows
-        are padded with anything that is no relevant item (`recommend` pads with -1, or "" where ids are strings).
+        Recommended items, best first, one row per user, as `recommend` gives them; one row alone is one user. Short rows
+        are padded with anything that is not a relevant item (`recommend` pads with -1, or "" where ids are strings).
     relevant : sequence of n_users collections of ids
         The items that are right for each user, in any order (for one user: one collection); see `relevant_items`.
     n : int, default=None
@@ -194,7 +196,7 @@ def precision_at_n(recommended: Any, relevant: Any, n: int | None = None) -> Sco
     Returns
     -------
     Score
-        A float, the mean over the users that have relevant items; its `by_user`, `n_users` and `n_skipped` tell which
+        A float, the mean over the users that have relevant items; its `by_user`, `n_users` and `n_skipped` say which
         and how many users these are.
 
     Raises
@@ -222,8 +224,8 @@ def recall_at_n(recommended: Any, relevant: Any, n: int | None = None) -> Score:
     Parameters
     ----------
     recommended : array-like of ids, shape (n_users, m) or (m,)
-        Recommended items, best first, a row a user, as `recommend` gives them; one row alone is one user. Short rows
-        are padded with anything that is no relevant item (`recommend` pads with -1, or "" where ids are strings).
+        Recommended items, best first, one row per user, as `recommend` gives them; one row alone is one user. Short rows
+        are padded with anything that is not a relevant item (`recommend` pads with -1, or "" where ids are strings).
     relevant : sequence of n_users collections of ids
         The items that are right for each user, in any order (for one user: one collection); see `relevant_items`.
     n : int, default=None
@@ -232,7 +234,7 @@ def recall_at_n(recommended: Any, relevant: Any, n: int | None = None) -> Score:
     Returns
     -------
     Score
-        A float, the mean over the users that have relevant items; its `by_user`, `n_users` and `n_skipped` tell which
+        A float, the mean over the users that have relevant items; its `by_user`, `n_users` and `n_skipped` say which
         and how many users these are.
 
     Raises
@@ -261,8 +263,8 @@ def ndcg_at_n(recommended: Any, relevant: Any, n: int | None = None) -> Score:
     Parameters
     ----------
     recommended : array-like of ids, shape (n_users, m) or (m,)
-        Recommended items, best first, a row a user, as `recommend` gives them; one row alone is one user. Short rows
-        are padded with anything that is no relevant item (`recommend` pads with -1, or "" where ids are strings).
+        Recommended items, best first, one row per user, as `recommend` gives them; one row alone is one user. Short rows
+        are padded with anything that is not a relevant item (`recommend` pads with -1, or "" where ids are strings).
     relevant : sequence of n_users collections of ids
         The items that are right for each user, in any order (for one user: one collection); see `relevant_items`.
     n : int, default=None
@@ -271,7 +273,7 @@ def ndcg_at_n(recommended: Any, relevant: Any, n: int | None = None) -> Score:
     Returns
     -------
     Score
-        A float, the mean over the users that have relevant items; its `by_user`, `n_users` and `n_skipped` tell which
+        A float, the mean over the users that have relevant items; its `by_user`, `n_users` and `n_skipped` say which
         and how many users these are.
 
     Raises
@@ -313,7 +315,7 @@ def relevant_items(ratings: Any, users: Any, *, min_rating: float | None = None)
     Returns
     -------
     list of ndarray
-        Item ids, an array a user.
+        Item ids, one array per user.
 
     Raises
     ------
@@ -328,7 +330,7 @@ def relevant_items(ratings: Any, users: Any, *, min_rating: float | None = None)
     >>> relevant_items(R, ["bob", "ann"], min_rating=4)
     [array([2]), array([1])]
     """
-    ratings = ratings if isinstance(ratings, Ratings) else Ratings(ratings)
+    ratings = as_ratings(ratings)
     by_user, ids = ratings.by_user, ratings.item_ids
     keep = np.ones(len(ratings), bool)
     if min_rating is not None:
@@ -351,59 +353,70 @@ def _hits(recommended: Any, relevant: Any, n: int | None) -> tuple[npt.NDArray[n
     """Which of the first n recommended are relevant (n_users, n), and how many relevant items each user has."""
     if isinstance(relevant, Ratings):
         raise TypeError(
-            "relevant is a Ratings, whose users may be in another order: pass relevant_items(relevant, users)."
+            "relevant is a Ratings, whose users may be in another order: pass relevant_items(relevant, users)"
         )
     rows = _table(recommended)
     if rows.ndim == 1:
         rows, relevant = rows[None], [relevant]
     if rows.ndim != 2:
-        raise ValueError(f"recommended has shape {rows.shape}: pass a row of items a user, (n_users, m).")
+        raise ValueError(f"recommended has shape {rows.shape}; it must be (n_users, m), one row of items per user")
     n_users, m = rows.shape
     if m == 0:
-        raise ValueError("recommended has no columns: pass at least one item a user.")
+        raise ValueError("recommended has no columns: pass at least one item per user")
     n = m if n is None else _check.integer("n", n, 1)
     if n > m:
-        raise ValueError(f"n is {n}, but recommended has only {m} items a user: ask recommend for n={n}.")
+        raise ValueError(f"n is {n}, but recommended has only {m} items per user: ask recommend for n={n}")
     if isinstance(relevant, str | bytes | dict) or not hasattr(relevant, "__len__"):
-        raise TypeError(f"relevant is of type {type(relevant).__name__}: pass a collection of ids a user.")
+        raise TypeError(f"relevant is of type {type(relevant).__name__}; it must hold one collection of ids per user")
     if len(relevant) != n_users:
         raise ValueError(
-            f"recommended has {n_users:,} users, relevant {len(relevant):,}: pass a collection a user of each."
+            f"recommended has {n_users:,} users, relevant {len(relevant):,}: pass one row and one collection per user"
         )
 
+    pool, wanted, counts = _relevant_keys(relevant, n_users)
+    if pool is None:
+        return np.zeros((n_users, n), bool), counts
+    found = pool.codes(_plain(id_column(rows[:, :n].ravel(), "recommended")), "recommended")
+    found = found.astype(np.int64).reshape(n_users, n)
+    keys = np.arange(n_users)[:, None] * len(pool) + found
+    places = np.minimum(np.searchsorted(wanted, keys), len(wanted) - 1)
+    hits = (wanted[places] == keys) & (found >= 0)
+    _refuse_repeated_hits(np.where(hits, found, -1), pool)
+    return hits, counts
+
+
+def _relevant_keys(relevant: Any, n_users: int) -> tuple[Ids | None, Array, npt.NDArray[np.int64]]:
+    """The distinct relevant items, ascending keys ``user * len(ids) + code`` of the relevant pairs, and counts by user.
+
+    There are no ids where no user has a relevant item.
+    """
     lists, lengths = [], np.zeros(n_users, np.int64)
     for at, items in enumerate(relevant):
         if isinstance(items, str | bytes | dict) or not isinstance(items, Collection | np.ndarray):
-            raise TypeError(
-                f"relevant: row {at} is of type {type(items).__name__}: pass a collection of ids for every user."
-            )
+            raise TypeError(f"relevant: row {at} is of type {type(items).__name__}; it must be a collection of ids")
         lengths[at] = len(items)
         if len(items):
-            lists.append(_plain(_ids(list(items) if isinstance(items, set | frozenset) else items, f"relevant[{at}]")))
+            column = list(items) if isinstance(items, set | frozenset) else items
+            lists.append(_plain(id_column(column, f"relevant[{at}]")))
     if not lists:
-        return np.zeros((n_users, n), bool), lengths
+        return None, np.empty(0, np.int64), lengths
     if len({x.dtype.kind in "iu" for x in lists}) > 1:
-        raise TypeError("relevant mixes integers and strings: pass ids of one kind.")
-    coded = _coded(np.concatenate(lists), "relevant", 1)
-    pool: Ids = coded.ids
-    size = len(pool)
+        raise TypeError("relevant mixes integers and strings: pass ids of one kind")
+    ids, codes = encode(np.concatenate(lists), "relevant", 1)
     owners = np.repeat(np.arange(n_users), lengths)
-    codes = coded.table[coded.raw.astype(np.int64) - coded.low].astype(np.int64)
-    wanted = np.unique(owners * size + codes)  # a relevant item counts once
-    counts = np.bincount(wanted // size, minlength=n_users)
-    found = (
-        pool.codes(_plain(_ids(rows[:, :n].ravel(), "recommended")), "recommended").astype(np.int64).reshape(n_users, n)
-    )
-    keys = np.arange(n_users)[:, None] * size + found
-    places = np.minimum(np.searchsorted(wanted, keys), len(wanted) - 1)
-    hits = (wanted[places] == keys) & (found >= 0)
-    ordered = np.sort(np.where(hits, found, -1), axis=1)
-    twice = np.argwhere((ordered[:, 1:] == ordered[:, :-1]) & (ordered[:, 1:] >= 0))
-    if len(twice):
-        at, column = twice[0]
-        item = pool.values[ordered[at, column]]
-        raise ValueError(f"recommended: row {at} recommends {item.item()!r} more than once: pass every item once.")
-    return hits, counts
+    # A relevant item counts once.
+    keys = np.unique(owners * len(ids) + entry_codes(codes))
+    return ids, keys, np.bincount(keys // len(ids), minlength=n_users)
+
+
+def _refuse_repeated_hits(codes: Array, pool: Ids) -> None:
+    """Refuse an item that is found twice in a user's row; `codes` (n_users, n) are -1 where nothing is found."""
+    ordered = np.sort(codes, axis=1)
+    repeats = np.argwhere((ordered[:, 1:] == ordered[:, :-1]) & (ordered[:, 1:] >= 0))
+    if len(repeats):
+        at, column = repeats[0]
+        item = pool.values[ordered[at, column]].item()
+        raise ValueError(f"recommended: row {at} recommends {item!r} more than once: pass every item once")
 
 
 def _table(recommended: Any) -> Array:
@@ -417,7 +430,7 @@ def _table(recommended: Any) -> Array:
             at = next(at for at, row in enumerate(rows) if len(row) != len(rows[0]))
             raise ValueError(
                 f"recommended: row {at} has {len(rows[at])} items, row 0 has {len(rows[0])}: pad the short ones, "
-                'with -1 or "".'
+                'with -1 or ""'
             )
         table = np.empty((len(rows), widths.pop()), object)
         for at, row in enumerate(rows):

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from alsx import _check
-from alsx.ratings import Ratings
+from alsx.ratings import Ratings, as_ratings, is_frame, is_path
 
 __all__ = ["k_fold", "train_test_split"]
 
@@ -34,7 +34,7 @@ def train_test_split(
         "random" draws from all ratings alike: ``round(test_size * n_ratings)`` of them, at least one, and all but one
         at most. "user" draws the same share from each user: of n ratings ``floor(test_size * n + v)`` with v uniform in
         [0, 1), drawn anew for each user, so that every user's expected share is `test_size` also where n is small, but
-        never all n: every user keeps a rating to be known by. "time" takes the latest: all ratings later than the time
+        never all n: every user keeps a rating. "time" takes the latest: all ratings later than the time
         T of the last training rating, where the training ratings are at least ``1 - test_size`` of all. Ratings of one
         time stay together, on the side of training, so that the test share may be smaller than asked for.
     random_state : None, int, numpy.random.Generator or numpy.random.RandomState, default=None
@@ -65,12 +65,14 @@ def train_test_split(
         raise ValueError(f"test_size is {test_size}; it must be between 0 and 1, such as 0.1 for a tenth")
     if not isinstance(by, str) or by not in BY:
         raise ValueError(f"by is {by!r}; it must be one of {', '.join(map(repr, BY))}")
-    ratings = _taken(ratings)
+    # Times that cannot be read are told where they are needed, and else not looked at.
+    needed: dict[str, Any] = {"timestamp": True} if by == "time" and (is_path(ratings) or is_frame(ratings)) else {}
+    ratings = as_ratings(ratings, **needed)
     if by == "time":
         test = _latest(ratings, share)
     else:
         generator = _check.generator(random_state)
-        test = (_drawn if by == "random" else _drawn_by_user)(ratings, share, generator)
+        test = (_draw if by == "random" else _draw_by_user)(ratings, share, generator)
     return ratings.select(~test), ratings.select(test)
 
 
@@ -108,16 +110,17 @@ def k_fold(ratings: Any, n_splits: int = 5, *, random_state: Any = None) -> Iter
     [2, 2]
     """
     n_splits = _check.integer("n_splits", n_splits, 2)
-    ratings = _taken(ratings)
+    ratings = as_ratings(ratings)
     n = len(ratings)
     if n < n_splits:
         raise ValueError(f"n_splits is {n_splits}, but there are only {n} ratings; every fold needs one")
     order = _check.generator(random_state).permutation(n)
-    # A generator of its own, so that a wrong argument is told at the call and not at the first fold.
+    # A generator of its own, so that a wrong argument raises at the call and not at the first fold.
     return _folds(ratings, order, n_splits)
 
 
 def _folds(ratings: Ratings, order: npt.NDArray[np.int64], n_splits: int) -> Iterator[tuple[Ratings, Ratings]]:
+    """The parts of each fold; `order` is a permutation of the ratings."""
     n = len(order)
     for fold in range(n_splits):
         test = np.zeros(n, bool)
@@ -125,11 +128,8 @@ def _folds(ratings: Ratings, order: npt.NDArray[np.int64], n_splits: int) -> Ite
         yield ratings.select(~test), ratings.select(test)
 
 
-def _taken(ratings: Any) -> Ratings:
-    return ratings if isinstance(ratings, Ratings) else Ratings(ratings)
-
-
-def _drawn(ratings: Ratings, share: float, generator: np.random.Generator) -> npt.NDArray[np.bool_]:
+def _draw(ratings: Ratings, share: float, generator: np.random.Generator) -> npt.NDArray[np.bool_]:
+    """Test ratings drawn from all alike, as a mask."""
     n = len(ratings)
     if n < 2:
         raise ValueError("there is only one rating; a split needs at least two")
@@ -138,7 +138,8 @@ def _drawn(ratings: Ratings, share: float, generator: np.random.Generator) -> np
     return test
 
 
-def _drawn_by_user(ratings: Ratings, share: float, generator: np.random.Generator) -> npt.NDArray[np.bool_]:
+def _draw_by_user(ratings: Ratings, share: float, generator: np.random.Generator) -> npt.NDArray[np.bool_]:
+    """The same share of each user's ratings, as a mask."""
     indptr = ratings.by_user.indptr
     counts = np.diff(indptr)
     wanted = np.minimum(np.floor(share * counts + generator.random(len(counts))), np.maximum(counts - 1, 0))
@@ -156,11 +157,12 @@ def _drawn_by_user(ratings: Ratings, share: float, generator: np.random.Generato
 
 
 def _latest(ratings: Ratings, share: float) -> npt.NDArray[np.bool_]:
+    """The latest ratings, as a mask."""
     times = ratings.timestamps
     if times is None:
         raise ValueError(
-            "by is 'time', but these ratings have no timestamps; give them with from_arrays(timestamps=) or a frame's "
-            "timestamp column"
+            "by is 'time', but these ratings have no timestamps; give them with from_arrays(timestamps=), or in a "
+            "column of a data frame or file"
         )
     n = len(times)
     # The place of the last training rating in order of time; the slack keeps 0.9 * 10 from being 9 and a bit.

@@ -472,7 +472,7 @@ def test_failures_of_the_command_line(tmp_path, example, command, fails):
     fails("alsx", "fit", "none.csv", says=["none.csv"])
     fails("alsx", "fit", "empty.csv", says=["mpty"])
     fails("alsx", "fit", "false.parquet", says=["arquet"])
-    fails("alsx", "fit", "bad.csv", says=["row 0"])
+    fails("alsx", "fit", "bad.csv", says=["line 2"])
     fails("alsx", "fit", "bad.csv", "--model=no/where.npz", says=["--model is no/where.npz", "there is no folder no"])
     fails("alsx", "fit", "bad.csv", "--model=.", says=["--model is .", "not a folder"])
     fails("alsx", "fit", "words.csv", "--k=-1", says=["--k is -1"])

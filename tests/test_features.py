@@ -87,7 +87,7 @@ def test_matrices_are_aligned_with_the_ids():
         (np.ones((3, 2)), ValueError, "item_features has 3 rows, but the ratings have 2 items"),
         (np.ones(2), ValueError, "item_features has 1 dimensions"),
         (np.ones((2, 0)), ValueError, "item_features has no columns"),
-        ([["a"], ["b"]], TypeError, "item_features is no matrix of numbers"),
+        ([["a"], ["b"]], TypeError, "item_features is of <U1; it must be numbers"),
         ([[1.0], [np.nan]], ValueError, "item_features: row 1, column 0 is nan"),
         (FILMS.drop_columns("movieId"), ValueError, "no column of item ids is recognised; the columns are 'year'"),
         (FILMS.append_column("item", FILMS["movieId"]), ValueError, "2 columns could be the item ids"),
@@ -361,7 +361,7 @@ def test_frames_that_cannot_be_read():
         (
             pd.DataFrame({"item": [1.0, 2.0], "a": [1, 2]}),
             TypeError,
-            r"item_features\['item'\] must be integers or str",
+            r"item_features\['item'\]: row 0 is 1\.0 .float64.; ids must be",
         ),
     ):
         with pytest.raises(error, match=says):
@@ -376,7 +376,7 @@ def test_what_is_no_matrix_is_called_by_its_type(data):
 
 def test_matrices_that_are_no_numbers():
     for data, error, says in (
-        (np.ones((2, 1)) * 1j, TypeError, "no matrix of numbers"),
+        (np.ones((2, 1)) * 1j, TypeError, "item_features is of complex128; it must be numbers"),
         (np.ma.masked_less([[0.0], [1.0]], 1), ValueError, "row 0 has a masked place"),
         ([[1.0], [1.0, 2.0]], ValueError, "rows of different lengths"),
         (sp.csr_array([[0.0, 1.0], [0.0, np.inf]]), ValueError, "row 1, column 1 is inf"),

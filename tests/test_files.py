@@ -98,16 +98,18 @@ def test_timestamps_are_taken_or_left(tmp_path):
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        ("", "is empty; its first line must name the columns"),
+        ("", "ratings.csv is empty; its first line must name the columns"),
         ("user,item,rating\n", "there are no ratings"),
-        ("user,item,rating\n1,2,3\n1,2\n", r"malformed.*Row #3: Expected 3 columns, got 2"),
-        ("user,item,rating\n1,2,3\n,3,4\n", "users: row 1 is missing"),
-        ("user,item,rating\n1,2,3\n1.5,3,4\n", "users must be integers or strings, but row 0 is 1.0"),
-        ("user,item,rating\n1,2,3\n2,2,nan\n", "ratings: row 1 is missing"),
-        ("user,item,rating\n1,2,3\n2,2,inf\n", "ratings: row 1 is inf, but ratings must be finite"),
-        (f"user,item,rating\n1,2,3\n{2**63 + 1},2,3\n", "users must be integers or strings, but row 0 is 1.0 .float"),
-        ("user,item,rating\n1,2,3\n2,2,good\n", "ratings must be numbers, but row 0 is '3'"),
-        ("user,item,rating\n1,2,3\n1,2,4\n", "duplicate ratings: row 1 rates user 1, item 2 again"),
+        ("user,item,rating\n1,2,3\n1,2\n", "line 3 has 2 columns, not 3: '1,2'; mend it, or pass separator="),
+        ("user,item,rating\n1,2,3\n,3,4\n", "column 'user': line 3 is empty: take rows without an id out first"),
+        (
+            "user,item,rating\n1,2,3\n1.5,3,4\n",
+            "column 'user': line 3 is '1.5'; ids must be .* pass id_types=.strings.",
+        ),
+        ("user,item,rating\n1,2,3\n2,2,nan\n", "column 'rating': line 3 is nan; it must be a finite number"),
+        ("user,item,rating\n1,2,3\n2,2,inf\n", "column 'rating': line 3 is inf; it must be a finite number"),
+        ("user,item,rating\n1,2,3\n2,2,good\n", "column 'rating': line 3 is 'good'; it must be a number: mend it, or"),
+        ("user,item,rating\n1,2,3\n1,2,4\n", "in .*ratings.csv: line 3 rates user 1, item 2 again, after line 2"),
     ],
 )
 def test_files_refused(tmp_path, content, sentence):
@@ -120,10 +122,13 @@ def test_files_refused(tmp_path, content, sentence):
 def test_paths_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match="there is no file .*none.csv"):
         alsx.Ratings(tmp_path / "none.csv")
-    with pytest.raises(ValueError, match="must end in one of .csv"):
+    with pytest.raises(IsADirectoryError, match="is a folder, not a file of ratings"):
+        alsx.Ratings(tmp_path)
+    (tmp_path / "ratings.xlsx").write_bytes(b"PK\x03\x04 and so on")
+    with pytest.raises(ValueError, match="a zip archive or an Excel workbook, not CSV or Parquet: unpack it first"):
         alsx.Ratings(tmp_path / "ratings.xlsx")
     (tmp_path / "ratings.parquet").write_bytes(b"no Parquet at all")
-    with pytest.raises(ValueError, match="ratings.parquet is malformed"):
+    with pytest.raises(ValueError, match="ratings.parquet cannot be read"):
         alsx.Ratings(tmp_path / "ratings.parquet")
 
 

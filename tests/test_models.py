@@ -25,7 +25,7 @@ from alsx import BiasALS, FactorALS, Ratings, _check, _core, metrics
 from alsx.alternation import Alternation, Known, Penalty, factor_table
 from alsx.datasets import load_movielens, make_ratings
 from alsx.prior import feature_map, ridge_regression
-from alsx.ratings import Compressed
+from alsx.ratings import CSR
 
 
 def pairs(n_users=40, n_items=30, n=500, seed=0, low=1, high=5):
@@ -300,8 +300,8 @@ def test_weights_go_with_their_ratings(model, give):
         model.fit(np.c_[users, items][::-1], ratings[::-1], weights[::-1])
     else:
         u, i = np.unique(users, return_inverse=True)[1], np.unique(items, return_inverse=True)[1]
-        # The order of its CSR form: by user, and within a user as they come.
-        model.fit(sp.coo_array((ratings, (u, i))), sample_weight=weights[np.argsort(u, kind="stable")])
+        # The order of its CSR form: by user, and within a user by item.
+        model.fit(sp.coo_array((ratings, (u, i))), sample_weight=weights[np.lexsort((i, u))])
     np.testing.assert_array_equal(model._user_table, expected._user_table)
     np.testing.assert_array_equal(model._item_table, expected._item_table)
 
@@ -325,7 +325,7 @@ def test_light_rows_behind_heavy_ones_keep_their_scale():
 def repeated(rows, times):
     """Each entry as often as told, and no weights."""
     ends = np.concatenate([[0], np.cumsum(times)])[rows.indptr].astype(np.int64)
-    return Compressed(ends, np.repeat(rows.indices, times), np.repeat(rows.values, times), None)
+    return CSR(ends, np.repeat(rows.indices, times), np.repeat(rows.values, times), None)
 
 
 @pytest.mark.parametrize("exponent", [0.0, 0.5, 1.0])

@@ -1,0 +1,529 @@
+"""Ratings in CSV files and the like: lines of text with something between columns.
+
+Arrow parses them, with all processors, into the types that their first lines promise. Where a column is not what it
+promised, it is read as text, and becomes what all of its texts are: ids are integers only if every one is written as an
+integer is (00417 is not 417), and the first text that is not a number is told with its line.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import numpy as np
+import numpy.typing as npt
+
+from alsx.ratings._caller import Caller, Place, path_name, show
+from alsx.ratings.columns import combined, first_null, integer_kind, plain_numbers
+from alsx.ratings.raw import Column, Missing
+from alsx.ratings.text import (
+    BLANKS,
+    INNER_SEPARATOR,
+    LayoutOptions,
+    TextStream,
+    find_layout,
+    named_errors,
+    records,
+)
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Array = npt.NDArray[Any]
+
+BLOCK_BYTES = 2**22  # text that one thread parses at a time: enough that handing blocks out costs nothing
+MAX_BLOCK_BYTES = 2**30  # the longest row
+INTEGER = re.compile(r"0|-?[1-9][0-9]*")  # as Python writes one
+LOOSE_INTEGER = re.compile(r"\s*([+-]?[0-9]+)(\.0*)?\s*")
+DECIMAL = re.compile(r"[+-]?[0-9]+[.,][0-9]*|[+-]?[.,][0-9]+")
+# What files write where they have nothing. Among integers they are not ids.
+NOTHING = frozenset(
+    ["-", "--", ".", "?", "n/a", "na", "nan", "null", "none", "nil", "#n/a", "<na>", "\\n", "missing", "unknown"]
+)
+DECIMAL_COMMA = re.compile(r"[+-]?[0-9]+,[0-9]+")
+
+
+@dataclass(frozen=True)
+class LinePlace(Place):
+    """The line of a row of a file."""
+
+    file: CsvFile | None = None
+
+    def __call__(self, at: int) -> str:
+        """Return the line of the row `at`."""
+        assert self.file is not None
+        return f"line {self.file.line_of(at):,}"
+
+
+class CsvFile:
+    """A file of lines of text.
+
+    Parameters
+    ----------
+    file : pathlib.Path
+        The file.
+    options : LayoutOptions
+        What the caller says of its layout.
+    asked : set
+        Names of columns that the caller asks for.
+    caller : Caller
+        Whose argument it is.
+
+    Attributes
+    ----------
+    names : list of str
+        Names of all columns.
+    place : Place
+        How messages say where a row is.
+    """
+
+    def __init__(self, file: Path, options: LayoutOptions, asked: set[Any], caller: Caller) -> None:
+        self._file, self._options, self._caller = file, options, caller
+        self._name = path_name(file)
+        with named_errors(self._name):
+            self._layout = find_layout(file, options, asked, caller)
+        self.names = self._layout.names
+        self.place = LinePlace("line", self)
+        self._quoting = options.quoting is not False and self._layout.delimiter != INNER_SEPARATOR
+        # Whether every row is one line, so that the line of a row need not be looked for.
+        self._is_row_per_line = False
+        self._n_records = 0  # where rows run over lines
+
+    # -----------------------------------------------------------------------------------------------------------------
+    # Columns
+
+    def read(
+        self, roles: dict[str, str], dtype: np.dtype[Any], id_types: dict[str, str | None], missing: Missing
+    ) -> dict[str, Column]:
+        """Return the columns `roles` (role -> name).
+
+        Parameters
+        ----------
+        roles : dict
+            Names of the columns that are needed, by role: "user", "item", "rating", "timestamp".
+        dtype : numpy.dtype
+            Type of floating-point numbers.
+        id_types : dict
+            For "user" and "item" "integers", "strings", or None: what the file has.
+        missing : Missing
+            Ratings that stand for none.
+        """
+        with named_errors(self._name):
+            kinds = self._promised_kinds(roles, dtype, id_types)
+            table, source = self._table(roles, kinds)
+            as_text = {
+                role for role in ("user", "item") if role in roles and kinds[role] != "text" and source.has_odd_number
+            }
+            if as_text:
+                # A zero would be dropped somewhere; if it is in these columns, they are text.
+                kinds |= dict.fromkeys(as_text, "text")
+                table, source = self._table(roles, kinds)
+        columns = {}
+        for role in roles:
+            column = table.column(role)
+            # One column after the other leaves the table, so that it is not held twice.
+            table = table.drop_columns([role])
+            columns[role] = self._column(role, roles[role], column, id_types.get(role), missing)
+            del column
+        self._refuse_repeated_header(columns, roles)
+        return columns
+
+    def _column(self, role: str, name: str, column: pa.ChunkedArray, id_type: str | None, missing: Missing) -> Column:
+        """One column as `check_columns` takes it."""
+        import pyarrow.types as pt
+
+        where = f"{self._name}, column {show(name)}"
+        is_text = pt.is_dictionary(column.type)
+        values: Any
+        if role in ("user", "item"):
+            values = self._ids(column, where, id_type) if is_text else self._without_nulls(column, where, "an id")
+        elif role == "rating":
+            values = self._numbers(column, where, name, missing) if is_text else self._filled(column, where, missing)
+        else:
+            values = column.cast(column.type.value_type) if is_text else plain_numbers(column)
+        return Column(values, where, self.place)
+
+    def _without_nulls(self, column: pa.ChunkedArray, where: str, what: str) -> Any:
+        if column.null_count:
+            raise ValueError(f"{where}: {self.place(first_null(column))} is empty: take rows without {what} out first")
+        return plain_numbers(column)
+
+    def _filled(self, column: pa.ChunkedArray, where: str, missing: Missing) -> Any:
+        """Ratings; empty ones are NaN where they stand for none."""
+        if column.null_count and missing.takes(""):
+            return plain_numbers(column.fill_null(np.nan))
+        if column.null_count:
+            at = first_null(column)
+            raise ValueError(
+                f"{where}: {self.place(at)} is empty: take such rows out first, or {self._caller.remedy('missing', chr(34) * 2)}"
+            )
+        return plain_numbers(column)
+
+    def _ids(self, column: pa.ChunkedArray, where: str, id_type: str | None) -> Any:
+        """Ids from texts: integers where all are written as integers are, else text."""
+        import pyarrow as pa
+
+        if column.null_count:
+            self._without_nulls(column, where, "an id")
+        whole = combined(column)
+        texts = whole.dictionary.to_pylist()
+        if id_type == "strings" or not texts:
+            return whole
+        if id_type == "integers":
+            found = [LOOSE_INTEGER.fullmatch(text) for text in texts]
+            bad = {code for code, match in enumerate(found) if match is None}
+            if bad:
+                at, text = self._first(whole, bad)
+                raise TypeError(
+                    f"{where}: {self.place(at)} is {show(text)}; the ids must be integers, as id_types says"
+                )
+            numbers = [int(match.group(1)) for match in found if match is not None]
+        elif all(map(INTEGER.fullmatch, texts)):
+            numbers = [int(text) for text in texts]
+        else:
+            self._refuse_near_integers(whole, texts, where)
+            return whole
+        kind = integer_kind(min(numbers), max(numbers))
+        if kind is None:
+            if id_type is None:
+                return whole  # numbers of any length are as good as text
+            at, text = self._first(whole, {c for c, n in enumerate(numbers) if not -(2**63) <= n < 2**64} or {0})
+            raise ValueError(f"{where}: {self.place(at)} is {show(text)}, beyond what 64 bits hold: leave id_types out")
+        indices = pa.chunked_array([whole.indices]).to_numpy()
+        return np.array(numbers, kind)[indices]
+
+    def _refuse_near_integers(self, whole: pa.DictionaryArray, texts: list[str], where: str) -> None:
+        """Refuse what stands for a missing id, and decimals such as 1.0, where all other ids are integers."""
+        others = {code: text for code, text in enumerate(texts) if not INTEGER.fullmatch(text)}
+        nothing = {code for code, text in others.items() if text.strip().lower() in NOTHING}
+        decimals = {code for code, text in others.items() if DECIMAL.fullmatch(text)}
+        if len(nothing) + len(decimals) < len(others) or len(nothing) == len(texts):
+            return
+        at, text = self._first(whole, nothing or decimals)
+        if nothing:
+            raise TypeError(
+                f"{where}: {self.place(at)} is {show(text)}, while the other ids are numbers: take rows without an id out, or "
+                + self._caller.remedy("id_types", '"strings"')
+                + " if it is one"
+            )
+        are_whole = all(LOOSE_INTEGER.fullmatch(text) for text in texts)
+        kinds = ("integers", "strings") if are_whole else ("strings",)
+        remedy = " or ".join(f'"{kind}"' for kind in kinds)
+        raise TypeError(
+            f"{where}: {self.place(at)} is {show(text)}; ids must be integers or strings, and this is a decimal number: "
+            + self._caller.remedy("id_types", remedy)
+        )
+
+    def _numbers(self, column: pa.ChunkedArray, where: str, name: str, missing: Missing) -> Array:
+        """Ratings from texts, NaN where they stand for none."""
+        import pyarrow as pa
+
+        if column.null_count and not missing.takes(""):
+            self._filled(column, where, missing)
+        whole = combined(column)
+        texts = whole.dictionary.to_pylist()
+        values = np.full(len(texts) + 1, np.nan)  # the last one for null
+        bad = set()
+        commas = self._layout.separator != "," and not any("." in text for text in texts)
+        for code, text in enumerate(texts):
+            if missing.takes(text):
+                continue
+            stripped = text.strip()
+            if commas and DECIMAL_COMMA.fullmatch(stripped):
+                stripped = stripped.replace(",", ".")
+            try:
+                # Python's numbers may have underscores, ours may not.
+                values[code] = float(stripped if "_" not in stripped else "x")
+            except ValueError:
+                bad.add(code)
+        if bad:
+            at, text = self._first(whole, bad)
+            self._refuse_number(where, at, text, name)
+        indices = pa.chunked_array([whole.indices]).fill_null(len(texts)).to_numpy()
+        return np.asarray(values[indices])
+
+    def _refuse_number(self, where: str, at: int, text: str, name: str) -> NoReturn:
+        if text.strip() == name:
+            raise ValueError(
+                f"{where}: {self.place(at)} holds the names of the columns again, as files that were joined do: take that "
+                "line out"
+            )
+        remedy = (
+            f"mend it, or {self._caller.remedy('missing', show(text).replace(chr(39), chr(34)))} if it means not rated"
+        )
+        if DECIMAL_COMMA.fullmatch(text.strip()):
+            remedy = "write decimal points or decimal commas throughout"
+        raise TypeError(f"{where}: {self.place(at)} is {show(text)}; it must be a number: {remedy}")
+
+    def _first(self, whole: pa.DictionaryArray, codes: set[int]) -> tuple[int, str]:
+        """The first row that has one of these codes, and its text."""
+        indices = whole.indices.fill_null(-1).to_numpy(zero_copy_only=False)
+        at = int(np.flatnonzero(np.isin(indices, list(codes)))[0])
+        return at, whole.dictionary[int(indices[at])].as_py()
+
+    def _refuse_repeated_header(self, columns: dict[str, Column], roles: dict[str, str]) -> None:
+        """Refuse a row whose ids are the names of their columns."""
+        import pyarrow as pa
+
+        both = [columns[role].values for role in ("user", "item")]
+        if not all(isinstance(x, pa.DictionaryArray) for x in both):
+            return
+        is_header = np.ones(len(both[0]), bool)
+        for x, role in zip(both, ("user", "item"), strict=True):
+            codes = [code for code, text in enumerate(x.dictionary.to_pylist()) if text.strip() == roles[role]]
+            is_header &= np.isin(x.indices.to_numpy(zero_copy_only=False), codes)
+        if is_header.any():
+            at = int(np.argmax(is_header))
+            raise ValueError(
+                f"{self._name}: {self.place(at)} holds the names of the columns again, as files that were joined do: take "
+                "that line out"
+            )
+
+    # -----------------------------------------------------------------------------------------------------------------
+    # Parsing
+
+    def _promised_kinds(
+        self, roles: dict[str, str], dtype: np.dtype[Any], id_types: dict[str, str | None]
+    ) -> dict[str, Any]:
+        """The type of each column that the first lines promise; "text" for what becomes a number or an id later."""
+        import pyarrow as pa
+        import pyarrow.types as pt
+        from pyarrow import csv
+
+        found: dict[str, Any] = {}
+        try:
+            sample = self._layout.sample.replace(self._layout.separator, self._layout.delimiter).encode()
+            if sample.strip() and self._layout.separator != BLANKS:
+                # Not with threads, which would want more memory than there may be.
+                read = csv.ReadOptions(use_threads=False, column_names=self._column_numbers())
+                table = csv.read_csv(io.BytesIO(sample), read, self._parse_options(), self._convert_options(roles, {}))
+                found = {role: table.column(str(self.names.index(name))).type for role, name in roles.items()}
+        except (pa.ArrowInvalid, UnicodeEncodeError):
+            pass  # the file itself tells
+        kinds: dict[str, Any] = {}
+        for role in roles:
+            kind = found.get(role)
+            if role in ("user", "item"):
+                is_integer = kind is None or pt.is_integer(kind)
+                kinds[role] = pa.int32() if is_integer and id_types.get(role) != "strings" else "text"
+            elif role == "rating":
+                is_number = kind is None or pt.is_integer(kind) or pt.is_floating(kind)
+                kinds[role] = pa.from_numpy_dtype(dtype) if is_number else "text"
+            else:
+                kinds[role] = _time_kind(kind)
+        return kinds
+
+    def _column_numbers(self) -> list[str]:
+        """Names of the columns for Arrow, which may be there twice in the file."""
+        return [str(at) for at in range(len(self.names))]
+
+    def _parse_options(self, newlines: bool = False) -> Any:
+        from pyarrow import csv
+
+        return csv.ParseOptions(
+            delimiter=self._layout.delimiter,
+            quote_char='"' if self._quoting else False,
+            newlines_in_values=newlines,
+            # Lines of nothing but blanks are passed over, as empty ones are.
+            invalid_row_handler=lambda row: "error" if row.text.strip() else "skip",
+        )
+
+    def _convert_options(self, roles: dict[str, str], kinds: dict[str, Any]) -> Any:
+        import pyarrow as pa
+        from pyarrow import csv
+
+        text = pa.dictionary(pa.int32(), pa.string())
+        return csv.ConvertOptions(
+            include_columns=[str(self.names.index(name)) for name in roles.values()],
+            column_types={
+                str(self.names.index(roles[role])): text if isinstance(kind, str) else kind
+                for role, kind in kinds.items()
+            },
+            # Only nothing is null: "N/A" is told as what it is.
+            null_values=[""],
+            strings_can_be_null=True,
+        )
+
+    def _table(self, roles: dict[str, str], kinds: dict[str, Any]) -> tuple[pa.Table, TextStream]:
+        """The columns by role; `kinds` becomes what they could be read as."""
+        import pyarrow as pa
+
+        newlines, block_bytes = False, BLOCK_BYTES
+        while True:
+            source = TextStream(self._file, self._layout)
+            try:
+                table = self._parsed(source, roles, kinds, newlines, block_bytes)
+            except pa.ArrowInvalid as error:
+                if self._widened(error, roles, kinds):
+                    continue
+                if "straddl" in str(error) and block_bytes < MAX_BLOCK_BYTES:
+                    block_bytes *= 8
+                    continue
+                if source.n_quotes == 0 or newlines or not self._quoting:
+                    self._refuse_lines(error)
+            else:
+                self._is_row_per_line = table.num_rows == source.n_lines
+                if newlines and table.num_rows != self._n_records:
+                    self._refuse_lines(ValueError("its double quotes are not closed"))
+                if (
+                    table.num_rows == source.n_lines - source.n_blank
+                    or source.n_quotes == 0
+                    or newlines
+                    or not self._quoting
+                ):
+                    self._refuse_quotes(table, roles)
+                    return table.rename_columns(list(roles)), source
+            # Rows run over lines: fields with line breaks, or stray quotes.
+            self._quoting = newlines = self._quotes_are_sound()
+
+    def _parsed(
+        self, source: TextStream, roles: dict[str, str], kinds: dict[str, Any], newlines: bool, block_bytes: int
+    ) -> Any:
+        """One pass over the file; columns come in the order of the roles."""
+        import pyarrow as pa
+        from pyarrow import csv
+
+        try:
+            return csv.read_csv(
+                pa.PythonFile(source, mode="r"),
+                csv.ReadOptions(block_size=block_bytes, column_names=self._column_numbers()),
+                self._parse_options(newlines),
+                self._convert_options(roles, kinds),
+            )
+        except pa.ArrowInvalid as error:
+            if "Empty CSV" not in str(error):
+                raise
+            kinds_ = {role: pa.string() if isinstance(kind, str) else kind for role, kind in kinds.items()}
+            return pa.table({str(self.names.index(name)): pa.array([], kinds_[role]) for role, name in roles.items()})
+        finally:
+            source.close()
+
+    def _widened(self, error: Exception, roles: dict[str, str], kinds: dict[str, Any]) -> bool:
+        """Whether the error is of a column that can be read as something else, which `kinds` then says."""
+        match = re.search(r"In CSV column #(\d+): .*conversion error", str(error))
+        if match is None:
+            return False
+        name = self.names[int(match.group(1))]
+        role = next(role for role, own in roles.items() if self.names.index(own) == int(match.group(1)))
+        if kinds[role] == "text":
+            self._refuse_encoding(name)
+        kinds[role] = _wider_kind(kinds[role], role, str(error))
+        return True
+
+    # -----------------------------------------------------------------------------------------------------------------
+    # Quotes and lines
+
+    def _quotes_are_sound(self) -> bool:
+        """Whether all quotes enclose fields; False where they are better read as part of the text.
+
+        A field that runs over several lines, each of which would be a row of its own, is not one: a quote at its
+        beginning was meant as text.
+        """
+        import csv
+
+        width, begin, self._n_records = len(self.names), self._layout.n_head_lines + 1, 0
+        try:
+            for first, last, row in records(self._file, self._layout, quoting=True, strict=True):
+                self._n_records, begin = self._n_records + 1, first
+                if first == last or self._options.quoting:
+                    continue
+                inner = [line for field in row if "\n" in field for line in field.split("\n")[1:]]
+                if len(row) != width or any(line.count(self._layout.delimiter) >= width - 1 for line in inner):
+                    raise csv.Error("a field runs over rows")
+                begin = last + 1
+        except csv.Error:
+            if self._options.quoting or not self._is_rectangular():
+                raise ValueError(
+                    f"{self._name}: a double quote in line {begin:,} is not closed before the end of its field: double it,"
+                    f" or {self._caller.remedy('quoting', 'False')} where quotes are part of the text"
+                ) from None
+            return False
+        return True
+
+    def _is_rectangular(self) -> bool:
+        """Whether every line has the right number of columns if quotes are part of the text."""
+        return all(len(row) == len(self.names) for _, _, row in records(self._file, self._layout, quoting=False))
+
+    def _refuse_quotes(self, table: pa.Table, roles: dict[str, str]) -> None:
+        """Refuse fields in quotes in columns that are needed, where quotes had to be read as text."""
+        import pyarrow.compute as pc
+        import pyarrow.types as pt
+
+        if self._quoting or self._options.quoting is False or self._layout.delimiter == INNER_SEPARATOR:
+            return
+        for name in roles.values():
+            column = table.column(str(self.names.index(name)))
+            if not pt.is_dictionary(column.type):
+                continue
+            starts = pc.starts_with(column.cast(column.type.value_type), '"')
+            at = int(pc.index(starts, True).as_py())
+            if at >= 0:
+                raise ValueError(
+                    f"{self._name}, column {show(name)}: {self.place(at)} is in quotes, but other quotes of the file are not "
+                    f"closed: mend those, or {self._caller.remedy('quoting', 'False')}"
+                )
+
+    def _refuse_lines(self, error: Exception) -> NoReturn:
+        """The message for the first line that has not as many columns as the others."""
+        width = len(self.names)
+        for first, _, row in records(self._file, self._layout, self._quoting):
+            if len(row) != width:
+                text = self._layout.separator.join(row)
+                raise ValueError(
+                    f"{self._name}: line {first:,} has {len(row)} columns, not {width}: {show(text)}; mend it, or "
+                    + self._caller.remedy("separator", '";"')
+                    + " if that is what stands between columns"
+                )
+        raise ValueError(f"{self._name} cannot be read: {str(error)[:150]}")
+
+    def _refuse_encoding(self, name: str) -> NoReturn:
+        """The message for the first line that is not valid text."""
+        at = self.names.index(name)
+        for first, _, row in records(self._file, self._layout, self._quoting):
+            text = row[at] if at < len(row) else ""
+            if any("\ud800" <= letter <= "\udfff" for letter in text):
+                found = text.encode("utf-8", "surrogateescape")
+                raise ValueError(
+                    f"{self._name}, column {show(name)}: line {first:,} is {show(found)}, which is not UTF-8: "
+                    + self._caller.remedy("encoding", '"latin-1"')
+                    + ", or what the file was written in"
+                )
+        raise ValueError(f"{self._name}, column {show(name)} is not UTF-8: pass encoding=")
+
+    def line_of(self, at: int) -> int:
+        """Return the line of the row `at`; both the first row and the first line of a file have the lowest number."""
+        if self._is_row_per_line:
+            return at + 1 + self._layout.n_head_lines
+        for row, (first, _, _) in enumerate(records(self._file, self._layout, self._quoting)):
+            if row == at:
+                return first
+        raise IndexError(at)
+
+
+def _time_kind(kind: pa.DataType | None) -> pa.DataType:
+    """The type that times are read as, by what the first lines hold."""
+    import pyarrow as pa
+    import pyarrow.types as pt
+
+    if kind is None:
+        return pa.int64()
+    if pt.is_date(kind):
+        return pa.timestamp("us")
+    if pt.is_timestamp(kind):
+        return pa.timestamp("ns" if kind.unit == "ns" else "us", kind.tz)
+    return kind if pt.is_floating(kind) or pt.is_integer(kind) else "text"
+
+
+def _wider_kind(kind: Any, role: str, error: str) -> Any:
+    """What a column is read as after something in it was not of `kind`."""
+    import pyarrow as pa
+
+    if role == "timestamp":
+        return pa.float64() if kind == pa.int64() else "text"
+    value = error.rpartition("invalid value '")[2].rstrip("'")
+    if kind == pa.int32() and INTEGER.fullmatch(value) and -(2**63) <= int(value) < 2**63:
+        return pa.int64()
+    return "text"

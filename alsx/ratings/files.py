@@ -1,0 +1,143 @@
+"""Files of ratings: opened by what they hold, not by what they are called.
+
+A file is opened first, which tells the names of its columns; then those that are needed are read.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from alsx.ratings._caller import Caller, path_name
+from alsx.ratings.columns import id_column
+from alsx.ratings.csvfile import CsvFile
+from alsx.ratings.names import PAIR_COLUMNS, choose_columns
+from alsx.ratings.parquet import ParquetFile
+from alsx.ratings.raw import Column, Missing, RawRatings, check_columns
+from alsx.ratings.text import LayoutOptions
+
+# What the command line takes for a file of ratings and not for the name of a data set.
+SUFFIXES = (
+    *(".csv", ".tsv", ".csv.gz", ".tsv.gz", ".parquet", ".parq", ".pq", ".txt", ".txt.gz", ".dat", ".dat.gz", ".data"),
+    *(".base", ".test", ".train", ".tab", ".csv.bz2", ".csv.xz", ".csv.zst"),
+)
+LAYOUT_OPTIONS = ("separator", "header", "names", "encoding", "quoting")
+
+
+def is_path(data: Any) -> bool:
+    """Return whether `data` names a file."""
+    return isinstance(data, (str, os.PathLike))
+
+
+class RatingsFile(Protocol):
+    """An open file.
+
+    Attributes
+    ----------
+    names : list of str
+        Names of all columns.
+    """
+
+    names: list[str]
+
+    def read(
+        self, roles: dict[str, str], dtype: np.dtype[Any], id_types: dict[str, str | None], missing: Missing
+    ) -> dict[str, Column]:
+        """Return the columns `roles` (role -> name)."""
+        ...
+
+
+def from_file(
+    path: Any,
+    y: Any,
+    names: dict[str, Any],
+    sample_weight: Any,
+    options: LayoutOptions,
+    id_types: dict[str, str | None],
+    missing: Missing,
+    dtype: np.dtype[Any],
+    caller: Caller,
+) -> RawRatings:
+    """Return the ratings of a file.
+
+    Parameters
+    ----------
+    path : path-like
+        A file of text with columns (also compressed), or a Parquet file.
+    y : array-like, shape (n,), or None
+        Ratings, where the file has none.
+    names : dict of str to str, bool or None
+        Names of the columns that are asked for, as `choose_columns` takes them.
+    sample_weight : array-like, shape (n,), or None
+        Weights.
+    options : LayoutOptions
+        What the caller says of the layout of text.
+    id_types : dict
+        For "user" and "item" "integers", "strings", or None: what the file has.
+    missing : Missing
+        Ratings that stand for none.
+    dtype : numpy.dtype
+        Type of the ratings that will be held.
+    caller : Caller
+        Whose argument this is.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If the file is of another kind, or not whole.
+    """
+    file = open_file(path, options, {name for name in names.values() if isinstance(name, str)}, caller)
+    roles = choose_columns(file.names, names, y is not None, caller)
+    columns = file.read(roles, dtype, id_types, missing)
+    if y is not None:
+        columns["rating"] = Column(y, caller.y)
+    times = columns.pop("timestamp", None)
+    if times is not None:
+        times = times._replace(is_optional=names["timestamp"] is None)
+    return check_columns(
+        columns.pop("user"), columns.pop("item"), columns.pop("rating"), times, Column(sample_weight, caller.weights),
+        missing, dtype, caller, path_name(path),
+    )  # fmt: skip
+
+
+def file_pairs(path: Any, id_types: dict[str, str | None], caller: Caller) -> tuple[Any, Any]:
+    """Return users and items of the rows of a file, whose other columns are ignored."""
+    file = open_file(path, LayoutOptions(), set(), caller)
+    roles = choose_columns(file.names, PAIR_COLUMNS, True, caller)
+    columns = file.read(roles, np.dtype(np.float32), id_types, Missing())
+    return id_column(*columns["user"][:3]), id_column(*columns["item"][:3])
+
+
+def open_file(path: Any, options: LayoutOptions, asked: set[Any], caller: Caller) -> RatingsFile:
+    """Return an open file of ratings, whose columns are known but not read yet.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If it is of another kind, or has no columns.
+    """
+    file = Path(path)
+    if file.is_dir():
+        raise IsADirectoryError(
+            f"{path_name(file)} is a folder, not a file of ratings: pass one of its files, or for Parquet "
+            f'pyarrow.dataset.dataset("{path_name(file)}")'
+        )
+    if not file.is_file():
+        raise FileNotFoundError(
+            f"there is no file {path_name(file)}; give the path of a CSV or Parquet file of ratings"
+        )
+    with open(file, "rb") as content:
+        is_parquet = content.read(4) == b"PAR1"
+    if is_parquet or file.suffix.lower() in (".parquet", ".parq", ".pq"):
+        given = [name for name in LAYOUT_OPTIONS if getattr(options, name) is not None]
+        if given:
+            raise TypeError(f"{given[0]} is given, but {path_name(file)} is a Parquet file, not text: leave it out")
+        return ParquetFile(file)
+    return CsvFile(file, options, asked, caller)

@@ -1,0 +1,355 @@
+"""From coded entries in any order to rows: the ratings by user and by item, each sorted and compressed once.
+
+Three stable counting sorts, by item, from there by user, from there by item, leave users and items ascending in every
+row, in time that is linear in the number of ratings. Threads share the entries, and the result is the same for any
+number of them, since equal keys keep the order of the input.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from alsx import _core
+from alsx.ratings._caller import Place
+from alsx.ratings.columns import value_range
+
+Array = npt.NDArray[Any]
+
+MAX_CODES = 2**31 - 1  # the most ids that int32 codes can number
+MIN_PART_ENTRIES = 2**20  # entries that are worth a thread of their own: some ten milliseconds' work
+DUPLICATES = ("raise", "last", "mean", "sum")
+
+
+class CSR(NamedTuple):
+    """Ratings compressed by row: row ``x`` owns the entries ``indptr[x]`` to ``indptr[x + 1] - 1``.
+
+    Attributes
+    ----------
+    indptr : ndarray of int64, shape (n_rows + 1,)
+        Where each row begins.
+    indices : ndarray of int32, shape (n_ratings,)
+        Codes of the other side, ascending within a row.
+    values : ndarray of float32 or float64, shape (n_ratings,)
+        Ratings.
+    weights : ndarray of the dtype of `values`, shape (n_ratings,), or None
+        Weights; None where every rating weighs 1.
+    """
+
+    indptr: npt.NDArray[np.int64]
+    indices: npt.NDArray[np.int32]
+    values: Array
+    weights: Array | None
+
+
+class Codes(NamedTuple):
+    """Codes of the entries of one side: that of entry p is ``table[raw[p] - low]``.
+
+    Attributes
+    ----------
+    raw : ndarray of int32 or int64, shape (n,)
+        Contiguous.
+    low : int
+        The lowest that `raw` may hold.
+    table : ndarray of int32
+        Codes.
+    n_codes : int
+        How many codes there are.
+    """
+
+    raw: Array
+    low: int
+    table: npt.NDArray[np.int32]
+    n_codes: int
+
+
+class RowCodes(NamedTuple):
+    """Codes of entries that come row by row: row ``x`` has those from ``indptr[x]`` to ``indptr[x + 1] - 1``.
+
+    Attributes
+    ----------
+    indptr : ndarray of int64, shape (n_rows + 1,)
+        Where each row begins.
+    own : bool
+        Whether the arrays were made here, so that they may be kept without a copy.
+    """
+
+    indptr: npt.NDArray[np.int64]
+    own: bool
+
+
+class Sorted(NamedTuple):
+    """What `compress` makes.
+
+    Attributes
+    ----------
+    by_user, by_item : CSR
+        The ratings on both sides.
+    timestamps : ndarray of int64, shape (n_ratings,), or None
+        In the order of `by_user`.
+    merged : bool
+        Whether ratings were merged, so that their range may be another one.
+    """
+
+    by_user: CSR
+    by_item: CSR
+    timestamps: npt.NDArray[np.int64] | None
+    merged: bool
+
+
+class RepeatedPair(Exception):
+    """A user rated an item twice.
+
+    Attributes
+    ----------
+    row, before : int
+        The first entry of the input whose pair was there before, and the entry that had it.
+    user, item : int
+        Codes of the pair.
+    """
+
+    def __init__(self, row: int, before: int, user: int, item: int) -> None:
+        super().__init__(row, before, user, item)
+        self.row, self.before, self.user, self.item = row, before, user, item
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Compression
+
+
+def compress(
+    users: Codes | RowCodes,
+    items: Codes | RowCodes,
+    values: Array,
+    weights: Array | None,
+    times: npt.NDArray[np.int64] | None,
+    duplicates: str,
+    dtype: np.dtype[Any],
+    n_threads: int,
+) -> Sorted:
+    """Sort entries by user and by item, and merge those of one pair.
+
+    Parameters
+    ----------
+    users, items : Codes or RowCodes
+        Codes of the users and the items of the entries.
+    values : ndarray, shape (n,)
+        Ratings, finite and within the range of `dtype`.
+    weights, times : ndarray, shape (n,), or None
+        Weights and times, if there are any.
+    duplicates : {"raise", "last", "mean", "sum"}
+        What to do with pairs that are there more than once.
+    dtype : numpy.dtype
+        Type of the ratings and weights held.
+    n_threads : int
+        Threads that sort.
+
+    Raises
+    ------
+    RepeatedPair
+        Where a pair is there more than once and `duplicates` is "raise".
+    ValueError
+        Where merged ratings or weights are beyond what `dtype` can hold, or all weights that are left are 0.
+    """
+    items = _each(items)
+    if isinstance(users, RowCodes) and not _core.count_descents(users.indptr, items.raw, n_threads):
+        return _kept(users, items, values, weights, dtype, n_threads)
+    users = _each(users)
+    if times is None and weights is None and duplicates == "raise":
+        # Nothing but the values is moved, so that they are moved themselves.
+        by_user, by_item = sort_entries(users, items, np.ascontiguousarray(values, dtype), n_threads)
+        if _core.count_descents(by_user[0], by_user[1], n_threads):
+            del by_user, by_item
+            raise repeated_pair(users, items, n_threads)
+        return Sorted(CSR(*by_user, None), CSR(*cast("tuple[Array, Array, Array]", by_item), None), None, False)
+    # Otherwise the number of the entry is moved, and what belongs to it is fetched once.
+    (indptr, indices, order), _ = sort_entries(users, items, _positions(len(values)), n_threads, both=False)
+    repeats = _repeats_previous(indptr, indices)
+    merged = bool(repeats.any())
+    if not merged:
+        values = values[order].astype(dtype, copy=False)
+        weights = None if weights is None else weights[order].astype(dtype, copy=False)
+        times = None if times is None else times[order]
+    elif duplicates == "raise":
+        raise repeated_pair(users, items, n_threads)
+    else:
+        starts = np.flatnonzero(~repeats)
+        indptr = offsets(np.diff(np.concatenate([[0], np.cumsum(~repeats)])[indptr]))
+        indices = indices[starts]
+        values, weights, times = _merge(duplicates, starts, order, values, weights, times)
+        pair = Place("sorted pair")
+        value_range(values, f'ratings under duplicates="{duplicates}"', dtype, pair)
+        values = values.astype(dtype, copy=False)
+        if weights is not None:
+            value_range(weights, f'weights under duplicates="{duplicates}"', dtype, pair)
+            weights = weights.astype(dtype, copy=False)
+    if weights is not None and not weights.any():
+        raise ValueError("all weights that are left are 0: at least one rating must have a weight above 0")
+    rows = CSR(indptr, indices, values, weights)
+    return Sorted(rows, transpose(rows, items.n_codes, n_threads), times, merged)
+
+
+def _each(codes: Codes | RowCodes) -> Codes:
+    """Codes entry by entry."""
+    if isinstance(codes, Codes):
+        return codes
+    table = np.arange(len(codes.indptr) - 1, dtype=np.int32)
+    return Codes(np.repeat(table, np.diff(codes.indptr)), 0, table, len(table))
+
+
+def _kept(
+    users: RowCodes, items: Codes, values: Array, weights: Array | None, dtype: np.dtype[Any], n_threads: int
+) -> Sorted:
+    """Rows that are sorted and without repeats, as those of most CSR matrices are: there is nothing to sort."""
+    indptr, indices = users.indptr, cast("npt.NDArray[np.int32]", items.raw)
+    by_user = CSR(
+        indptr if users.own else indptr.copy(),
+        indices if users.own else indices.copy(),
+        values.astype(dtype, copy=not users.own),
+        None if weights is None else weights.astype(dtype),
+    )
+    return Sorted(by_user, transpose(by_user, items.n_codes, n_threads), None, False)
+
+
+def transpose(by_user: CSR, n_items: int, n_threads: int) -> CSR:
+    """Return ratings by item that are given by user (CSR to CSC)."""
+    indptr, indices = by_user.indptr, by_user.indices
+    turned = transpose_entries(indptr, indices, by_user.values, n_items, n_threads)
+    if by_user.weights is None:
+        return CSR(*turned, None)
+    return CSR(*turned, transpose_entries(indptr, indices, by_user.weights, n_items, n_threads)[2])
+
+
+def repeated_pair(users: Codes, items: Codes, n_threads: int) -> RepeatedPair:
+    """Return the first entry of the input whose pair was there before; there must be one."""
+    (indptr, indices, order), _ = sort_entries(users, items, _positions(len(users.raw)), n_threads, both=False)
+    repeats = np.flatnonzero(_repeats_previous(indptr, indices))
+    at = repeats[np.argmin(order[repeats])]
+    user = int(np.searchsorted(indptr, at, side="right")) - 1
+    return RepeatedPair(int(order[at]), int(order[at - 1]), user, int(indices[at]))
+
+
+def _repeats_previous(indptr: Array, indices: Array) -> npt.NDArray[np.bool_]:
+    """Which entries have the same row and the same index as the entry before them."""
+    repeats = np.zeros(len(indices), bool)
+    np.equal(indices[1:], indices[:-1], out=repeats[1:])
+    starts = indptr[:-1]
+    repeats[starts[starts < len(indices)]] = False
+    return repeats
+
+
+def _positions(n: int) -> Array:
+    return np.arange(n, dtype=np.int32 if n <= MAX_CODES else np.int64)
+
+
+def _merge(
+    how: str, starts: Array, order: Array, values: Array, weights: Array | None, times: Array | None
+) -> tuple[Array, Array | None, Array | None]:
+    """One value, weight and time per pair; `order` holds the entries pair by pair, `starts` where each pair begins."""
+    if how == "last":
+        last = order[np.append(starts[1:], len(order)) - 1]
+        return (
+            values[last],
+            None if weights is None else weights[last],
+            None if times is None else times[last],
+        )
+    counts = np.diff(np.append(starts, len(order)))
+    # Sums in floating point depend on their order: that of the values does not depend on that of the input.
+    pairs = np.repeat(np.arange(len(starts)), counts)
+    keys = (values[order], pairs) if weights is None else (weights[order], values[order], pairs)
+    order = order[np.lexsort(keys)]
+    found = values[order].astype(np.float64)
+    w = None if weights is None else weights[order].astype(np.float64)
+    total = None if w is None else np.add.reduceat(w, starts)
+    times = None if times is None else np.maximum.reduceat(times[order], starts)
+    if how == "sum":
+        return np.add.reduceat(found, starts), None if total is None else total / counts, times
+    if w is None or total is None:
+        # As many ratings as were merged, so that the mean of all ratings stays what it was.
+        return np.add.reduceat(found, starts) / counts, counts.astype(np.float64), times
+    # Where all weights of a pair are 0, its mean is the plain one.
+    nothing = np.repeat(total == 0, counts)
+    shares = np.where(nothing, 1.0, w)
+    return np.add.reduceat(found * shares, starts) / np.add.reduceat(shares, starts), total, times
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Counting sorts
+
+
+def is_present(raw: Array, low: int, span: int, n_threads: int) -> npt.NDArray[np.bool_]:
+    """Return which of the `span` numbers from `low` on are there."""
+    seen = np.zeros((_n_parts(len(raw), span, n_threads), span), np.uint8)
+    _core.mark_ids(raw, low, seen)
+    return np.asarray(seen.any(axis=0))
+
+
+def sort_entries(
+    users: Codes, items: Codes, payload: Array, n_threads: int, both: bool = True
+) -> tuple[tuple[Array, Array, Array], tuple[Array, Array, Array] | None]:
+    """Return entries by user and by item, each (indptr, indices, payload); equal pairs keep the order of the input.
+
+    There is less to do where the input is sorted already, as files of ratings often are. By item is None where not
+    `both` are wanted.
+    """
+    n, n_users, n_items = len(payload), users.n_codes, items.n_codes
+    raw = np.result_type(users.raw, items.raw)
+    u = np.ascontiguousarray(users.raw, raw), users.low, users.table
+    i = np.ascontiguousarray(items.raw, raw), items.low, items.table
+    state = _core.sorted_state(*u, *i)  # 2: by user, then item; 1: by user; 0: in any order
+    first, second, n_rows = (u, i, n_users) if state == 2 else (i, u, n_items)
+    counts = np.zeros((_n_parts(n, n_rows, n_threads), n_rows), np.int64)
+    _core.count_ids(*first, counts)
+    indptr, places = _write_places(counts)
+    rows = indptr, np.empty(n, np.int32), np.empty(n, payload.dtype)
+    _core.move_ids(*first, *second, payload, places, *rows[1:])
+    if state == 2:
+        # The order is there already, and nothing was moved but into one row after the other.
+        return rows, transpose_entries(*rows, n_items, n_threads) if both else None
+    by_item, by_user = rows, transpose_entries(*rows, n_users, n_threads)
+    if not both:
+        return by_user, None
+    if state == 0:
+        # Users came in any order, so that those of an item are not ascending yet: once more, into the same memory.
+        by_item = transpose_entries(*by_user, n_items, n_threads, by_item)
+    return by_user, by_item
+
+
+def transpose_entries(
+    indptr: Array,
+    indices: Array,
+    payload: Array,
+    n: int,
+    n_threads: int,
+    out: tuple[Array, Array, Array] | None = None,
+) -> tuple[Array, Array, Array]:
+    """Return the same entries by the other side, of `n` rows; within a row in ascending order of the rows given."""
+    counts = np.zeros((_n_parts(len(indices), n, n_threads), n), np.int64)
+    _core.count_codes(indices, counts)
+    starts, places = _write_places(counts)
+    rows, moved = (np.empty_like(indices), np.empty_like(payload)) if out is None else out[1:]
+    _core.transpose_rows(indptr, indices, payload, places, rows, moved)
+    return starts, rows, moved
+
+
+def offsets(counts: Array) -> npt.NDArray[np.int64]:
+    """Return where each row begins, from the number of entries of each."""
+    starts = np.zeros(len(counts) + 1, np.int64)
+    np.cumsum(counts, out=starts[1:])
+    return starts
+
+
+def _n_parts(n: int, n_codes: int, n_threads: int) -> int:
+    """How many parts sort `n` entries: one per thread, but not so many that their counts need more memory than entries."""
+    return max(1, min(n_threads, n // max(n_codes, MIN_PART_ENTRIES)))
+
+
+def _write_places(counts: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Where each row begins, and where each part writes its entries of each row, from counts (n_parts, n_rows)."""
+    indptr = offsets(counts.sum(axis=0))
+    places = np.cumsum(counts, axis=0)
+    places -= counts
+    places += indptr[:-1]
+    return indptr, places
