@@ -14,27 +14,8 @@ from typing import Any
 import numpy as np
 
 import alsx
-from alsx import _check, _cli, _core, _threads, metrics
-from alsx.ratings import Ratings, files
+from alsx import _check, _cli, _core, _reader, _threads, metrics
 from alsx.recommender import Recommender
-
-
-def read_ratings(path: str, **columns: Any) -> Ratings:
-    """Read ratings from a CSV or Parquet file, or from a MovieLens archive or name."""
-    if path.lower().endswith(files.SUFFIXES):
-        _cli.tell(f"reading {path} ...")
-        return Ratings(path, timestamp=False, **columns)
-    for name, column in columns.items():
-        if column is not None:
-            raise ValueError(
-                f"--{name}-column={column} is for CSV and Parquet files; {path} is taken for a MovieLens set"
-            )
-    from alsx.datasets import load_demo, load_movielens
-
-    if path == "demo":
-        return load_demo().ratings
-    _cli.tell(f"reading {path} ...")
-    return load_movielens(path, timestamps=False).ratings
 
 
 def read_model(path: str) -> Recommender:
@@ -75,7 +56,8 @@ def as_id(text: str, ids: Any, what: str) -> Any:
     return one
 
 
-@_cli.strings("ratings", "model", "user_column", "item_column", "rating_column")
+@_reader.reads_ratings
+@_cli.strings("ratings", "model")
 def fit(
     ratings: str,
     *,
@@ -85,16 +67,14 @@ def fit(
     iterations: int | None = None,
     seed: int = 0,
     n_jobs: int | None = None,
-    user_column: str | None = None,
-    item_column: str | None = None,
-    rating_column: str | None = None,
+    **reader: Any,
 ) -> None:
     """Fit a model to a file of ratings, and save it.
 
     Parameters
     ----------
     ratings : str
-        A CSV or Parquet file with columns such as user, item, rating (or userId, movieId, ...); or a MovieLens archive or name.
+        A CSV or Parquet file with columns such as user, item, rating (or userId, movieId, ...), or a MovieLens archive or name.
     model : str
         File to write, .npz.
     k : int
@@ -107,16 +87,10 @@ def fit(
         For the random start.
     n_jobs : int
         Threads. Default: all processors.
-    user_column : str
-        Name of the column of users, where it is not recognised.
-    item_column : str
-        Name of the column of items, where it is not recognised.
-    rating_column : str
-        Name of the column of ratings, where it is not recognised.
     """
     _check.integer("k", k, 0)
     file = _cli.check_file(model, "--model")
-    data = read_ratings(ratings, user=user_column, item=item_column, rating=rating_column)
+    data = _reader.read_ratings(ratings, **reader)
     own: dict[str, Any] = {"random_state": seed, "n_jobs": n_jobs, "verbose": 1}
     if reg is not None:
         own["reg"] = reg
@@ -143,16 +117,9 @@ def fit(
     )
 
 
-@_cli.strings("model", "ratings", "user_column", "item_column", "rating_column")
-def evaluate(
-    model: str,
-    ratings: str,
-    *,
-    user_column: str | None = None,
-    item_column: str | None = None,
-    rating_column: str | None = None,
-    json: bool = False,
-) -> None:
+@_reader.reads_ratings
+@_cli.strings("model", "ratings")
+def evaluate(model: str, ratings: str, *, json: bool = False, **reader: Any) -> None:
     """Compare a saved model's predictions with ratings it has not seen.
 
     A pair is cold where its user or item was not in the training ratings; it is predicted from what the model knows of
@@ -164,12 +131,6 @@ def evaluate(
         File that `fit` or an example wrote.
     ratings : str
         Test ratings: a CSV or Parquet file, or a MovieLens archive or name.
-    user_column : str
-        Name of the column of users, where it is not recognised.
-    item_column : str
-        Name of the column of items, where it is not recognised.
-    rating_column : str
-        Name of the column of ratings, where it is not recognised.
     json : bool
         Print JSON instead of a table.
     """
@@ -177,10 +138,12 @@ def evaluate(
     if Path(ratings).is_file() and is_model(Path(ratings)):
         raise ValueError(f"RATINGS is {ratings}, which is a model; write MODEL first, then RATINGS")
     fitted = read_model(model)
-    test = read_ratings(ratings, user=user_column, item=item_column, rating=rating_column)
-    users, items, truth = test.triples()
+    # Ids that are all digits are read as text where the model has text.
+    users, items = ("strings" if ids.dtype.kind == "U" else None for ids in (fitted.user_ids_, fitted.item_ids_))
+    test = _reader.read_ratings(ratings, usual_id_types=(users, items), **reader)
+    user_codes, item_codes, truth = test.triples()
     predicted = fitted.predict(test)
-    known = np.isin(test.user_ids, fitted.user_ids_)[users] & np.isin(test.item_ids, fitted.item_ids_)[items]
+    known = np.isin(test.user_ids, fitted.user_ids_)[user_codes] & np.isin(test.item_ids, fitted.item_ids_)[item_codes]
     found = {
         "ratings": len(truth),
         "RMSE": metrics.rmse(truth, predicted),

@@ -455,6 +455,68 @@ def test_files_of_ratings(tmp_path, command, fails, kind):
     assert printed["RMSE, others"] == pytest.approx(alsx.metrics.rmse(truth[known], predicted[known]), rel=1e-6)
 
 
+FILES = {
+    "named": "who,film,mark\nann,i1,5\nbob,i1,4\nann,i2,3\n",
+    "twice": "user,item,rating\nann,i1,5\nbob,i1,4\nann,i1,3\n",
+    "bare": "ann;i1;5\nbob;i1;4\nann;i2;-1\n",
+    "tabs": "user\titem\trating\nann\ti 1\t5\nbob\ti 1\t4\n",
+    "digits": "user,item,rating\n1,7,5\n2,7,4\n",
+    "latin": "user,item,rating\nJosé,i1,5\n",
+    "not a number": "user,item,rating\nann,i1,5\nbob,i1,n.d.\n",
+}
+
+
+@pytest.mark.parametrize(
+    ("file", "flags", "options"),
+    [
+        (
+            "named",
+            ["--user-column=who", "--item-column=film", "--rating-column=mark"],
+            {"user": "who", "item": "film", "rating": "mark"},
+        ),
+        ("twice", ["--duplicates=mean"], {"duplicates": "mean"}),
+        ("bare", ["--header=False", "--missing=-1"], {"header": False, "missing": -1}),
+        ("bare", ["--names=user,item,rating", "--separator=;"], {"names": ["user", "item", "rating"]}),
+        ("tabs", [r"--separator=\t"], {"separator": "\t"}),
+        ("digits", ["--id-types=strings,integers"], {"id_types": ("strings", "integers")}),
+        ("digits", ["--id-types=strings", "--quoting=False"], {"id_types": "strings", "quoting": False}),
+        ("latin", ["--encoding=latin-1"], {"encoding": "latin-1"}),
+        ("not a number", ["--missing=n.d.,99"], {"missing": ["n.d.", 99]}),
+    ],
+)
+def test_options_of_ratings_are_flags(tmp_path, command, file, flags, options):
+    path = tmp_path / "ratings.csv"
+    path.write_text(FILES[file], encoding="latin-1")
+    command("alsx", "fit", path, "--k=0", "--model=m.npz", *flags)
+    model, R = alsx.load(tmp_path / "m.npz"), alsx.Ratings(path, **options)
+    assert model.user_ids_.tolist() == R.user_ids.tolist()
+    assert model.item_ids_.tolist() == R.item_ids.tolist()
+    assert model.user_counts_.sum() == R.n_ratings
+    assert model.mean_ == pytest.approx(alsx.BiasALS().fit(R).mean_)
+    out = json.loads(command("alsx", "evaluate", "m.npz", path, "--json", *flags).out)
+    assert out[0]["ratings"] == R.n_ratings
+
+
+@pytest.mark.parametrize("file", ["latin", "not a number"])
+def test_remedies_work_where_they_are_given(tmp_path, command, file):
+    path = tmp_path / "ratings.csv"
+    path.write_text(FILES[file], encoding="latin-1")
+    message = command("alsx", "fit", path, code=2).err
+    command("alsx", "fit", path, "--k=0", re.findall(r"--[a-z-]+=[^ ,]+", message)[0])
+
+
+def test_flags_for_files_are_refused_elsewhere(fails):
+    fails("alsx", "fit", "demo", "--separator=;", says=["--separator is ;", "demo is taken for a MovieLens set"])
+    fails("alsx", "fit", "none.csv", "--header=maybe", says=["--header is 'maybe'"])
+
+
+def test_ids_of_digits_are_read_as_the_model_has_them(tmp_path, command):
+    """A test file may have no letters where the training file had some."""
+    alsx.BiasALS().fit([("17", "x"), ("18", "7"), ("b", "7")], [1.0, 2.0, 3.0]).save(tmp_path / "m.npz")
+    (tmp_path / "test.csv").write_text("user,item,rating\n17,7,2\n18,7,2\n")
+    assert json.loads(command("alsx", "evaluate", "m.npz", "test.csv", "--json").out)[0]["cold pairs"] == 0
+
+
 @pytest.mark.parametrize("number", ["007", "1e3", "None", "1,2", "True"])
 def test_ids_are_taken_as_typed(tmp_path, command, number):
     """Fire alone would make 7, 1000.0, None, a tuple and True of them."""
@@ -477,7 +539,7 @@ def test_failures_of_the_command_line(tmp_path, example, command, fails):
     fails("alsx", "fit", "bad.csv", "--model=.", says=["--model is .", "not a folder"])
     fails("alsx", "fit", "words.csv", "--k=-1", says=["--k is -1"])
     fails("alsx", "fit", "words.csv", "--reg=high", says=["--reg is 'high'"])
-    fails("alsx", "fit", "demo", "--user-column=x", says=["--user-column=x"])
+    fails("alsx", "fit", "demo", "--user-column=x", says=["--user-column is x"])
     fails("alsx", "evaluate", model, "words.csv", says=["ids are integers"])
     fails("alsx", "evaluate", model, "words.csv", "--json=yes", says=["--json"])
     fails("alsx", "recommend", "none.npz", 1, says=["none.npz"])

@@ -30,7 +30,7 @@ ORDER = [
     {"latent"},
     {"bias", "factor", "bayes"},
     {"__init__"},
-    {"datasets", "plot", "_cli", "__main__", "examples"},
+    {"datasets", "plot", "_cli", "_reader", "__main__", "examples"},
 ]
 LAZY = {"matplotlib", "fire", "pyarrow", "pooch", "pandas", "polars", "tqdm"}
 
