@@ -9,6 +9,7 @@ import numpy.typing as npt
 import scipy.sparse
 
 from alsx.ratings import Ids, described_rows, is_frame
+from alsx.ratings._caller import show_name
 from alsx.ratings.columns import is_arrow_text
 
 Array = npt.NDArray[Any]
@@ -142,7 +143,7 @@ class FeatureEncoder:
         lacking = [column["name"] for column in self._columns if column["name"] not in found]
         if lacking:
             raise ValueError(
-                f"{name} lacks the column {lacking[0]!r}, which the model was fitted to: add it, with nulls where "
+                f"{name} lacks the column {show_name(lacking[0])}, which the model was fitted to: add it, with nulls where "
                 "nothing is known"
             )
         return own, self._encoded(found, name)
@@ -195,7 +196,7 @@ def _matrix(data: Any, name: str) -> scipy.sparse.csr_array:
     try:
         matrix = scipy.sparse.csr_array(data.astype(np.float64), copy=True)
     except (TypeError, ValueError) as error:
-        raise TypeError(f"{name} cannot be made a matrix of numbers ({error}): {remedy}") from None
+        raise TypeError(f"{name} cannot be made a matrix of numbers ({str(error)[:80]}): {remedy}") from None
     matrix.sum_duplicates()
     wrong = np.flatnonzero(~np.isfinite(matrix.data))
     if len(wrong):
@@ -216,7 +217,7 @@ def _learn_column(column: str, values: Any, name: str) -> dict[str, Any]:
     from sklearn.preprocessing import MultiLabelBinarizer, OneHotEncoder, StandardScaler
 
     family = _family(column, values, name)
-    empty = f"{name}: the column {column!r} holds nothing: drop it"
+    empty = f"{name}: the column {show_name(column)} holds nothing: drop it"
     if family == "nothing":
         raise ValueError(empty)
     if family in ("numbers", "days"):
@@ -228,7 +229,7 @@ def _learn_column(column: str, values: Any, name: str) -> dict[str, Any]:
         mean, scale = float(scaler.mean_[0]), float(scaler.scale_[0])
         if not np.isfinite([mean, scale, scaler.var_[0]]).all():
             raise ValueError(
-                f"{name}: the numbers of the column {column!r} are too large to be standardised: rescale it"
+                f"{name}: the numbers of the column {show_name(column)} are too large to be standardised: rescale it"
             )
         return {"name": column, "kind": family, "mean": mean, "scale": scale}
     bars = _with_bars(values) if family == "text" else 0
@@ -245,7 +246,7 @@ def _learn_column(column: str, values: Any, name: str) -> dict[str, Any]:
     # A bar in a few rows does not make labels of a column of texts; where there are lists, any number of labels is fine.
     if family != "lists" and 10 * bars < len(rows) and len(found) > MAX_FREE_TEXTS and 2 * len(found) > len(rows):
         raise ValueError(
-            f"{name}: the column {column!r} has {len(found):,} different values in {len(rows):,} rows, as free text has, "
+            f"{name}: the column {show_name(column)} has {len(found):,} different values in {len(rows):,} rows, as free text has, "
             "not categories: drop it (or make lists of it, to have one feature per value all the same)"
         )
     return {"name": column, "kind": kind, "labels": found}
@@ -259,7 +260,7 @@ def _encode_column(column: dict[str, Any], values: Any, name: str) -> Any:
     family = _family(own, values, name)
     if family not in FAMILIES_LATER[kind]:
         raise TypeError(
-            f"{name}: the column {own!r} holds {FAMILY_WORDS[family]} ({values.type}), but {FAMILY_WORDS[kind]} when the "
+            f"{name}: the column {show_name(own)} holds {FAMILY_WORDS[family]} ({values.type}), but {FAMILY_WORDS[kind]} when the "
             "model was fitted: convert it"
         )
     if "mean" in column:
@@ -299,7 +300,7 @@ def _family(column: str, values: Any, name: str) -> str:
             return "lists"
         if kinds.is_floating(part) or kinds.is_decimal(part):
             remedy = "give each number of the list a column of its own, or pass a matrix"
-    raise TypeError(f"{name}: the column {column!r} is {kind}, which cannot be a feature: {remedy}")
+    raise TypeError(f"{name}: the column {show_name(column)} is {str(kind)[:60]}, which cannot be a feature: {remedy}")
 
 
 def _numbers(column: str, values: Any, family: str, name: str) -> npt.NDArray[np.float64]:
@@ -317,7 +318,7 @@ def _numbers(column: str, values: Any, family: str, name: str) -> npt.NDArray[np
     wrong = np.flatnonzero(np.isinf(numbers))
     if len(wrong):
         raise ValueError(
-            f"{name}: the column {column!r} is {numbers[wrong[0]]} in row {wrong[0]}: give finite numbers, or null where "
+            f"{name}: the column {show_name(column)} is {numbers[wrong[0]]} in row {wrong[0]}: give finite numbers, or null where "
             "none is known"
         )
     return numbers

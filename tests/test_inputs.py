@@ -281,7 +281,7 @@ def test_a_file_without_names_of_columns(write):
         Ratings(path)
     with pytest.raises(ValueError, match=r"pass alsx\.Ratings\(R, header=False\) if the order is user, item, rating"):
         read_ratings(path, caller=FIT)
-    with pytest.raises(ValueError, match="pass --header=False if the order .* pass --names=user,item,rating"):
+    with pytest.raises(ValueError, match="pass --header=False if the order .* --names=user,item,"):
         read_ratings(path, caller=COMMAND)
     R = Ratings(path, header=False)
     assert rows(R) == [("AQ7", "0972683275", 4), ("BQ8", "0972683275", 5)]

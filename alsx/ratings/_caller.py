@@ -9,13 +9,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-MAX_VALUE_LENGTH = 60  # characters of a value, or a name, in a message
-MAX_PATH_LENGTH = 80
-MAX_LIST_LENGTH = 100
+# Characters of the parts of a message, which has 300 at most.
+MAX_VALUE_LENGTH = 44
+MAX_NAME_LENGTH = 32
+MAX_PATH_LENGTH = 60
+MAX_LIST_LENGTH = 80
 
 
-def show(value: Any) -> str:
-    """Return a value as a message shows it: short, and without NumPy's wrapping."""
+def show(value: Any, most: int = MAX_VALUE_LENGTH) -> str:
+    """Return a value as a message shows it: `most` characters at most, and without NumPy's wrapping."""
     if hasattr(value, "as_py"):
         try:
             value = value.as_py()
@@ -24,24 +26,29 @@ def show(value: Any) -> str:
     if isinstance(value, np.generic):
         value = value.item()
     text = repr(value)
-    return text if len(text) <= MAX_VALUE_LENGTH else text[: MAX_VALUE_LENGTH - 3] + "..."
+    return text if len(text) <= most else text[: most - 3] + "..."
+
+
+def show_name(name: Any) -> str:
+    """Return the name of a column, a type or a parameter as a message shows it."""
+    return show(name, MAX_NAME_LENGTH)
 
 
 def listed(names: Sequence[Any]) -> str:
     """Return names as a message lists them: all, or the first of them and how many more there are."""
     shown: list[str] = []
     for at, name in enumerate(names):
-        if sum(map(len, shown)) + len(show(name)) > MAX_LIST_LENGTH:
+        if sum(map(len, shown)) + len(show_name(name)) > MAX_LIST_LENGTH:
             return f"{', '.join(shown)} and {len(names) - at:,} more"
-        shown.append(show(name))
+        shown.append(show_name(name))
     return ", ".join(shown) or "none"
 
 
 def quoted(name: Any) -> str:
-    """Return a column's name as code has it, texts in double quotes."""
-    if isinstance(name, str) and len(name) < MAX_VALUE_LENGTH and name.isprintable() and not {'"', "\\"} & set(name):
-        return f'"{name}"'
-    return show(name)
+    """Return a column's name as code has it, texts in double quotes; a placeholder where it is long or odd."""
+    if not isinstance(name, str):
+        return show_name(name)
+    return f'"{name}"' if len(name) <= MAX_NAME_LENGTH and name.isprintable() and '"' not in name else '"NAME"'
 
 
 def path_name(path: Any) -> str:
@@ -120,13 +127,18 @@ class Caller:
         value : str
             Its value, as code has it.
         """
-        if self.options == "own":
-            return f"pass {option}={value}"
-        flag = dict(self.flags).get(option)
-        if self.options == "flags" and flag is not None:
-            return f"pass --{flag}={_as_flag(value)}"
+        if self.options == "own" or self._flag(option):
+            return f"pass {self.option(option, value)}"
         where = "in Python, " if self.options == "flags" else ""
         return f"{where}pass alsx.Ratings({self.data}, {option}={value})"
+
+    def option(self, option: str, value: str) -> str:
+        """Return an option alone, where the message has said already how this caller is told them."""
+        flag = self._flag(option)
+        return f"--{flag}={_as_flag(value)}" if flag else f"{option}={value}"
+
+    def _flag(self, option: str) -> str | None:
+        return dict(self.flags).get(option) if self.options == "flags" else None
 
 
 def _as_flag(value: str) -> str:

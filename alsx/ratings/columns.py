@@ -182,7 +182,7 @@ def arrow_text(x: Any) -> pa.Array:
         except UnicodeEncodeError:
             at = next(at for at, text in enumerate(x) if any("\ud800" <= c <= "\udfff" for c in text))
             raise ValueError(
-                f"row {at} is {x[at]!a}, which holds half a surrogate pair and so is not valid text: decode the source "
+                f"row {at} is {show(x[at])}, which holds half a surrogate pair and so is not valid text: decode the source "
                 "with its right encoding"
             ) from None
     if isinstance(x, pa.Array) and x.type == pa.large_string():

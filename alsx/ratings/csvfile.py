@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import numpy as np
 import numpy.typing as npt
 
-from alsx.ratings._caller import Caller, Place, path_name, show
+from alsx.ratings._caller import Caller, Place, path_name, quoted, show, show_name
 from alsx.ratings.columns import combined, first_null, integer_kind, plain_numbers
 from alsx.ratings.raw import Column, Missing
 from alsx.ratings.text import (
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 Array = npt.NDArray[Any]
 
+MAX_CODE_LENGTH = 12  # of what may stand for a rating that is missing
 BLOCK_BYTES = 2**22  # text that one thread parses at a time: enough that handing blocks out costs nothing
 MAX_BLOCK_BYTES = 2**30  # the longest row
 INTEGER = re.compile(r"0|-?[1-9][0-9]*")  # as Python writes one
@@ -135,7 +136,7 @@ class CsvFile:
         """One column as `check_columns` takes it."""
         import pyarrow.types as pt
 
-        where = f"{self._name}, column {show(name)}"
+        where = f"{self._name}, column {show_name(name)}"
         is_text = pt.is_dictionary(column.type)
         values: Any
         if role in ("user", "item"):
@@ -251,9 +252,9 @@ class CsvFile:
                 f"{where}: {self.place(at)} holds the names of the columns again, as files that were joined do: take that "
                 "line out"
             )
-        remedy = (
-            f"mend it, or {self._caller.remedy('missing', show(text).replace(chr(39), chr(34)))} if it means not rated"
-        )
+        remedy = "mend it"
+        if len(text) <= MAX_CODE_LENGTH:
+            remedy += f", or {self._caller.remedy('missing', quoted(text))} if it means not rated"
         if DECIMAL_COMMA.fullmatch(text.strip()):
             remedy = "write decimal points or decimal commas throughout"
         raise TypeError(f"{where}: {self.place(at)} is {show(text)}; it must be a number: {remedy}")
@@ -462,7 +463,7 @@ class CsvFile:
             at = int(pc.index(starts, True).as_py())
             if at >= 0:
                 raise ValueError(
-                    f"{self._name}, column {show(name)}: {self.place(at)} is in quotes, but other quotes of the file are not "
+                    f"{self._name}, column {show_name(name)}: {self.place(at)} is in quotes, but other quotes of the file are not "
                     f"closed: mend those, or {self._caller.remedy('quoting', 'False')}"
                 )
 
@@ -487,11 +488,11 @@ class CsvFile:
             if any("\ud800" <= letter <= "\udfff" for letter in text):
                 found = text.encode("utf-8", "surrogateescape")
                 raise ValueError(
-                    f"{self._name}, column {show(name)}: line {first:,} is {show(found)}, which is not UTF-8: "
+                    f"{self._name}, column {show_name(name)}: line {first:,} is {show(found)}, which is not UTF-8: "
                     + self._caller.remedy("encoding", '"latin-1"')
                     + ", or what the file was written in"
                 )
-        raise ValueError(f"{self._name}, column {show(name)} is not UTF-8: pass encoding=")
+        raise ValueError(f"{self._name}, column {show_name(name)} is not UTF-8: pass encoding=")
 
     def line_of(self, at: int) -> int:
         """Return the line of the row `at`; both the first row and the first line of a file have the lowest number."""

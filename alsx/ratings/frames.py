@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse
 
-from alsx.ratings._caller import Caller, listed, quoted, show
+from alsx.ratings._caller import Caller, listed, quoted, show, show_name
 from alsx.ratings.columns import arrow_column, id_column
 from alsx.ratings.ids import encode, entry_codes
 from alsx.ratings.names import PAIR_COLUMNS, choose_columns, is_recognised
@@ -132,7 +132,7 @@ def from_frame(
     frame = Frame(data)
     _refuse_other_shapes(frame, names, caller.data)
     roles = choose_columns(frame.names, names, y is not None, caller)
-    columns = {role: Column(frame.column(name), f"{caller.data}[{show(name)}]") for role, name in roles.items()}
+    columns = {role: Column(frame.column(name), f"{caller.data}[{show_name(name)}]") for role, name in roles.items()}
     if y is not None:
         columns["rating"] = Column(y, caller.y)
     times = columns.get("timestamp")
@@ -207,7 +207,7 @@ def described_rows(data: Any, side: str, name: str) -> tuple[Array, dict[str, pa
     frame = Frame(data)
     _refuse_repeated_names(frame.names, name)
     id_name = _id_name(frame, side, name)
-    where = f"{name}[{id_name!r}]"
+    where = f"{name}[{show_name(id_name)}]"
     column = id_column(frame.column(id_name), where)
     if not len(column):
         raise ValueError(f"{name} has no rows: give at least one, or leave it out")
@@ -227,7 +227,7 @@ def described_rows(data: Any, side: str, name: str) -> tuple[Array, dict[str, pa
             others[str(x)] = arrow_column(frame.column(x))
         except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, TypeError) as error:
             raise TypeError(
-                f"{name}: the column {x!r} cannot be read ({error}): drop it, or make all its values of one kind"
+                f"{name}: the column {show_name(x)} cannot be read ({str(error)[:80]}): drop it, or make all its values of one kind"
             ) from None
     return ids, others
 
@@ -236,7 +236,9 @@ def _refuse_repeated_names(found: list[Any], name: str) -> None:
     texts = [str(x) for x in found]
     repeated = next((x for at, x in enumerate(texts) if x in texts[:at]), None)
     if repeated is not None:
-        raise ValueError(f"{name} has two columns {repeated!r}; the columns are {listed(found)}: rename or drop one")
+        raise ValueError(
+            f"{name} has two columns {show_name(repeated)}; the columns are {listed(found)}: rename or drop one"
+        )
 
 
 def _id_name(frame: Frame, side: str, name: str) -> Any:

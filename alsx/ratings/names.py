@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from alsx.ratings._caller import Caller, listed, quoted
+from alsx.ratings._caller import Caller, listed, quoted, show_name
 
 # Column names that are recognised, lower case with everything but letters and digits taken out: "User-ID" is "userid".
 COLUMN_NAMES = {
@@ -49,7 +49,9 @@ def choose_columns(found: list[Any], names: dict[str, Any], has_y: bool, caller:
         Without "rating" where there is `y`, and without "timestamp" where there are none.
     """
     if has_y and names["rating"] is not None:
-        raise TypeError(f"both {caller.y} and rating={names['rating']!r} say where the ratings are: pass one of them")
+        raise TypeError(
+            f"both {caller.y} and rating={show_name(names['rating'])} say where the ratings are: pass one of them"
+        )
     chosen: dict[str, Any] = {}
     for role in ("user", "item", "rating", "timestamp"):
         if (role == "rating" and has_y) or names[role] is False:
@@ -64,7 +66,7 @@ def choose_columns(found: list[Any], names: dict[str, Any], has_y: bool, caller:
     used: dict[Any, str] = {}
     for role, name in chosen.items():
         if name is not None and used.setdefault(name, role) != role:
-            raise ValueError(f"the column {name!r} would be both {used[name]} and {role}: name another column")
+            raise ValueError(f"the column {show_name(name)} would be both {used[name]} and {role}: name another column")
     return {role: name for role, name in chosen.items() if name is not None}
 
 
@@ -81,7 +83,7 @@ def _choose(role: str, name: Any, found: list[Any], optional: bool, caller: Call
     if name is not None and name is not True:
         hits = [x for x in found if x == name]
         if not hits:
-            raise ValueError(f"{role}={name!r} is not a column; the columns are {listed(found)}")
+            raise ValueError(f"{role}={show_name(name)} is not a column; the columns are {listed(found)}")
     else:
         hits = [x for x in found if is_recognised(role, x)]
         if not hits:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from alsx import _check, _threads
-from alsx.ratings._caller import Caller, show
+from alsx.ratings._caller import Caller, show, show_name
 from alsx.ratings.raw import Missing
 from alsx.ratings.sorting import DUPLICATES
 from alsx.ratings.text import LayoutOptions
@@ -120,5 +120,5 @@ def refuse_arguments(y: Any, names: dict[str, Any], kind: str, caller: Caller) -
     for name, value in names.items():
         if value is not None and value is not False:
             raise TypeError(
-                f"{name}={value!r} names a column, but {caller.data} is {kind}, not a data frame: leave it out"
+                f"{name}={show_name(value)} names a column, but {caller.data} is {kind}, not a data frame: leave it out"
             )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from alsx.ratings._caller import Place, path_name, show
+from alsx.ratings._caller import Place, path_name, show_name
 from alsx.ratings.columns import ROW, plain_numbers
 from alsx.ratings.raw import Column, Missing
 from alsx.ratings.text import named_errors
@@ -55,7 +55,7 @@ class ParquetFile:
             column = table.column(name)
             # One column after the other leaves the table, so that it is not held twice.
             table = table.drop_columns([name])
-            columns[role] = Column(plain_numbers(column), f"{self._name}, column {show(name)}")
+            columns[role] = Column(plain_numbers(column), f"{self._name}, column {show_name(name)}")
             del column
         return columns
 

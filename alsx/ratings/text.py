@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from alsx.ratings._caller import Caller, path_name, show
+from alsx.ratings._caller import Caller, path_name, show, show_name
 from alsx.ratings.names import is_recognised
 
 SEPARATORS = ("\t", ",", ";", "|", "::")
@@ -157,7 +157,7 @@ def named_errors(name: str) -> Iterator[None]:
 
 def _first_line(error: Exception) -> str:
     """The beginning of what a library says."""
-    return str(error).partition("\n")[0][:150]
+    return str(error).partition("\n")[0][:150].rstrip(".")
 
 
 def open_bytes(file: Path) -> Any:
@@ -434,7 +434,7 @@ def _decoded(head: bytes, encoding: str, is_whole: bool, name: str, caller: Call
     try:
         decoder = codecs.getincrementaldecoder(encoding)(errors="replace")
     except LookupError:
-        raise ValueError(f"encoding is {encoding!r}; it must be one that Python knows, such as 'latin-1'") from None
+        raise ValueError(f"encoding is {show(encoding)}; it must be one that Python knows, such as 'latin-1'") from None
     return decoder.decode(head, final=is_whole).removeprefix("\ufeff")
 
 
@@ -506,11 +506,11 @@ def _has_header(first: list[str], options: LayoutOptions, asked: set[Any], file:
         return True
     if MOVIELENS_FILES.fullmatch(file.name.lower()) and 3 <= len(first) <= 4:
         return False
-    all_names = '["user", "item", "rating", ...]'
+    all_names = '["user", "item", ...]'
     raise ValueError(
-        f"{path_name(file)}: the first line, {show(', '.join(texts))}, looks like a rating, not like names of columns: "
+        f"{path_name(file)}: the first line, {show_name(', '.join(texts))}, looks like a rating, not like names of columns: "
         f"{caller.remedy('header', 'False')} if the order is user, item, rating, timestamp, else "
-        f"{caller.remedy('names', all_names)}"
+        f"{caller.option('names', all_names)}"
     )
 
 
