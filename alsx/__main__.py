@@ -159,6 +159,8 @@ def evaluate(model: str, ratings: str, *, json: bool = False, **reader: Any) -> 
 def recommend(model: str, user: str, *, n: int = 10, min_ratings: int = 0, json: bool = False) -> None:
     """Print the items with the highest predicted ratings for a user, rated ones left out.
 
+    Ratings are shown within the scale. Items rank by the predictions before they were cut to it.
+
     Parameters
     ----------
     model : str
@@ -175,7 +177,8 @@ def recommend(model: str, user: str, *, n: int = 10, min_ratings: int = 0, json:
     check_flag("json", json)
     fitted = read_model(model)
     ids, scores = fitted.recommend(as_id(user, fitted.user_ids_, "user"), n, min_ratings=min_ratings)
-    print_ranked(fitted, ids, scores, "predicted", ".2f", as_json=json)
+    # As `predict` has them, within the scale; they rank by what lies beyond it, too.
+    print_ranked(fitted, ids, np.clip(scores, *fitted.rating_range_), "predicted", ".2f", as_json=json)
 
 
 @_cli.strings("model", "item")

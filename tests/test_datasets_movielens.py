@@ -17,6 +17,7 @@ import hypothesis.strategies as st
 import numpy as np
 import pytest
 
+import alsx
 from alsx.datasets import MovieLens, load_movielens
 from alsx.datasets.titles import display_title, split_year
 
@@ -634,7 +635,14 @@ def test_the_file_of_ratings_stands_for_its_folder(tmp_path, monkeypatch, make, 
     alone = tmp_path / "alone"
     alone.mkdir()
     (alone / name).write_bytes(make()[name])
-    refused(alone / name, "lacks", "alsx.Ratings")
+    refused(alone / name, "lacks", f"alsx.Ratings('{name}'")
+    monkeypatch.chdir(alone)
+    assert alsx.Ratings(name, **({} if name.endswith("csv") else {"header": False})).n_ratings == data.table.num_rows
+
+
+def test_files_of_another_layout_are_passed_over(tmp_path):
+    files = files_csv() | {"u.data": b"1\t2\t3\t4\n", "ratings.dat": b"1::2::3::4\n"}
+    assert load_movielens(write_folder(tmp_path / "a", files)).table.num_rows == 3
 
 
 def test_other_files_are_named_with_what_reads_them(tmp_path):
@@ -692,7 +700,7 @@ def test_mutated_texts_are_read_or_refused(tmp_path, data):
 
 
 def read_or_refused(path):
-    """Load an archive; if that fails it is with one short line that names it."""
+    """Load an archive, and return whether that works; if it does not it is with one short line that names it."""
     try:
         read = load_movielens(path)
     except ValueError as error:
@@ -701,10 +709,11 @@ def read_or_refused(path):
         assert read.table.num_rows > 0
         assert np.isfinite(read.table["rating"].to_numpy()).all()
         assert all(isinstance(title, str) for title in read.titles(read.items["item"]))
-        return
+        return True
     assert path.name in message
     assert len(message) <= 300, message
     assert "\n" not in message
+    return False
 
 
 def test_ids_for_titles_may_come_in_any_container(tmp_path):

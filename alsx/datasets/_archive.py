@@ -57,6 +57,8 @@ class Archive:
     ----------
     folder_name : str
         The name of the folder that holds the files.
+    ratings_file : {"u.data", "ratings.dat", "ratings.csv"}
+        The file of ratings of the layout of which all files are there.
     """
 
     def __init__(
@@ -72,10 +74,14 @@ class Archive:
             if "__MACOSX" not in place.parts:  # resource forks that macOS adds when people zip a folder again
                 folders.setdefault(place.parent, {})[place.name] = member
         # The shallowest folder wins: copies in deeper ones are somebody's own.
-        for folder in sorted(folders, key=lambda f: (len(f.parts), str(f))):
-            if any(folders[folder].keys() >= set(required) for required in REQUIRED):
-                break
-        else:
+        found = (
+            (folder, required[0])
+            for folder in sorted(folders, key=lambda f: (len(f.parts), str(f)))
+            for required in REQUIRED
+            if folders[folder].keys() >= set(required)
+        )
+        folder, self.ratings_file = next(found, (None, ""))
+        if folder is None:
             raise ValueError(
                 f"{shown(path)} is not a MovieLens archive: {what_lacks([set(f) for f in folders.values()])}"
             )
@@ -253,8 +259,8 @@ def folder_of(ratings: Path, max_bytes: int) -> Archive:
     except ValueError:
         lacks = what_lacks([{file.name for file in ratings.parent.glob("*")}])
         raise ValueError(
-            f"{shown(ratings)} is one file of a MovieLens archive, and its folder is not whole: {lacks}; alsx.Ratings reads "
-            "a file of ratings alone"
+            f"{shown(ratings)} is one file of a MovieLens archive, and its folder is not whole: {lacks}; to read the ratings "
+            f"alone write alsx.Ratings({ratings.name!r}{'' if ratings.suffix == '.csv' else ', header=False'})"
         ) from None
 
 

@@ -61,11 +61,8 @@ class Tables(NamedTuple):
 
 def read_tables(archive: Archive, timestamps: bool) -> Tables:
     """Read all tables of an archive, whatever its layout."""
-    if "u.data" in archive:
-        return read_100k(archive, timestamps)
-    if "ratings.dat" in archive:
-        return read_dat(archive, timestamps)
-    return read_csv(archive, timestamps)
+    read = {"u.data": read_100k, "ratings.dat": read_dat, "ratings.csv": read_csv}[archive.ratings_file]
+    return read(archive, timestamps)
 
 
 def read_fold(archive: Archive, name: str, timestamps: bool) -> tuple[pa.Table, pa.Table]:
