@@ -22,7 +22,7 @@ from pathlib import Path
 from Cython.Build import cythonize
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
-from setuptools.errors import CompileError, LinkError
+from setuptools.errors import CompileError, LinkError, PlatformError
 from setuptools.modified import newer_group
 
 
@@ -74,6 +74,7 @@ class BuildExt(build_ext):
         sources = [*ext.sources, *ext.depends]
         if not (self.force or newer_group(sources, self.get_ext_fullpath(ext.name), "newer")):
             return
+        self.check_compiler()
         msvc = self.compiler.compiler_type == "msvc"
         if msvc and SANITIZE:
             raise SystemExit("alsx: ALSX_SANITIZE is for gcc and clang; unset it to build with MSVC.")
@@ -94,6 +95,33 @@ class BuildExt(build_ext):
                 extra_postargs=[*compile_args, *(msvc_flags if msvc else gnu_flags)],
             )
         super().build_extension(ext)
+
+    def check_compiler(self):
+        """Refuse to go on without a compiler or without Python's headers, before anything is blamed on OpenMP."""
+        failed = self.compile_error("int main(void) { return 0; }\n")
+        if failed is not None:
+            raise SystemExit(
+                f"alsx: there is no working C compiler ({failed}). Install one (Debian and Ubuntu: apt install gcc; Fedora: dnf "
+                "install gcc; macOS: xcode-select --install; Windows: Build Tools for Visual Studio), or name yours in the "
+                "environment variable CC."
+            )
+        failed = self.compile_error("#include <Python.h>\nint main(void) { return 0; }\n")
+        if failed is not None:
+            raise SystemExit(
+                f"alsx: the C compiler does not find Python's headers ({failed}). Install them (Debian and Ubuntu: apt install "
+                "python3-dev; Fedora: dnf install python3-devel)."
+            )
+
+    def compile_error(self, code):
+        """Compile a test program; return None, or the reason why that failed."""
+        with tempfile.TemporaryDirectory() as folder:
+            source = Path(folder, "test.c")
+            source.write_text(code)
+            try:
+                self.compiler.compile([str(source)], output_dir=folder, include_dirs=self.include_dirs)
+            except (CompileError, PlatformError) as error:
+                return " ".join(str(error).split())
+        return None
 
     def flags(self, msvc):
         """Compile and link flags of every file."""
@@ -135,13 +163,13 @@ class BuildExt(build_ext):
                 except (CompileError, LinkError):
                     continue
                 return compile_args, link_args
-        sentence = (
+        message = (
             "alsx: no working OpenMP found for this compiler (Linux: gcc's libgomp or clang's libomp-dev; macOS: libomp, "
             "from Homebrew or with LIBOMP_PREFIX naming its folder; Windows: /openmp)."
         )
         if flag("ALSX_REQUIRE_OPENMP"):
-            raise SystemExit(sentence + " ALSX_REQUIRE_OPENMP is set, so the build stops.")
-        print(sentence + " Building without it: a pool of Python threads takes its place.", file=sys.stderr)
+            raise SystemExit(message + " ALSX_REQUIRE_OPENMP is set, so the build stops.")
+        print(message + " Building without it: a pool of Python threads takes its place.", file=sys.stderr)
         return [], []
 
     def libomp(self):

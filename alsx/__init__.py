@@ -5,6 +5,11 @@
 >>> ids, stars = model.recommend(user)                                               # doctest: +SKIP
 """
 
+import importlib as _importlib
+import typing as _typing
+
+from alsx import _interrupt  # noqa: F401, before all that takes time to import
+
 try:
     from alsx import _core  # noqa: F401
 except ImportError as error:
@@ -26,5 +31,28 @@ from alsx._models.factor import FactorALS
 from alsx._models.recommender import load
 from alsx._version import __version__
 from alsx.ratings import Ratings
+
+# Modules that cost time to import: they are there when they are asked for.
+_LAZY = ("datasets", "metrics", "model_selection", "plot", "ratings")
+
+if _typing.TYPE_CHECKING:  # so that type checkers know the modules, and still find names that do not exist
+    from alsx import datasets as datasets
+    from alsx import metrics as metrics
+    from alsx import model_selection as model_selection
+    from alsx import plot as plot
+    from alsx import ratings as ratings
+else:
+
+    def __getattr__(name: str) -> _typing.Any:
+        """Import a public module at its first use, so that ``import alsx`` is enough for ``alsx.datasets.load_demo()``."""
+        if name in _LAZY:
+            return _importlib.import_module(f"alsx.{name}")
+        raise AttributeError(f"module 'alsx' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """Return the public names, those of modules that are not imported yet among them."""
+    return sorted({*globals(), *_LAZY})
+
 
 __all__ = ["BayesALS", "BiasALS", "FactorALS", "Ratings", "__version__", "load"]

@@ -14,34 +14,32 @@ from typing import Any
 import numpy as np
 
 import alsx
-from alsx import _check, _cli, _core, _threads, metrics
+from alsx import _check, _cli, _core, _reader, _threads, metrics
 from alsx._models.recommender import Recommender
-from alsx.ratings import Ratings, files
-
-
-def read_ratings(path: str, **columns: Any) -> Ratings:
-    """Read ratings from a CSV or Parquet file, or from a MovieLens archive or name."""
-    if path.lower().endswith(files.SUFFIXES):
-        _cli.tell(f"reading {path} ...")
-        return Ratings(path, timestamp=False, **columns)
-    for name, column in columns.items():
-        if column is not None:
-            raise ValueError(
-                f"--{name}-column={column} is for CSV and Parquet files; {path} is taken for a MovieLens set"
-            )
-    from alsx.datasets import load_demo, load_movielens
-
-    if path == "demo":
-        return load_demo().ratings
-    _cli.tell(f"reading {path} ...")
-    return load_movielens(path, timestamps=False).ratings
 
 
 def read_model(path: str) -> Recommender:
     """Load a saved model."""
-    if not Path(path).is_file():
+    file = Path(path).expanduser()
+    if not file.is_file():
         raise FileNotFoundError(f"there is no model file {path}; `python -m alsx fit RATINGS --model=FILE` writes one")
-    return alsx.load(path)
+    if not is_model(file):
+        raise ValueError(
+            f"MODEL is {path}; it must be a file of a model, such as `python -m alsx fit RATINGS --model=FILE` writes, and "
+            "whole"
+        )
+    return alsx.load(file)
+
+
+def is_model(file: Path) -> bool:
+    """Return whether a file is a model, by the names of the arrays in it."""
+    from alsx.datasets._archive import open_zip
+
+    try:
+        with open_zip(file) as arrays:
+            return "about.npy" in arrays.namelist()
+    except ValueError:
+        return False
 
 
 def as_id(text: str, ids: Any, what: str) -> Any:
@@ -58,7 +56,8 @@ def as_id(text: str, ids: Any, what: str) -> Any:
     return one
 
 
-@_cli.strings("ratings", "model", "user_column", "item_column", "rating_column")
+@_reader.reads_ratings
+@_cli.strings("ratings", "model")
 def fit(
     ratings: str,
     *,
@@ -68,16 +67,14 @@ def fit(
     iterations: int | None = None,
     seed: int = 0,
     n_jobs: int | None = None,
-    user_column: str | None = None,
-    item_column: str | None = None,
-    rating_column: str | None = None,
+    **reader: Any,
 ) -> None:
     """Fit a model to a file of ratings, and save it.
 
     Parameters
     ----------
     ratings : str
-        A CSV or Parquet file with columns such as user, item, rating (or userId, movieId, ...); or a MovieLens archive or name.
+        A CSV or Parquet file with columns such as user, item, rating (or userId, movieId, ...), or a MovieLens archive or name.
     model : str
         File to write, .npz.
     k : int
@@ -90,16 +87,10 @@ def fit(
         For the random start.
     n_jobs : int
         Threads. Default: all processors.
-    user_column : str
-        Name of the column of users, where it is not recognised.
-    item_column : str
-        Name of the column of items, where it is not recognised.
-    rating_column : str
-        Name of the column of ratings, where it is not recognised.
     """
     _check.integer("k", k, 0)
-    _cli.check_file(model, "--model")
-    data = read_ratings(ratings, user=user_column, item=item_column, rating=rating_column)
+    file = _cli.check_file(model, "--model")
+    data = _reader.read_ratings(ratings, **reader)
     own: dict[str, Any] = {"random_state": seed, "n_jobs": n_jobs, "verbose": 1}
     if reg is not None:
         own["reg"] = reg
@@ -108,7 +99,7 @@ def fit(
     start = time.perf_counter()
     fitted: Recommender = alsx.FactorALS(k, **own) if k else alsx.BiasALS(**own)
     fitted.fit(data)
-    fitted.save(model)
+    fitted.save(file)
     print(f"{data!r}\n")
     _cli.table(
         ["model", "train RMSE", "loss", "iterations", "seconds", "file"],
@@ -126,16 +117,9 @@ def fit(
     )
 
 
-@_cli.strings("model", "ratings", "user_column", "item_column", "rating_column")
-def evaluate(
-    model: str,
-    ratings: str,
-    *,
-    user_column: str | None = None,
-    item_column: str | None = None,
-    rating_column: str | None = None,
-    json: bool = False,
-) -> None:
+@_reader.reads_ratings
+@_cli.strings("model", "ratings")
+def evaluate(model: str, ratings: str, *, json: bool = False, **reader: Any) -> None:
     """Compare a saved model's predictions with ratings it has not seen.
 
     A pair is cold where its user or item was not in the training ratings; it is predicted from what the model knows of
@@ -147,21 +131,19 @@ def evaluate(
         File that `fit` or an example wrote.
     ratings : str
         Test ratings: a CSV or Parquet file, or a MovieLens archive or name.
-    user_column : str
-        Name of the column of users, where it is not recognised.
-    item_column : str
-        Name of the column of items, where it is not recognised.
-    rating_column : str
-        Name of the column of ratings, where it is not recognised.
     json : bool
         Print JSON instead of a table.
     """
     check_flag("json", json)
+    if Path(ratings).is_file() and is_model(Path(ratings)):
+        raise ValueError(f"RATINGS is {ratings}, which is a model; write MODEL first, then RATINGS")
     fitted = read_model(model)
-    test = read_ratings(ratings, user=user_column, item=item_column, rating=rating_column)
-    users, items, truth = test.triples()
+    # Ids that are all digits are read as text where the model has text.
+    users, items = ("strings" if ids.dtype.kind == "U" else None for ids in (fitted.user_ids_, fitted.item_ids_))
+    test = _reader.read_ratings(ratings, usual_id_types=(users, items), **reader)
+    user_codes, item_codes, truth = test.triples()
     predicted = fitted.predict(test)
-    known = np.isin(test.user_ids, fitted.user_ids_)[users] & np.isin(test.item_ids, fitted.item_ids_)[items]
+    known = np.isin(test.user_ids, fitted.user_ids_)[user_codes] & np.isin(test.item_ids, fitted.item_ids_)[item_codes]
     found = {
         "ratings": len(truth),
         "RMSE": metrics.rmse(truth, predicted),
@@ -176,6 +158,8 @@ def evaluate(
 @_cli.strings("model", "user")
 def recommend(model: str, user: str, *, n: int = 10, min_ratings: int = 0, json: bool = False) -> None:
     """Print the items with the highest predicted ratings for a user, rated ones left out.
+
+    Ratings are shown within the scale. Items rank by the predictions before they were cut to it.
 
     Parameters
     ----------
@@ -193,7 +177,8 @@ def recommend(model: str, user: str, *, n: int = 10, min_ratings: int = 0, json:
     check_flag("json", json)
     fitted = read_model(model)
     ids, scores = fitted.recommend(as_id(user, fitted.user_ids_, "user"), n, min_ratings=min_ratings)
-    print_ranked(fitted, ids, scores, "predicted", ".2f", as_json=json)
+    # As `predict` has them, within the scale; they rank by what lies beyond it, too.
+    print_ranked(fitted, ids, np.clip(scores, *fitted.rating_range_), "predicted", ".2f", as_json=json)
 
 
 @_cli.strings("model", "item")
@@ -293,7 +278,7 @@ def main() -> None:
         _cli.table(["command", "what it does"], rows)
         print("\npython -m alsx COMMAND --help explains one; python -m alsx.examples lists the examples.")
         return
-    _cli.run(COMMANDS, "python -m alsx")
+    _cli.run(COMMANDS, "python -m alsx", {"max_iter": "iterations", "random_state": "seed"})
 
 
 if __name__ == "__main__":

@@ -6,7 +6,9 @@ and reads numbers in titles unless it is told not to; rich draws boxes and cuts 
 
 from __future__ import annotations
 
+import errno
 import functools
+import inspect
 import io
 import json
 import os
@@ -25,13 +27,16 @@ import fire.core
 import fire.decorators
 import numpy as np
 
+from alsx import _interrupt
 from alsx._files import atomic_write
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# What the library raises for input that it cannot use. Anything else is a defect and shows its traceback.
-EXPECTED = (OSError, ValueError, TypeError, np.linalg.LinAlgError, FloatingPointError)
+# What the library raises for input that it cannot use or that is too large. Anything else is a defect and shows its traceback.
+EXPECTED = (
+    OSError, ValueError, TypeError, np.linalg.LinAlgError, FloatingPointError, OverflowError, MemoryError,
+)  # fmt: skip
 
 
 def strings(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -58,12 +63,20 @@ def _typed(name: str, value: str) -> str:
 
 
 class _Call:
-    """A command with its arguments, not yet run: Fire looks for leftover arguments only after it has called a function."""
+    """A command with its arguments, not yet run: Fire looks for leftover arguments only after it has called a function.
 
-    __slots__ = ("run",)
+    Attributes
+    ----------
+    command : callable
+        The command.
+    run : callable
+        Runs it with its arguments.
+    """
 
-    def __init__(self, run: Callable[[], None]) -> None:
-        self.run = run
+    __slots__ = ("command", "run")
+
+    def __init__(self, command: Callable[..., None], run: Callable[[], None]) -> None:
+        self.command, self.run = command, run
 
 
 @contextmanager
@@ -87,12 +100,12 @@ def _deferred(command: Callable[..., None]) -> Callable[..., _Call]:
         for value in (*args, *kwargs.values()):
             if isinstance(value, _Missing):
                 flag = str(value).replace("_", "-")
-                raise ValueError(f"--{flag} needs a value: --{flag}=VALUE")
+                raise ValueError(f"--{flag} needs a value; write --{flag}=VALUE")
         command(*args, **kwargs)
 
     @functools.wraps(command)
     def capture(*args: Any, **kwargs: Any) -> _Call:
-        return _Call(functools.partial(checked, *args, **kwargs))
+        return _Call(command, functools.partial(checked, *args, **kwargs))
 
     typed = {name: functools.partial(_typed, name) for name in getattr(command, "_string_arguments", ())}
     decorated: Callable[..., _Call] = fire.decorators.SetParseFns(**typed)(capture)
@@ -126,7 +139,9 @@ def _parsed(commands: Callable[..., None] | dict[str, Callable[..., None]], name
     return call
 
 
-def run(commands: Callable[..., None] | dict[str, Callable[..., None]], name: str) -> None:
+def run(
+    commands: Callable[..., None] | dict[str, Callable[..., None]], name: str, renamed: dict[str, str] | None = None
+) -> None:
     """Run a command line through Fire, and leave with a code: 0, 2 for what cannot be done, 130 when interrupted.
 
     Parameters
@@ -135,12 +150,17 @@ def run(commands: Callable[..., None] | dict[str, Callable[..., None]], name: st
         Functions that print their results on standard output.
     name : str
         How the program is called, for help texts.
+    renamed : dict of str -> str, default=None
+        Arguments of the library that have another name as flags, such as ``{"max_iter": "iterations"}``: messages name
+        the flag.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             # A title that the terminal's encoding lacks letters for is no reason to fail after the work.
             stream.reconfigure(errors="replace")
+    call = None
     try:
+        _interrupt.raise_from_now_on()
         call = _parsed(commands, name)
         if isinstance(call, _Call):
             with warnings.catch_warnings():
@@ -149,14 +169,38 @@ def run(commands: Callable[..., None] | dict[str, Callable[..., None]], name: st
         sys.stdout.flush()
     except BrokenPipeError:
         # The reader, such as `head`, has seen enough; what was to come after that is not done.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _discard_output()
         raise SystemExit(1) from None
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         raise SystemExit(130) from None
     except EXPECTED as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        text = " ".join(str(error).split()) or type(error).__name__
+        if isinstance(call, _Call):
+            text = name_flag(text, call.command, renamed or {})
+        print(f"error: {text}", file=sys.stderr)
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            _discard_output()  # else Python tries again at its end, and says so
         raise SystemExit(2) from None
+
+
+def _discard_output() -> None:
+    """Write nothing more to standard output, not even what is left of it when Python ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def name_flag(message: str, command: Callable[..., None], renamed: dict[str, str]) -> str:
+    """Return a message whose first word is the name of an argument with the name of the command's flag for it."""
+    found = re.match(r"([a-z_]\w*)(?=(\[\d\])? (is|has) )", message)
+    if found is None:
+        return message
+    argument = renamed.get(found[0], found[0])
+    parameter = inspect.signature(command).parameters.get(argument)
+    if parameter is None:
+        return message
+    is_flag = parameter.kind is parameter.KEYWORD_ONLY or parameter.default is not parameter.empty
+    shown = f"--{argument.replace('_', '-')}" if is_flag else argument.upper()
+    return shown + message[found.end() :]
 
 
 def _warn(message: Warning | str, *args: Any, **kwargs: Any) -> None:
@@ -244,22 +288,24 @@ def save_figure(figure: Figure, file: Path) -> None:
         figure.savefig(png, format="png")
 
 
-def check_file(path: str, what: str) -> None:
-    """Refuse a file that cannot be written, before the work."""
-    file = Path(path)
+def check_file(path: str, what: str) -> Path:
+    """Return the file that is to be written; refuse one that cannot be, before the work."""
+    file = Path(path).expanduser()
     if file.is_dir():
         raise ValueError(f"{what} is {path}; it must be a file to write, not a folder")
     if not file.parent.is_dir():
         raise ValueError(f"{what} is {path}; there is no folder {file.parent}: make it first")
     if not os.access(file.parent, os.W_OK):
         raise ValueError(f"{what} is {path}; it must be in a folder that may be written to")
+    return file
 
 
-def check_folder(path: str, what: str) -> None:
-    """Refuse a folder that cannot be made or written to, before the work."""
-    folder = Path(path)
+def check_folder(path: str, what: str) -> Path:
+    """Return the folder that is to be written to; refuse one that cannot be made or written to, before the work."""
+    folder = Path(path).expanduser()
     nearest = next(place for place in (folder, *folder.absolute().parents) if place.exists())
     if not nearest.is_dir():
         raise ValueError(f"{what} is {path}; it must be a folder, but {nearest} is a file")
     if not os.access(nearest, os.W_OK):
         raise ValueError(f"{what} is {path}; the folder {nearest} may not be written to")
+    return folder

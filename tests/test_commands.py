@@ -75,6 +75,8 @@ def fails(command, tmp_path):
         printed = [line for line in out.err.splitlines() if not line.endswith("...") and "read and sorted" not in line]
         assert len(printed) == 1, out.err
         assert printed[0].startswith("error: ")
+        assert len(printed[0].removeprefix("error: ")) <= 300
+        assert not printed[0].endswith(".")
         for word in says:
             assert word in printed[0]
         assert out.out == ""
@@ -139,10 +141,13 @@ def test_recommended_films_are_not_rated_and_the_saved_model_agrees(example, com
         line.split() for line in command("alsx", "recommend", file, 5, "--n=4", "--min-ratings=20").out.splitlines()
     ]
     assert [int(row[1]) for row in rows[2:]] == ids.tolist()
-    assert [row[2] for row in rows[2:]] == [f"{x:.2f}" for x in scores]
+    # The best ones rank by predictions beyond the scale, which are shown as `predict` has them: within it.
+    shown = np.clip(scores, *model.rating_range_)
+    assert [row[2] for row in rows[2:]] == [f"{x:.2f}" for x in shown]
     printed = json.loads(command("alsx", "recommend", file, 5, "--n=4", "--min-ratings=20", "--json").out)
     assert [row["item"] for row in printed] == ids.tolist()
-    assert [row["predicted"] for row in printed] == scores.tolist()
+    assert [row["predicted"] for row in printed] == shown.tolist()
+    assert shown == pytest.approx(model.predict([5] * 4, ids))
     assert [row["ratings"] for row in printed] == model.item_counts_[np.searchsorted(model.item_ids_, ids)].tolist()
     rated = model._seen.indices[slice(*model._seen.indptr[4:6])]
     assert model.user_ids_[4] == 5
@@ -171,13 +176,13 @@ def test_a_list_shorter_than_asked_for_has_no_padding(example, command):
         (["--data=missing/file.zip"], ["missing/file.zip"]),
         (["--user=999999"], ["999999", "unknown"]),
         (["--user=somebody"], ["somebody", "unknown"]),
-        (["--k=0"], ["k is 0"]),
-        (["--test-size=2"], ["test_size is 2"]),
+        (["--k=0"], ["--k is 0"]),
+        (["--test-size=2"], ["--test-size is 2"]),
         (["--iterations=few"], ["iterations", "few"]),
-        (["--k=1e3"], ["k is 1000.0"]),
-        (["--k"], ["k is True"]),
-        (["--seed=-1"], ["seed is -1"]),
-        (["--n-jobs=0"], ["n_jobs is 0"]),
+        (["--k=1e3"], ["--k is 1000.0"]),
+        (["--k"], ["--k is True"]),
+        (["--seed=-1"], ["--seed is -1"]),
+        (["--n-jobs=0"], ["--n-jobs is 0"]),
         (["--user=99999999999999999999999"], ["99999999999999999999999"]),
         (["--user=None"], ["user None"]),
         (["--out"], ["--out needs a value"]),
@@ -247,6 +252,107 @@ def test_an_interrupted_job_leaves_whole_files_only(tmp_path):
     assert printed.strip().splitlines()[-1] == "interrupted"
     assert "Traceback" not in printed
     assert [path.name for path in (tmp_path / "o").iterdir()] == ["history.png"]
+
+
+def interruptible():
+    """A shell's background job ignores interrupts, and its children inherit that."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals are sent as POSIX has them")
+@pytest.mark.parametrize(
+    ("module", "imported"),
+    [
+        ("alsx", "alsx._interrupt"),
+        ("alsx", "numpy"),
+        ("alsx", "sklearn.base"),
+        ("alsx", "alsx._cli"),
+        ("alsx.examples", "scipy.sparse"),
+        ("alsx.examples.movielens", "sklearn.base"),
+    ],
+)
+def test_an_interrupt_in_the_first_second(tmp_path, module, imported):
+    """Wherever the imports are: what has been imported is told on standard error, line by line."""
+    child = subprocess.Popen(
+        [sys.executable, "-X", "importtime", "-m", module], cwd=tmp_path, stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE, text=True, encoding="utf-8", preexec_fn=interruptible,
+    )  # fmt: skip
+    assert child.stderr is not None
+    for line in child.stderr:
+        if line.rpartition("|")[2].strip() == imported:
+            child.send_signal(signal.SIGINT)
+            break
+    _, rest = child.communicate(timeout=60)
+    printed = [line for line in rest.splitlines() if not line.startswith("import time:")]
+    # The list of commands is printed before an interrupt after the last import arrives.
+    assert (child.returncode, printed) in [(130, ["interrupted"]), *([(0, [])] if imported == "alsx._cli" else [])]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals are sent as POSIX has them")
+def test_an_interrupt_of_a_fit(tmp_path):
+    child = subprocess.Popen(
+        [sys.executable, "-m", "alsx", "fit", "demo", "--k=200", "--model=m.npz"],
+        cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8",
+        preexec_fn=interruptible,
+    )  # fmt: skip
+    assert child.stderr is not None
+    printed = ""
+    while "FactorALS:" not in printed and (letter := child.stderr.read(1)):
+        printed += letter
+    child.send_signal(signal.SIGINT)
+    out, rest = child.communicate(timeout=60)
+    assert child.returncode == 130
+    assert rest.splitlines()[-1] == "interrupted"
+    assert "Traceback" not in rest
+    assert out == ""
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no device that is always full")
+def test_a_full_disk_behind_standard_output(tmp_path):
+    with open("/dev/full", "w") as full:
+        out = subprocess.run(
+            [sys.executable, "-m", "alsx", "info", "--help"], cwd=tmp_path, stdout=full, stderr=subprocess.PIPE, text=True,
+            check=False,
+        )  # fmt: skip
+    assert out.returncode == 2
+    assert out.stderr.splitlines() == ["error: [Errno 28] No space left on device"]
+
+
+def test_messages_name_flags():
+    def command(ratings: str, *, iterations: int = 3, min_ratings: int = 0) -> None: ...
+
+    def shown(message):
+        return _cli.name_flag(message, command, {"max_iter": "iterations"})
+
+    assert shown("max_iter is 0; it must be at least 1") == "--iterations is 0; it must be at least 1"
+    assert shown("min_ratings is -1; it") == "--min-ratings is -1; it"
+    assert shown("ratings is 5; it") == "RATINGS is 5; it"
+    for message in ("k is 0; it", "the file is empty", "row 3 is bad", "min_ratings"):
+        assert shown(message) == message
+
+
+def test_arguments_in_the_wrong_order(example, tmp_path, fails):
+    model = example[0] / "made/here/model.npz"
+    (tmp_path / "ratings.csv").write_text("user,item,rating\n1,2,3\n")
+    fails("alsx", "evaluate", "ratings.csv", model, says=["RATINGS is", "which is a model", "write MODEL first"])
+    fails("alsx", "evaluate", "ratings.csv", "ratings.csv", says=["MODEL is ratings.csv", "a file of a model"])
+    fails("alsx", "recommend", "ratings.csv", 1, says=["MODEL is ratings.csv"])
+    fails("alsx", "evaluate", model, model, says=["RATINGS is", "which is a model"])
+    fails("alsx", "fit", model, says=["is not a MovieLens archive"])
+
+
+def test_faults_of_an_archive_are_one_line(tmp_path, fails):
+    import zipfile
+
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("ml-x/movies.csv", "movieId,title,genres\n1,A (1990),Drama\n")
+        archive.writestr("ml-x/ratings.csv", "userId,movieId,rating,timestamp\n" + "1,1,3,4\n" * 1000)
+    raw = bytearray((tmp_path / "a.zip").read_bytes())
+    raw[raw.index(b"ratings.csv") + 20] ^= 255
+    (tmp_path / "a.zip").write_bytes(raw)
+    fails("alsx", "fit", "a.zip", says=["a.zip: ml-x/ratings.csv is damaged"])
+    fails("movielens", "a.zip", says=["a.zip: ml-x/ratings.csv is damaged"])
 
 
 def test_a_defect_shows_its_traceback(monkeypatch):
@@ -354,6 +460,68 @@ def test_files_of_ratings(tmp_path, command, fails, kind):
     assert printed["RMSE, others"] == pytest.approx(alsx.metrics.rmse(truth[known], predicted[known]), rel=1e-6)
 
 
+FILES = {
+    "named": "who,film,mark\nann,i1,5\nbob,i1,4\nann,i2,3\n",
+    "twice": "user,item,rating\nann,i1,5\nbob,i1,4\nann,i1,3\n",
+    "bare": "ann;i1;5\nbob;i1;4\nann;i2;-1\n",
+    "tabs": "user\titem\trating\nann\ti 1\t5\nbob\ti 1\t4\n",
+    "digits": "user,item,rating\n1,7,5\n2,7,4\n",
+    "latin": "user,item,rating\nJosé,i1,5\n",
+    "not a number": "user,item,rating\nann,i1,5\nbob,i1,n.d.\n",
+}
+
+
+@pytest.mark.parametrize(
+    ("file", "flags", "options"),
+    [
+        (
+            "named",
+            ["--user-column=who", "--item-column=film", "--rating-column=mark"],
+            {"user": "who", "item": "film", "rating": "mark"},
+        ),
+        ("twice", ["--duplicates=mean"], {"duplicates": "mean"}),
+        ("bare", ["--header=False", "--missing=-1"], {"header": False, "missing": -1}),
+        ("bare", ["--names=user,item,rating", "--separator=;"], {"names": ["user", "item", "rating"]}),
+        ("tabs", [r"--separator=\t"], {"separator": "\t"}),
+        ("digits", ["--id-types=strings,integers"], {"id_types": ("strings", "integers")}),
+        ("digits", ["--id-types=strings", "--quoting=False"], {"id_types": "strings", "quoting": False}),
+        ("latin", ["--encoding=latin-1"], {"encoding": "latin-1"}),
+        ("not a number", ["--missing=n.d.,99"], {"missing": ["n.d.", 99]}),
+    ],
+)
+def test_options_of_ratings_are_flags(tmp_path, command, file, flags, options):
+    path = tmp_path / "ratings.csv"
+    path.write_text(FILES[file], encoding="latin-1")
+    command("alsx", "fit", path, "--k=0", "--model=m.npz", *flags)
+    model, R = alsx.load(tmp_path / "m.npz"), alsx.Ratings(path, **options)
+    assert model.user_ids_.tolist() == R.user_ids.tolist()
+    assert model.item_ids_.tolist() == R.item_ids.tolist()
+    assert model.user_counts_.sum() == R.n_ratings
+    assert model.mean_ == pytest.approx(alsx.BiasALS().fit(R).mean_)
+    out = json.loads(command("alsx", "evaluate", "m.npz", path, "--json", *flags).out)
+    assert out[0]["ratings"] == R.n_ratings
+
+
+@pytest.mark.parametrize("file", ["latin", "not a number"])
+def test_remedies_work_where_they_are_given(tmp_path, command, file):
+    path = tmp_path / "ratings.csv"
+    path.write_text(FILES[file], encoding="latin-1")
+    message = command("alsx", "fit", path, code=2).err
+    command("alsx", "fit", path, "--k=0", re.findall(r"--[a-z-]+=[^ ,]+", message)[0])
+
+
+def test_flags_for_files_are_refused_elsewhere(fails):
+    fails("alsx", "fit", "demo", "--separator=;", says=["--separator is ;", "demo is taken for a MovieLens set"])
+    fails("alsx", "fit", "none.csv", "--header=maybe", says=["--header is 'maybe'"])
+
+
+def test_ids_of_digits_are_read_as_the_model_has_them(tmp_path, command):
+    """A test file may have no letters where the training file had some."""
+    alsx.BiasALS().fit([("17", "x"), ("18", "7"), ("b", "7")], [1.0, 2.0, 3.0]).save(tmp_path / "m.npz")
+    (tmp_path / "test.csv").write_text("user,item,rating\n17,7,2\n18,7,2\n")
+    assert json.loads(command("alsx", "evaluate", "m.npz", "test.csv", "--json").out)[0]["cold pairs"] == 0
+
+
 @pytest.mark.parametrize("number", ["007", "1e3", "None", "1,2", "True"])
 def test_ids_are_taken_as_typed(tmp_path, command, number):
     """Fire alone would make 7, 1000.0, None, a tuple and True of them."""
@@ -374,15 +542,15 @@ def test_failures_of_the_command_line(tmp_path, example, command, fails):
     fails("alsx", "fit", "bad.csv", says=["line 2"])
     fails("alsx", "fit", "bad.csv", "--model=no/where.npz", says=["--model is no/where.npz", "there is no folder no"])
     fails("alsx", "fit", "bad.csv", "--model=.", says=["--model is .", "not a folder"])
-    fails("alsx", "fit", "words.csv", "--k=-1", says=["k is -1"])
-    fails("alsx", "fit", "words.csv", "--reg=high", says=["reg is 'high'"])
-    fails("alsx", "fit", "demo", "--user-column=x", says=["--user-column=x"])
+    fails("alsx", "fit", "words.csv", "--k=-1", says=["--k is -1"])
+    fails("alsx", "fit", "words.csv", "--reg=high", says=["--reg is 'high'"])
+    fails("alsx", "fit", "demo", "--user-column=x", says=["--user-column is x"])
     fails("alsx", "evaluate", model, "words.csv", says=["ids are integers"])
     fails("alsx", "evaluate", model, "words.csv", "--json=yes", says=["--json"])
     fails("alsx", "recommend", "none.npz", 1, says=["none.npz"])
     fails("alsx", "recommend", "broken.npz", 1, says=["broken.npz"])
     fails("alsx", "recommend", model, 77777, says=["77777", "unknown"])
-    fails("alsx", "recommend", model, 5, "--n=0", says=["n is 0"])
+    fails("alsx", "recommend", model, 5, "--n=0", says=["--n is 0"])
     fails("alsx", "similar", model, "x", says=["item x", "unknown"])
     command("alsx", "fit", "demo", "--k=0", "--model=bias.npz")
     fails("alsx", "similar", "bias.npz", 1, says=["BiasALS", "no factors"])

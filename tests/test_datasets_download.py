@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+import tracemalloc
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 
@@ -37,7 +38,8 @@ class Server(http.server.ThreadingHTTPServer):
     daemon_threads = True
 
     def __init__(self):
-        self.files, self.plans, self.log, self.begun = {}, {}, [], threading.Event()
+        self.files, self.plans, self.log = {}, {}, []
+        self.begun, self.closing = threading.Event(), threading.Event()
         super().__init__(("127.0.0.1", 0), Handler)
 
     @property
@@ -66,6 +68,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if plan == "hang up":
             self.connection.close()
             return
+        if plan == "trickle":
+            self.trickle(content)
+            return
         if plan == "corrupt":
             content = content[:-1] + bytes([content[-1] ^ 1])
         self.send_response(200)
@@ -82,6 +87,17 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return
         self.wfile.write(content)
 
+    def trickle(self, content):
+        """A byte now and then, for ever: no time-out of the connection ends it."""
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        for byte in content:
+            if self.server.closing.wait(0.1):
+                return
+            self.wfile.write(bytes([byte]))
+            self.wfile.flush()
+
     def log_message(self, *args):
         """Not on the tests' standard error."""
 
@@ -95,6 +111,7 @@ def server(monkeypatch):
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         yield server
+        server.closing.set()
         server.shutdown()
         thread.join()
 
@@ -170,7 +187,7 @@ def test_no_network(tmp_path, monkeypatch):
     with socket_without_server() as port, pytest.raises(DownloadError) as caught:
         fetch("ml-100k", cache=tmp_path / "cache", base_url=f"http://127.0.0.1:{port}", progress=False)
     assert f"http://127.0.0.1:{port}/ml-100k.zip" in str(caught.value)
-    assert "takes the path of an archive or folder that you already have" in str(caught.value)
+    assert "takes the path of an archive or folder that you have" in str(caught.value)
     assert "\n" not in str(caught.value)
     assert isinstance(caught.value, OSError)
     assert kept(tmp_path) == []
@@ -294,6 +311,59 @@ def test_an_archive_that_changes_between_checksum_and_download(server, get):
         assert get("ml-latest").read_bytes() == new
     finally:
         Handler.do_GET = serve
+
+
+@pytest.mark.parametrize("file", ["ml-100k.zip", "ml-100k.zip.md5"])
+@pytest.mark.parametrize("progress", [False, True])
+def test_a_server_that_sends_a_byte_now_and_then_is_given_up(server, get, tmp_path, monkeypatch, file, progress):
+    monkeypatch.setattr("alsx.datasets.download._TIMEOUT_SECONDS", 0.5)
+    server.publish("ml-100k", archive())
+    server.plans[f"/datasets/{file}"] = ["trickle"] * 3
+    start = time.monotonic()
+    with pytest.raises(DownloadError, match="less than 16,384 bytes came in 1 seconds"):
+        get(progress=progress)
+    assert time.monotonic() - start < 10
+    assert server.log.count(f"/datasets/{file}") == 3
+    assert kept(tmp_path) == []
+
+
+def test_a_transfer_has_a_time_limit(server, get, tmp_path, monkeypatch):
+    monkeypatch.setattr("alsx.datasets.download._MAX_SECONDS", 0.5)
+    server.publish("ml-100k", archive())
+    server.plans["/datasets/ml-100k.zip"] = ["trickle"]
+    with pytest.raises(DownloadError, match="it took more than .* hours"):
+        get()
+    assert server.log.count("/datasets/ml-100k.zip") == 1
+    assert kept(tmp_path) == []
+
+
+def test_a_checksum_file_is_short(server, get, tmp_path):
+    server.publish("ml-100k", archive(), "0" * 100_000_000)
+    tracemalloc.start()
+    try:
+        with pytest.raises(DownloadError, match=r"more than 65,536 bytes"):
+            get()
+        assert tracemalloc.get_traced_memory()[1] < 10_000_000
+    finally:
+        tracemalloc.stop()
+    assert kept(tmp_path) == []
+
+
+def test_an_archive_is_not_larger_than_the_limit(server, get, tmp_path, monkeypatch):
+    monkeypatch.setattr("alsx.datasets.download._MAX_BYTES", 100_000)
+    server.publish("ml-100k", archive(padding=300_000))
+    with pytest.raises(DownloadError, match=r"more than 100,000 bytes"):
+        get()
+    assert kept(tmp_path) == []
+
+
+def test_messages_are_short(server, get):
+    with pytest.raises(DownloadError) as caught:
+        get("ml-latest-small")
+    assert len(str(caught.value)) <= 300
+    with socket_without_server() as port, pytest.raises(DownloadError, match="Connection refused|10061") as caught:
+        get("ml-latest-small", base_url=f"http://127.0.0.1:{port}")
+    assert len(str(caught.value)) <= 300
 
 
 def test_the_progress_bar_is_on_standard_error(server, get, capsys):

@@ -7,12 +7,17 @@ import os
 import pickle
 import subprocess
 import sys
+import time
+import tracemalloc
 import zipfile
 from pathlib import Path
 
+import hypothesis
+import hypothesis.strategies as st
 import numpy as np
 import pytest
 
+import alsx
 from alsx.datasets import MovieLens, load_movielens
 from alsx.datasets.titles import display_title, split_year
 
@@ -319,11 +324,11 @@ def test_many_ratings_in_small_blocks(tmp_path, monkeypatch, make, separator, bl
 def test_separator_straddles_blocks():
     import io
 
-    from alsx.datasets._ratings import SingleSeparator
+    from alsx.datasets._ratings import RatingLines
 
     text = b"".join(b"%d::%d::3.5::%d\n" % (n, 7 * n, n**3) for n in range(300)) + b"1:2:::3:"
     for size in (2, 3, 5, 64, 4096):
-        stream = SingleSeparator(io.BytesIO(text))
+        stream = RatingLines(io.BytesIO(text), b"::")
         assert b"".join(iter(lambda s=stream, n=size: s.read(n), b"")) == text.replace(b"::", b","), size
 
 
@@ -419,7 +424,7 @@ def test_what_is_not_movielens(tmp_path):
     with pytest.raises(ValueError, match=r"it has ratings\.csv but lacks movies\.csv"):
         load_movielens(write_zip(tmp_path / "b.zip", {"ratings.csv": b""}))
     (tmp_path / "c.zip").write_bytes(b"<html>not found</html>")
-    with pytest.raises(ValueError, match=r"c\.zip' is not a sound \.zip file"):
+    with pytest.raises(ValueError, match=r"c\.zip is not a sound \.zip file"):
         load_movielens(tmp_path / "c.zip")
     (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match="not a MovieLens archive"):
@@ -435,6 +440,280 @@ def test_damaged_members_are_refused(tmp_path, member):
     path.write_bytes(raw)
     with pytest.raises(ValueError, match=r"is not a sound \.zip file"):
         load_movielens(path)
+
+
+# ---- archives that are damaged, hostile, or written by other programs
+
+
+def refused(path, *words, **options):
+    """The message with which an archive is refused: one line that names it."""
+    with pytest.raises(ValueError) as caught:
+        load_movielens(path, **options)
+    message = str(caught.value)
+    assert len(message) <= 300, message
+    assert "\n" not in message
+    for word in (path.name, *words):
+        assert word in message
+    return message
+
+
+@pytest.mark.parametrize("name", ["./ml-x/{}", "/ml-x/{}", "ml-x//{}", "ml-x\\{}", "some/where/else/{}", "{}"])
+def test_member_names_of_other_programs(tmp_path, name):
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for file, content in files_csv().items():
+            archive.writestr(zipfile.ZipInfo(name.format(file)), content)
+    assert load_movielens(path).table.num_rows == 3
+
+
+def patched(path, member, **changes):
+    """The archive with other flags or another method of compression of a member, in both places that state them."""
+    raw = bytearray(path.read_bytes())
+    with zipfile.ZipFile(path) as archive:
+        local = archive.getinfo(member).header_offset
+        central = raw.index(b"PK\1\2", archive.start_dir)
+        for info in archive.infolist():
+            if info.filename == member:
+                break
+            central = raw.index(b"PK\1\2", central + 4)
+    for name, value in changes.items():
+        at = {"flags": 6, "method": 8}[name]
+        raw[local + at : local + at + 2] = raw[central + at + 2 : central + at + 4] = value.to_bytes(2, "little")
+    path.write_bytes(raw)
+    return path
+
+
+@pytest.mark.parametrize("member", ["ratings.csv", "movies.csv"])
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"flags": 1}, ["encrypted", "unpack the archive and give the folder"]),
+        ({"flags": 0x40}, ["strong encryption", "unpack the archive and give the folder"]),
+        ({"method": 9}, ["compression", "unpack the archive and give the folder"]),  # Deflate64
+        ({"method": 99}, ["compression", "unpack the archive and give the folder"]),
+        ({"method": 12}, ["damaged", "download it again"]),  # not bzip2
+        ({"method": 14}, ["damaged", "download it again"]),  # not LZMA
+    ],
+)
+def test_members_that_cannot_be_unpacked(tmp_path, member, changes, words):
+    path = patched(write_zip(tmp_path / "a.zip", files_csv()), f"ml-x/{member}", **changes)
+    refused(path, f"ml-x/{member}", *words)
+
+
+def test_a_member_without_a_name(tmp_path):
+    path = write_zip(tmp_path / "a.zip", files_csv())
+    raw = path.read_bytes().replace(b"ml-x/README.txt", b"\0" * 15)  # zipfile cuts names at a NUL
+    path.write_bytes(raw)
+    assert load_movielens(path).table.num_rows == 3
+
+
+def test_cut_archives(tmp_path):
+    whole = write_zip(tmp_path / "whole.zip", files_csv()).read_bytes()
+    path = tmp_path / "a.zip"
+    for size in range(0, len(whole), 97):
+        path.write_bytes(whole[:size])
+        refused(path, "download it again")
+
+
+@pytest.mark.parametrize("number", ["99999999999", "-3000000000", "9" * 5000, "1_0", "١", "1e3", "0x1F", ""])
+@pytest.mark.parametrize(
+    ("make", "name", "line"),
+    [
+        (files_csv, "movies.csv", "{},A film (1990),Drama\n"),
+        (files_csv, "links.csv", "{},1,1\n"),
+        (files_csv, "ratings.csv", "1,{},3,4\n"),
+        (files_csv, "tags.csv", "{},1,tag,4\n"),
+        (files_1m, "movies.dat", "{}::A film (1990)::Drama\n"),
+        (files_1m, "users.dat", "{}::F::1::10::48067\n"),
+        (files_1m, "users.dat", "7::F::1::{}::48067\n"),
+        (files_10m, "tags.dat", "1::{}::tag::4\n"),
+    ],
+)
+def test_ids_that_are_no_32_bit_numbers(tmp_path, make, name, line, number):
+    files = make()
+    files[name] += line.format(number).encode()
+    n_lines = len(files[name].splitlines())
+    refused(write_zip(tmp_path / "a.zip", files), f"{name}, line {n_lines}: expected")
+
+
+def test_tags_may_look_like_hexadecimal_numbers(tmp_path):
+    files = files_csv()
+    files["tags.csv"] += b"1,1,0x1F,4\r\n"
+    assert load_movielens(write_zip(tmp_path / "a.zip", files)).tags["tag"].to_pylist()[-1] == "0x1F"
+
+
+def test_occupations_are_not_counted_from_the_end(tmp_path):
+    files = files_1m()
+    files["users.dat"] = b"1::F::1::-1::48067\n"
+    refused(write_zip(tmp_path / "a.zip", files), "users.dat, line 1")
+
+
+@pytest.mark.parametrize("member", ["movies.csv", "ratings.csv", "links.csv", "tags.csv"])
+def test_what_unpacks_to_too_much_is_refused_before_it_is_read(tmp_path, member):
+    files = files_csv()
+    files[member] += b" " * 60_000_000
+    path = write_zip(tmp_path / "a.zip", files)
+    tracemalloc.start()
+    try:
+        refused(path, member, " bytes; it must be at most", "raise max_bytes", "unpack it", max_bytes=50_000_000)
+        assert tracemalloc.get_traced_memory()[1] < 10_000_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_the_limit_can_be_raised(tmp_path):
+    path = write_zip(tmp_path / "a.zip", files_csv())
+    refused(path, "unpacks to", max_bytes=1000)
+    assert load_movielens(path, max_bytes=100_000).table.num_rows == 3
+    assert load_movielens(write_folder(tmp_path / "b", files_csv()), max_bytes=1).table.num_rows == 3
+    with pytest.raises(ValueError, match="max_bytes is 0; it must be at least 1"):
+        load_movielens(path, max_bytes=0)
+
+
+@pytest.mark.parametrize("member", ["movies.csv", "ratings.csv", "tags.csv"])
+def test_a_line_without_end_is_not_read_whole(tmp_path, member):
+    files = files_csv()
+    files[member] += b"1" * 60_000_000
+    path = write_zip(tmp_path / "a.zip", files)
+    tracemalloc.start()
+    try:
+        refused(path, member, "line ", max_bytes=2**33)
+        assert tracemalloc.get_traced_memory()[1] < 40_000_000
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    ("make", "name"), [(files_csv, "ratings.csv"), (files_1m, "ratings.dat"), (files_100k, "u.data")]
+)
+def test_blocks_of_blank_lines(tmp_path, make, name):
+    files = make()
+    content, blank = files[name], b"\n" * (9 << 20)
+    files[name] = content + blank
+    assert load_movielens(write_zip(tmp_path / "a.zip", files)).table.num_rows == 3
+    lines = content.splitlines(keepends=True)
+    files[name] = b"".join([*lines[:2], blank, *lines[2:]])
+    assert load_movielens(write_zip(tmp_path / "a.zip", files)).table.num_rows == 3
+    files[name] += blank + b"1 2 3 4\n"
+    n_lines = files[name].count(b"\n")
+    start = time.perf_counter()
+    refused(write_zip(tmp_path / "a.zip", files), f"{name}, line {n_lines}: expected")
+    assert time.perf_counter() - start < 5
+
+
+def test_the_first_of_many_malformed_lines_is_named(tmp_path):
+    files = files_csv("\n")
+    sound = b"1,2,3,4\n" * 1_200_000  # several blocks
+    files["ratings.csv"] += sound + b"1,2,3\n" + sound + b"x\n"
+    refused(write_zip(tmp_path / "a.zip", files), "ratings.csv, line 1200005: expected", "got '1,2,3'")
+
+
+def test_a_timestamp_that_is_not_wanted_is_not_looked_at(tmp_path):
+    files = files_csv("\n")
+    files["ratings.csv"] += b"1,2,3,noon\n"
+    path = write_zip(tmp_path / "a.zip", files)
+    refused(path, "ratings.csv, line 5")
+    assert load_movielens(path, timestamps=False).table.num_rows == 4
+    files["ratings.csv"] += b"1,2,three,4\n"
+    with pytest.raises(ValueError, match=r"line 6"):
+        load_movielens(write_zip(tmp_path / "a.zip", files), timestamps=False)
+
+
+@pytest.mark.parametrize(
+    ("make", "name", "folder"),
+    [(files_100k, "u.data", "ml-100k"), (files_1m, "ratings.dat", "ml-1m"), (files_csv, "ratings.csv", "ml-latest")],
+)
+def test_the_file_of_ratings_stands_for_its_folder(tmp_path, monkeypatch, make, name, folder):
+    path = write_folder(tmp_path / folder, make())
+    data = load_movielens(path / name)
+    assert data.name == folder
+    assert data.table.equals(load_movielens(path).table)
+    monkeypatch.chdir(path)
+    assert load_movielens(name).name == folder
+    if folder == "ml-100k":
+        assert data.fold("u1")[1].num_rows == 1
+    alone = tmp_path / "alone"
+    alone.mkdir()
+    (alone / name).write_bytes(make()[name])
+    refused(alone / name, "lacks", f"alsx.Ratings('{name}'")
+    monkeypatch.chdir(alone)
+    assert alsx.Ratings(name, **({} if name.endswith("csv") else {"header": False})).n_ratings == data.table.num_rows
+
+
+def test_files_of_another_layout_are_passed_over(tmp_path):
+    files = files_csv() | {"u.data": b"1\t2\t3\t4\n", "ratings.dat": b"1::2::3::4\n"}
+    assert load_movielens(write_folder(tmp_path / "a", files)).table.num_rows == 3
+
+
+def test_other_files_are_named_with_what_reads_them(tmp_path):
+    (tmp_path / "mine.csv").write_text("user,item,rating\n1,2,3\n")
+    refused(tmp_path / "mine.csv", "neither a .zip file nor a folder", "alsx.Ratings")
+
+
+def test_a_folder_in_place_is_read_and_not_downloaded(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(
+        "alsx.datasets.download.fetch", lambda *args, **kwargs: write_zip(tmp_path / "d.zip", files_csv())
+    )
+    write_folder(tmp_path / "ml-100k", files_100k())
+    assert load_movielens("ml-100k").users is not None
+    (tmp_path / "ml-1m").mkdir()  # without the files of an archive
+    assert load_movielens("ml-1m").users is None
+
+
+METHODS = [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA]
+
+
+@hypothesis.given(data=st.data())
+@hypothesis.settings(max_examples=150, suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture])
+def test_mutated_archives_are_read_or_refused(tmp_path, data):
+    """Whatever bytes of an archive are changed, cut out or doubled: it is read, or refused with a message that names it."""
+    make = data.draw(st.sampled_from([files_100k, files_1m, files_10m, files_csv]), "layout")
+    path = write_zip(tmp_path / "a.zip", make(), method=data.draw(st.sampled_from(METHODS), "method"))
+    raw = bytearray(path.read_bytes())
+    for _ in range(data.draw(st.integers(1, 4), "changes")):
+        at = data.draw(st.integers(0, len(raw) - 1), "place")
+        size = data.draw(st.integers(0, 40), "size")
+        raw[at : at + size] = data.draw(st.binary(max_size=40), "bytes")
+    path.write_bytes(raw)
+    read_or_refused(path)
+
+
+@hypothesis.given(data=st.data())
+@hypothesis.settings(max_examples=150, suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture])
+def test_mutated_texts_are_read_or_refused(tmp_path, data):
+    """Whatever is in the files of a sound archive."""
+    files = data.draw(st.sampled_from([files_100k, files_1m, files_10m, files_csv]), "layout")()
+    name = data.draw(st.sampled_from(sorted(files)), "file")
+    text = bytearray(files[name])
+    piece = st.one_of(
+        st.binary(max_size=20),
+        st.sampled_from(
+            [b",", b"::", b"|", b'"', b"\n", b"\r", b"\0", b"\xff", b"-1", b"nan", b"1e999", b"9" * 30, b"0x1"]
+        ),
+    )
+    for _ in range(data.draw(st.integers(1, 4), "changes")):
+        at = data.draw(st.integers(0, len(text)), "place")
+        text[at : at + data.draw(st.integers(0, 10), "size")] = data.draw(piece, "bytes")
+    files[name] = bytes(text)
+    read_or_refused(write_zip(tmp_path / "a.zip", files, method=zipfile.ZIP_STORED))
+
+
+def read_or_refused(path):
+    """Load an archive, and return whether that works; if it does not it is with one short line that names it."""
+    try:
+        read = load_movielens(path)
+    except ValueError as error:
+        message = str(error)
+    else:
+        assert read.table.num_rows > 0
+        assert np.isfinite(read.table["rating"].to_numpy()).all()
+        assert all(isinstance(title, str) for title in read.titles(read.items["item"]))
+        return True
+    assert path.name in message
+    assert len(message) <= 300, message
+    assert "\n" not in message
+    return False
 
 
 def test_ids_for_titles_may_come_in_any_container(tmp_path):

@@ -16,11 +16,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import scipy.sparse as sp
+from alsx.features import FeatureEncoder
 from pyarrow import parquet
 
 import alsx
 from alsx import Ratings
-from alsx.features import FeatureEncoder
 from alsx.ratings import Caller, Ids, id_pairs, read_ratings
 
 MOST = 300

@@ -19,6 +19,7 @@ import io
 import os
 import re
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,8 +30,13 @@ from alsx._files import atomic_write
 BASE_URL = "https://files.grouplens.org/datasets/movielens"
 
 _PAUSE_SECONDS = (0.5, 2.0)  # before the second and the third attempt
-_TIMEOUT_SECONDS = 30.0  # without a byte
-_CHUNK_BYTES = 1 << 18  # between two updates of the progress bar
+_TIMEOUT_SECONDS = 30.0  # without a chunk: a server that sends less is not waited for
+_CHUNK_BYTES = 1 << 14
+_MAX_SECONDS = 6 * 3600.0  # of a transfer; the largest archive takes them at 11 KB a second
+_MAX_BYTES = 16 << 30  # of an archive, some fifty times the largest
+_MAX_CHECKSUM_BYTES = 1 << 16
+_POLL_SECONDS = 0.1  # after which an interrupt is heard
+_MAX_REASON_LENGTH = 100  # characters of other libraries' words in a message
 
 
 class DownloadError(OSError):
@@ -61,8 +67,8 @@ def fetch(
     Raises
     ------
     DownloadError
-        No network, an error of the server, or a checksum that differs, each after three attempts (a file that the
-        server does not have is not asked for again). Nothing is kept.
+        No network, an error of the server, a server that sends next to nothing, or a checksum that differs, each after three
+        attempts (a file that the server does not have is not asked for again). Nothing is kept.
     """
     import pooch
 
@@ -109,6 +115,14 @@ class _Mismatch(ValueError):
     """The archive that came does not give the published checksum."""
 
 
+class _Slow(ValueError):
+    """The server sends too little."""
+
+
+class _Refused(ValueError):
+    """What the server sends is too much or takes too long; asking again is useless."""
+
+
 def _sidecar(archive: Path) -> Path:
     """Return the path of the checksum beside an archive."""
     return archive.with_name(archive.name + ".md5")
@@ -132,10 +146,10 @@ def _verified(archive: Path) -> bool:
 def _download(url: str, archive: Path, progress: bool) -> None:
     """Make one attempt: checksum, archive into a part file, comparison, and only then the two final names."""
     body = io.BytesIO()
-    _transfer(url + ".md5", body)
+    _transfer(url + ".md5", body, _MAX_CHECKSUM_BYTES)
     published = parse_checksum(body.getvalue().decode("ascii", "replace"))
     with _published(archive) as part:
-        _transfer(url, part, archive.name if progress else None)
+        _transfer(url, part, _MAX_BYTES, archive.name if progress else None)
         part.seek(0)
         came = _md5(part)
         if came != published:
@@ -156,18 +170,95 @@ def _published(target: Path) -> Iterator[IO[bytes]]:
             raise
 
 
-def _transfer(url: str, file: Any, label: str | None = None) -> None:
-    """Write the body of `url` to `file`, with a progress bar if it has a label."""
-    import pooch
+def _transfer(url: str, file: IO[bytes], max_bytes: int, label: str | None = None) -> None:
+    """Write the body of `url` to `file`, with a progress bar if it has a label.
 
-    if label is None:
-        pooch.HTTPDownloader(chunk_size=_CHUNK_BYTES, timeout=_TIMEOUT_SECONDS)(url, file, None)
-        return
-    from tqdm import tqdm
+    In a thread of its own, which is left behind where the server takes too long: nothing else ends a read that gets a byte
+    now and then, and an interrupt is heard at once.
+    """
+    watched = _Watched(file, max_bytes)
+    with contextlib.ExitStack() as stack:
+        bar = None
+        if label is not None:
+            from tqdm import tqdm
 
-    # The total becomes known with the first answer; pooch asks for bool(bar), which tqdm refuses without any total.
-    with tqdm(total=1, desc=label, unit="B", unit_scale=True, unit_divisor=1000, file=sys.stderr) as bar:
-        pooch.HTTPDownloader(progressbar=bar, chunk_size=_CHUNK_BYTES, timeout=_TIMEOUT_SECONDS)(url, file, None)
+            # The total becomes known with the first answer; pooch asks for bool(bar), which tqdm refuses without any total.
+            bar = tqdm(total=1, desc=label, unit="B", unit_scale=True, unit_divisor=1000, file=sys.stderr)
+            stack.enter_context(bar)
+        stack.callback(watched.abandon)
+        thread = threading.Thread(target=watched.receive, args=(url, bar), daemon=True)
+        thread.start()
+        while thread.is_alive():
+            thread.join(_POLL_SECONDS)
+            watched.check_pace()
+    error, watched.error = watched.error, None
+    if error is not None:
+        try:
+            raise error
+        finally:
+            del error  # a cycle of traceback and frame would keep the connection open
+
+
+class _Watched:
+    """A file that is written by a transfer, and what is known of it: how much has come, and when.
+
+    Parameters
+    ----------
+    file : binary file object
+    max_bytes : int
+        More are refused.
+
+    Attributes
+    ----------
+    error : Exception or None
+        What ended the transfer early.
+    """
+
+    def __init__(self, file: IO[bytes], max_bytes: int) -> None:
+        self._file, self._max_bytes, self._n_bytes = file, max_bytes, 0
+        self._began = self._moved = time.monotonic()
+        self._abandoned, self._lock = False, threading.Lock()
+        self.error: Exception | None = None
+
+    def receive(self, url: str, bar: Any) -> None:
+        """Write the body of `url` to the file; this is what the thread does."""
+        import pooch
+
+        try:
+            progress = False if bar is None else bar
+            pooch.HTTPDownloader(progressbar=progress, chunk_size=_CHUNK_BYTES, timeout=_TIMEOUT_SECONDS)(
+                url, self, None
+            )
+        except Exception as error:
+            self.error = error
+
+    def write(self, chunk: bytes) -> None:
+        """Write a chunk to the file, unless nobody waits for it any more."""
+        with self._lock:
+            if self._abandoned:
+                raise _Refused("abandoned")
+            self._n_bytes += len(chunk)
+            if self._n_bytes > self._max_bytes:
+                raise _Refused(f"it has more than {self._max_bytes:,} bytes")
+            self._file.write(chunk)
+            self._moved = time.monotonic()
+
+    def flush(self) -> None:
+        """Do nothing: the file is flushed when it is complete."""
+
+    def abandon(self) -> None:
+        """Write no more to the file, which is about to be closed."""
+        with self._lock:
+            self._abandoned = True
+
+    def check_pace(self) -> None:
+        """Give up a transfer that takes too long."""
+        now = time.monotonic()
+        if now - self._began > _MAX_SECONDS:
+            raise _Refused(f"it took more than {_MAX_SECONDS / 3600:.3g} hours")
+        # A little later than the time-out of the connection, which has more to say.
+        if now - self._moved > 1.2 * _TIMEOUT_SECONDS:
+            raise _Slow(f"less than {_CHUNK_BYTES:,} bytes came in {now - self._moved:.0f} seconds")
 
 
 def _status(error: Exception) -> int | None:
@@ -178,6 +269,8 @@ def _status(error: Exception) -> int | None:
 
 def _is_final(error: Exception) -> bool:
     """Return whether asking again is useless: the server refused, or this machine's disk did."""
+    if isinstance(error, _Refused):
+        return True
     status = _status(error)
     if status is not None:
         return 400 <= status < 500 and status not in (408, 429)
@@ -186,11 +279,17 @@ def _is_final(error: Exception) -> bool:
 
 def _message(name: str, url: str, error: Any) -> str:
     """Return why the archive of that name could not be downloaded, and what to do."""
-    remedy = "load_movielens also takes the path of an archive or folder that you already have"
+    remedy = "load_movielens also takes the path of an archive or folder that you have"
     if isinstance(error, _Mismatch):
-        return f"{url} came three times damaged or incomplete: {error}; nothing was kept: try again later; {remedy}"
+        return f"{url} came three times damaged or incomplete: {error}; nothing was kept: try again later"
     if (status := _status(error)) is not None:
         reason = f"the server answered {status} for {error.response.url}"
+    elif isinstance(error, (_Slow, _Refused)):
+        reason = str(error)
     else:
-        reason = f"{type(error).__name__}: {error}"
+        # The libraries below wrap one another's errors; the system's own words are the ones that help.
+        text = " ".join(str(error).split())
+        found = re.search(r"\[Errno -?\d+\] [^'\")]+", text)
+        text = found[0] if found else text
+        reason = f"{type(error).__name__}: {text[:_MAX_REASON_LENGTH]}"
     return f"{name} could not be downloaded from {url} ({reason}); {remedy}"

@@ -24,7 +24,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from alsx.datasets._archive import open_archive
+from alsx import _check
+from alsx.datasets._archive import DEFAULT_MAX_BYTES, is_archive_folder, open_archive
 from alsx.datasets._layouts import read_fold, read_tables
 from alsx.datasets.titles import display_title
 
@@ -271,6 +272,7 @@ def load_movielens(
     cache: str | os.PathLike[str] | None = None,
     base_url: str | None = None,
     progress: bool = True,
+    max_bytes: int = DEFAULT_MAX_BYTES,
 ) -> MovieLens:
     """Load a MovieLens archive: by name, from its .zip, or from a folder.
 
@@ -279,8 +281,9 @@ def load_movielens(
     name_or_path : str or path
         ``"ml-100k"``, ``"ml-1m"``, ``"ml-10m"``, ``"ml-20m"``, ``"ml-25m"``, ``"ml-32m"``, ``"ml-latest"`` or
         ``"ml-latest-small"``, in any case, with or without ``"ml-"``: downloaded once into a cache and verified there
-        at every use (see `alsx.datasets.download`). Anything else is the path of a .zip or of a folder with its files.
-        A name is never looked for in the working folder: write ``"./ml-100k"`` for a folder of that name.
+        at every use (see `alsx.datasets.download`). Where the working folder has a folder of that name with the files of an
+        archive, that is read instead. Anything else is the path of a .zip, of a folder with its files, or of the file of
+        ratings in such a folder (``"ml-1m/ratings.dat"``).
     timestamps : bool, default=True
         Whether to read the times of the ratings. Without them `table` takes 12 bytes a rating instead of 20.
     cache : path, default=None
@@ -289,6 +292,10 @@ def load_movielens(
         Server for downloads. By default the environment variable ``ALSX_MOVIELENS_URL``, else GroupLens' own.
     progress : bool, default=True
         Whether a download draws a progress bar on standard error.
+    max_bytes : int, default=4294967296
+        The largest file in a .zip that is read, in bytes when unpacked: a small .zip can unpack to a thousand times its
+        size. Files of films, users and links, which are made of Python's objects on the way, may have a 128th of it. The
+        largest of MovieLens 32M have 877 and 4 million bytes. Files in a folder have no limit.
 
     Returns
     -------
@@ -297,7 +304,8 @@ def load_movielens(
     Raises
     ------
     ValueError
-        An unknown name, an archive that is not MovieLens', or a malformed line (with file and line number).
+        An unknown name, an archive that is not MovieLens', damaged or too large, or a malformed line (with file and line
+        number).
     FileNotFoundError
         There is nothing at that path.
     alsx.datasets.download.DownloadError
@@ -315,8 +323,9 @@ def load_movielens(
     >>> data.titles([50, 181])  # doctest: +SKIP
     ['Star Wars', 'Return of the Jedi']
     """
+    max_bytes = _check.integer("max_bytes", max_bytes, 1)
     name = canonical_name(name_or_path) if isinstance(name_or_path, str) else None
-    if name is not None:
+    if name is not None and not is_archive_folder(Path(name_or_path)):
         from alsx.datasets.download import fetch
 
         path = fetch(name, cache=cache, base_url=base_url, progress=progress)
@@ -329,7 +338,7 @@ def load_movielens(
                     f"{name_or_path!r} is neither a MovieLens data set nor an existing file or folder; {known}"
                 )
             raise FileNotFoundError(f"there is no file or folder {str(path)!r}; {known}")
-    with open_archive(path) as archive:
+    with open_archive(path, max_bytes) as archive:
         table, items, tags, users = read_tables(archive, timestamps)
         official = name or canonical_name(archive.folder_name) or canonical_name(path.stem) or path.stem
         source = path if "u1.base" in archive else None

@@ -59,7 +59,7 @@ def coldstart(
     check_share("share", share, "films and users")
     _check.integer("seed", seed, 0)
     _threads.resolve(n_jobs)
-    _cli.check_folder(out, "--out")
+    folder = _cli.check_folder(out, "--out")
     start = time.perf_counter()
     films = load_films(data)
     generator = np.random.default_rng(seed)
@@ -73,7 +73,6 @@ def coldstart(
     predict_new_films(films, split, model, bias)
     curves = predict_new_users(split, model, bias, generator)
     recommend_to_new_users(films, split, model)
-    folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
     draw(films, curves, folder / "coldstart.png")
     print(f"\n{folder / 'coldstart.png'} shows the error against the ratings known.")
@@ -245,4 +244,4 @@ def draw(films: MovieLens, curves: dict[str, list[float]], file: Path) -> None:
 
 
 if __name__ == "__main__":
-    _cli.run(coldstart, "python -m alsx.examples.coldstart")
+    _cli.run(coldstart, "python -m alsx.examples.coldstart", {"random_state": "seed"})

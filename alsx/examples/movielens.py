@@ -76,7 +76,7 @@ def movielens(
     check_share("test_size", test_size, "ratings")
     _check.integer("seed", seed, 0)
     _threads.resolve(n_jobs)
-    _cli.check_folder(out, "--out")
+    folder = _cli.check_folder(out, "--out")
 
     start = time.perf_counter()
     films = load_films(data)
@@ -84,7 +84,6 @@ def movielens(
     films.table = None  # the ratings are sorted by now, and the table is the larger part of the memory
     _cli.tell(f"read and sorted in {time.perf_counter() - start:.1f} s")
     chosen = choose_user(ratings, user)
-    folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
     _cli.tell("splitting into training and test ratings ...")
     train, test = train_test_split(ratings, test_size, random_state=seed)
@@ -310,4 +309,4 @@ def draw(films: MovieLens, bias: alsx.BiasALS, model: alsx.FactorALS, min_rating
 
 
 if __name__ == "__main__":
-    _cli.run(movielens, "python -m alsx.examples.movielens")
+    _cli.run(movielens, "python -m alsx.examples.movielens", {"max_iter": "iterations", "random_state": "seed"})
