@@ -499,9 +499,15 @@ def test_empty_rows_and_columns_have_the_prior():
             np.testing.assert_allclose(
                 model._users.table[[1, 3, 4]], model._users.table[[0, 2]].mean(0)[None].repeat(3, 0), atol=1e-6
             )
-        ids, scores = model.recommend(1, 6)
-        assert len(set(ids.tolist())) == 6
-        assert np.isfinite(scores).all()
+        # Columns that nobody rated are recommended only if they are asked for.
+        for strategy in ("mean", "lower", "upper", "thompson"):
+            ids, scores = model.recommend(1, 6, strategy=strategy, random_state=0)
+            assert sorted(ids[:2].tolist()) == [1, 4]
+            assert (ids[2:] == MISSING).all()
+            assert np.isnan(scores[2:]).all()
+            ids, scores = model.recommend(1, 6, items=range(6), strategy=strategy, random_state=0)
+            assert len(set(ids.tolist())) == 6
+            assert np.isfinite(scores).all()
 
 
 @pytest.mark.parametrize("matrix", [np.full((1, 60), 3.0), np.arange(60.0).reshape(1, 60), np.ones((30, 1)), [[4.0]]])

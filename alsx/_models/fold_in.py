@@ -152,4 +152,6 @@ def _solved(
             f"R: the ratings of {own.name} {ids.values[beyond[0]].item()!r} leave the range of {dtype} numbers: give them on the "
             "scale of the fit"
         )
-    return FittedSide(own.name, ids, np.diff(ratings.indptr), out, k, own.prior, own.encoder), loss[:, 0]
+    counts = np.diff(ratings.indptr)
+    has_data = counts > 0 if features is None else (counts > 0) | (np.diff(features.indptr) > 0)
+    return FittedSide(own.name, ids, counts, has_data, out, k, own.prior, own.encoder), loss[:, 0]

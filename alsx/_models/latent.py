@@ -150,13 +150,9 @@ class LatentFactors(Recommender):
         """Return the rows of one side whose factors have the highest cosines with those asked for."""
         codes = np.asarray(side.ids.codes(ids, argument))
         rows = np.atleast_1d(codes).astype(np.int32)
-        # Without ratings a row's factors are its prior's; they mean something where they come from features.
-        unrated = side.counts == 0
-        if side.encoder is not None:
-            unrated &= side.lengths == 0
-        comparable = (side.lengths > 0) & ~unrated
+        comparable = (side.lengths > 0) & side.has_data
         for place in np.flatnonzero((rows < 0) | ~comparable[rows]):
-            self._refuse_comparison(side, ids, argument, int(place), int(rows[place]), unrated)
+            self._refuse_comparison(side, ids, argument, int(place), int(rows[place]))
         allowed = comparable if allowed is None else comparable & allowed
         n_threads = self._n_threads()
         lists = top_n.by_product(
@@ -165,14 +161,12 @@ class LatentFactors(Recommender):
         )  # fmt: skip
         return self._named(side, lists, codes.ndim == 0)
 
-    def _refuse_comparison(
-        self, side: FittedSide, ids: Any, argument: str, place: int, row: int, unrated: npt.NDArray[np.bool_]
-    ) -> NoReturn:
+    def _refuse_comparison(self, side: FittedSide, ids: Any, argument: str, place: int, row: int) -> NoReturn:
         """Say why nothing can be compared with a row."""
         asked = np.atleast_1d(np.asarray(ids))[place].item()
         if row < 0:
             why = f"is unknown: it was not among the training {argument}"
-        elif unrated[row]:
+        elif not side.has_data[row]:
             why = "has no training ratings" + ("" if side.encoder is None else " and no features")
         else:
             why = f"has factors of length 0 (k is {side.k}; ratings that biases explain leave nothing to factors)"

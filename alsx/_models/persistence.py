@@ -41,7 +41,7 @@ MAX_RANK = 100_000
 
 # Arrays that every file has.
 REQUIRED = (
-    "user_ids", "item_ids", "user_table", "item_table", "user_counts", "item_counts", "seen_indptr", "seen_indices",
+    *(f"{side}_{name}" for side in SIDES for name in ("ids", "table", "counts", "has_data")), "seen_indptr", "seen_indices",
 )  # fmt: skip
 
 
@@ -136,6 +136,7 @@ def _arrays(model: Recommender, with_ratings: bool) -> dict[str, Any]:
     arrays["folded_in_ids"] = model.folded_in_ids_
     for name, side in sides.items():
         arrays[f"{name}_ids"], arrays[f"{name}_counts"] = side.ids.values, side.counts
+        arrays[f"{name}_has_data"] = side.has_data
         arrays[f"{name}_table"] = side.table[:, : side.k + 1]
         arrays |= {f"{name}_{key}": x for key, x in side.prior._asdict().items() if isinstance(x, np.ndarray)}
     if model._chain is not None:
@@ -313,7 +314,8 @@ def _restored_side(name: str, about: dict[str, Any], stored: dict[str, Array], k
     if not (0 <= reg < np.inf and 0 <= reg_bias < np.inf and 0 <= exponent <= 1 and 0 <= min_count < np.inf):
         raise ValueError(f"its prior of {name}s is out of range")
     prior = FittedPrior(reg, reg_bias, exponent, typical_min_count=min_count, **arrays)
-    return FittedSide(name, ids, counts, table, k, prior, encoder)
+    has_data = _checked(stored, f"{name}_has_data", (len(ids),), np.bool_)
+    return FittedSide(name, ids, counts, has_data, table, k, prior, encoder)
 
 
 def _restored_uncertainty(

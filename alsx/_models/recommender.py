@@ -390,7 +390,7 @@ class Recommender(BaseEstimator):  # type: ignore[misc]
             Leave out items with fewer training ratings. The predictions that err least on average are not the ones
             that head a list: little-rated items have the least certain ones.
         items : array-like of ids, default=None
-            Recommend among these only. Default: all items.
+            Recommend among these only. Default: all items that have ratings or features.
         exclude_rated : bool, default=True
             Leave out the items that the user rated in the training ratings.
         strategy : {"mean", "lower", "upper", "thompson"}, default="mean"
@@ -491,11 +491,18 @@ class Recommender(BaseEstimator):  # type: ignore[misc]
         return users, vector, Packed.of(items, self._k, n_threads)
 
     def _candidates(self, min_ratings: int, items: Any) -> npt.NDArray[np.bool_] | None:
-        """Return which items may appear in a list; None for all."""
-        if _check.integer("min_ratings", min_ratings, 0) == 0 and items is None:
-            return None
+        """Return which items may appear in a list; None for all.
+
+        Those of which nothing is known, such as gaps between the columns of a matrix, appear only if they are asked for.
+        """
+        min_ratings = _check.integer("min_ratings", min_ratings, 0)
+        has_data = self._items.has_data
+        if min_ratings == 0 and items is None:
+            return None if has_data.all() else has_data
         allowed = self.item_counts_ >= min_ratings
-        if items is not None:
+        if items is None:
+            allowed = allowed & has_data
+        else:
             codes = np.atleast_1d(self._items.ids.codes(items, "items"))
             if (codes < 0).any():
                 first = int(np.flatnonzero(codes < 0)[0])

@@ -56,6 +56,8 @@ class FittedSide(PlainData):
     ids : Ids
     counts : ndarray of int64, shape (n,)
         How many ratings each row was solved from.
+    has_data : ndarray of bool, shape (n,)
+        Which rows have ratings or features; the others are gaps between the ids of a matrix, or have ratings of weight 0 alone.
     table : ndarray, shape (n, ld)
         Factors and bias of each row, in rating units.
     k : int
@@ -69,6 +71,7 @@ class FittedSide(PlainData):
     name: str
     ids: Ids
     counts: NDArray[np.int64]
+    has_data: NDArray[np.bool_]
     table: Array
     k: int
     prior: FittedPrior
@@ -99,12 +102,12 @@ class FittedSide(PlainData):
 
     def merged(self, new: FittedSide, merge: Merge) -> FittedSide:
         """Return the side with the rows of another one, whose ids replace those that are there already."""
-        counts = np.zeros(len(merge), np.int64)
+        counts, has_data = np.zeros(len(merge), np.int64), np.zeros(len(merge), bool)
         table = factor_table(len(merge), self.k, self.table.dtype)
         for places, side in ((merge.from_old, self), (merge.from_new, new)):
-            counts[places] = side.counts
+            counts[places], has_data[places] = side.counts, side.has_data
             table[places, : self.k + 1] = side.table[:, : self.k + 1]
-        return dataclasses.replace(self, ids=merge.ids, counts=counts, table=table)
+        return dataclasses.replace(self, ids=merge.ids, counts=counts, has_data=has_data, table=table)
 
     def with_prior(self, prior: FittedPrior) -> FittedSide:
         """Return the side with another prior; what has been found of its rows stays found."""

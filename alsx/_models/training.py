@@ -339,10 +339,19 @@ def _fitted(
             sums = by_user, by_item
         errors = training_errors(ratings, (users.table, items.table), k, sums, run.n_threads)
     fitted_users, fitted_items = (
-        FittedSide(name, Ids(ids, f"{name}s"), np.diff(rows.indptr), snapshot.table, k, snapshot.prior, encoder)
-        for name, ids, rows, snapshot, encoder in (
-            ("user", ratings.user_ids, ratings.by_user, users, encoders[0]),
-            ("item", ratings.item_ids, ratings.by_item, items, encoders[1]),
+        FittedSide(
+            side.name,
+            Ids(ids, f"{side.name}s"),
+            np.diff(side.ratings.indptr),
+            ~side.without_data(),
+            snapshot.table,
+            k,
+            snapshot.prior,
+            encoder,
+        )
+        for side, ids, snapshot, encoder in (
+            (alternation.users, ratings.user_ids, users, encoders[0]),
+            (alternation.items, ratings.item_ids, items, encoders[1]),
         )
     )
     chain = trainer.chain() if isinstance(trainer, Gibbs) else None
