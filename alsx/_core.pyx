@@ -1,6 +1,6 @@
-# The compiled module of the models. In this order: what this build and this machine can do; kernels by type; row systems
-# (half-sweeps and quadratic forms); learned prior means; normal random numbers; predictions for pairs; top-n. The sorting
-# of ids and rows is a module of its own, _sort.pyx.
+# The compiled module of the models. In this order: what this build and this machine can do; kernels by type; row
+# systems (half-sweeps and quadratic forms); learned prior means; normal random numbers; predictions for pairs; top-n.
+# The sorting of ids and rows is a module of its own, _sort.pyx.
 #
 # Notation, the same letters everywhere: u a user, i an item, r a rating, w its weight (1), k the rank, mu the global
 # mean, b_u and c_i the biases, p_u and q_i the factors. Objective, with s a row's scale:
@@ -17,8 +17,8 @@
 # F (n, f) a sparse matrix of features of the rows; sums of table rows give F W, and F' (f, n) times a table.
 #
 # Factor tables are (n, ld): k factors, the bias, padding; they live in a buffer with ALSX_PAD reals to spare behind the
-# last row, since kernels load whole vectors. A kernel checks nothing: what can be wrong is checked in Python before it is
-# called, and what went wrong is reported in Python after it returned.
+# last row, since kernels load whole vectors. A kernel checks nothing: what can be wrong is checked in Python before it
+# is called, and what went wrong is reported in Python after it returned.
 
 from cython cimport floating
 from cython.parallel cimport prange, threadid
@@ -325,7 +325,7 @@ def quadratic_forms(
     floating[:, ::1] work,          # TMP (n_threads, quadratic_forms_workspace)
     double[::1] out,                # OUT (n,)
 ):
-    """out[e] := z_e' A^-1 z_e for the partners e of every request; returns how many A were singular (there infinite)."""
+    """out[e] := z_e' A^-1 z_e for the partners e of every request, infinite where A is singular; how many were."""
     cdef:
         alsx_rows described
         alsx_requests requests
@@ -390,8 +390,8 @@ cdef void product_rows(
                  &minus[row, 0] if minus.shape[0] > 0 else NULL, &out[row, 0])
 
 
-# Sums over the rows of a table, or over pairs, are taken in chunks of this many, whatever the number of threads, so that the
-# order of the additions, and with it every bit, does not depend on it.
+# Sums over the rows of a table, or over pairs, are taken in chunks of this many, whatever the number of threads, so
+# that the order of the additions, and with it every bit, does not depend on it.
 cdef enum:
     CHUNK_ROWS = 2048
 
@@ -416,8 +416,8 @@ def column_products(
 
 
 cdef void chunk_products(
-    const floating[:, ::1] x, const floating[:, ::1] y, const double[::1] row_scale, Py_ssize_t columns, Py_ssize_t chunk,
-    double[:, ::1] out,
+    const floating[:, ::1] x, const floating[:, ::1] y, const double[::1] row_scale, Py_ssize_t columns,
+    Py_ssize_t chunk, double[:, ::1] out,
 ) noexcept nogil:
     cdef:
         Py_ssize_t r, c
@@ -471,7 +471,7 @@ def axpby(
 
 
 cdef inline void row_axpby(const double *a, const floating *x, const double *b, Py_ssize_t columns, floating *y,
-                             floating *total) noexcept nogil:
+                           floating *total) noexcept nogil:
     cdef Py_ssize_t c
     for c in range(columns):
         y[c] = <floating>(a[c] * x[c] + b[c] * y[c])
@@ -536,7 +536,8 @@ def squared_errors(
     prediction mean + unit (b_u + c_i + p_u . q_i), no lower than `low` and no higher than `high`."""
     cdef Py_ssize_t chunk
     for chunk in prange(out.shape[0], num_threads=n_threads, schedule="static", nogil=True):
-        out[chunk] = chunk_errors(users, items, values, weights, user_table, item_table, k, mean, unit, low, high, chunk)
+        out[chunk] = chunk_errors(users, items, values, weights, user_table, item_table, k, mean, unit, low, high,
+                                  chunk)
 
 
 cdef double chunk_errors(
@@ -587,8 +588,8 @@ cdef inline double predict_pair(Py_ssize_t u, Py_ssize_t i, const floating[:, ::
 # ---------------------------------------------------------------------------------------------------------------------
 # Top-n: users in groups, items in packed blocks, scores only ever in a small buffer
 
-# A packed row of BLOCK_ITEMS reals is whole vectors and an odd number of cache lines: else the few columns that a register
-# tile reads, one piece of every row, would all fall on the same cache sets.
+# A packed row of BLOCK_ITEMS reals is whole vectors and an odd number of cache lines: else the few columns that a
+# register tile reads, one piece of every row, would all fall on the same cache sets.
 cdef enum:
     GROUP_USERS = 128       # users that share one pass over the packed items
     STRIP_USERS = 16        # of these at a time, a whole number of register tiles
@@ -718,7 +719,8 @@ cdef void top_n_group(
             rows = min(<Py_ssize_t>STRIP_USERS, m - strip)
             # scores (STRIP_USERS,BLOCK_ITEMS) = bias (1,BLOCK_ITEMS) + panel' (STRIP_USERS,k) packed (k,BLOCK_ITEMS)
             product(k, 1 if rows == 1 else STRIP_USERS, BLOCK_ITEMS, panel + strip * k, STRIP_USERS,
-                    &packed[block, 0, 0] if k > 0 else NULL, BLOCK_ITEMS, &bias[block * BLOCK_ITEMS], scores, BLOCK_ITEMS)
+                    &packed[block, 0, 0] if k > 0 else NULL, BLOCK_ITEMS, &bias[block * BLOCK_ITEMS], scores,
+                    BLOCK_ITEMS)
             for r in range(strip, strip + rows):
                 if exclude:
                     seen[r] = hide_seen(seen_indices, seen[r], seen_indptr[users[r] + 1], block * BLOCK_ITEMS,

@@ -1,9 +1,9 @@
 # The compiled module of the ratings: from triples of ids to CSR rows, by stable counting sorts.
 #
 # A part is a contiguous range of the entries, for one thread. First each part counts its keys; then the caller turns
-# counts into places: part t writes key x from places[t, x] on, after all smaller keys and after x in the parts before t;
-# then each part moves its entries there. Every entry has one place, so that the result is the same for any number of
-# parts. The code of entry p is table[raw[p] - low]. As in _core.pyx, nothing is checked here.
+# counts into places: part t writes key x from places[t, x] on, after all smaller keys and after x in the parts before
+# t; then each part moves its entries there. Every entry has one place, so that the result is the same for any number
+# of parts. The code of entry p is table[raw[p] - low]. As in _core.pyx, nothing is checked here.
 
 from cython.parallel cimport prange
 from libc.stdint cimport int32_t, int64_t
