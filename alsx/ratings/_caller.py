@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -143,7 +144,7 @@ class Caller:
 
 def _as_flag(value: str) -> str:
     """A value as code has it, as the command line has it."""
-    return value.strip("[]").replace('", "', ",").strip('"')
+    return re.sub(r'["\[\] ]', "", value)
 
 
 OWN = Caller()

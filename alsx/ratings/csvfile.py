@@ -92,6 +92,7 @@ class CsvFile:
         # Whether every row is one line, so that the line of a row need not be looked for.
         self._is_row_per_line = False
         self._n_records = 0  # where rows run over lines
+        self._drops_blanks = False  # whether lines of nothing but blanks are passed over, as empty ones are
 
     # -----------------------------------------------------------------------------------------------------------------
     # Columns
@@ -328,8 +329,6 @@ class CsvFile:
             delimiter=self._layout.delimiter,
             quote_char='"' if self._quoting else False,
             newlines_in_values=newlines,
-            # Lines of nothing but blanks are passed over, as empty ones are.
-            invalid_row_handler=lambda row: "error" if row.text.strip() else "skip",
         )
 
     def _convert_options(self, roles: dict[str, str], kinds: dict[str, Any]) -> Any:
@@ -354,7 +353,7 @@ class CsvFile:
 
         newlines, block_bytes = False, BLOCK_BYTES
         while True:
-            source = TextStream(self._file, self._layout)
+            source = TextStream(self._file, self._layout, self._drops_blanks)
             try:
                 table = self._parsed(source, roles, kinds, newlines, block_bytes)
             except pa.ArrowInvalid as error:
@@ -364,7 +363,10 @@ class CsvFile:
                     block_bytes *= 8
                     continue
                 if source.n_quotes == 0 or newlines or not self._quoting:
-                    self._refuse_lines(error)
+                    if self._drops_blanks or self._has_odd_line():
+                        self._refuse_lines(error)
+                    self._drops_blanks = True
+                    continue
             else:
                 self._is_row_per_line = table.num_rows == source.n_lines
                 if newlines and table.num_rows != self._n_records:
@@ -466,6 +468,10 @@ class CsvFile:
                     f"{self._name}, column {show_name(name)}: {self.place(at)} is in quotes, but other quotes of the file are not "
                     f"closed: mend those, or {self._caller.remedy('quoting', 'False')}"
                 )
+
+    def _has_odd_line(self) -> bool:
+        """Whether a line that is not blank has another number of columns than the others."""
+        return any(len(row) != len(self.names) for _, _, row in records(self._file, self._layout, self._quoting))
 
     def _refuse_lines(self, error: Exception) -> NoReturn:
         """The message for the first line that has not as many columns as the others."""

@@ -194,6 +194,8 @@ class TextStream:
         The file.
     layout : Layout
         How it is written.
+    drops_blanks : bool, default=False
+        Whether lines of blanks become empty ones, which Arrow passes over.
 
     Attributes
     ----------
@@ -207,9 +209,9 @@ class TextStream:
 
     closed = False
 
-    def __init__(self, file: Path, layout: Layout) -> None:
+    def __init__(self, file: Path, layout: Layout, drops_blanks: bool = False) -> None:
         self._raw = open_bytes(file)
-        self._layout = layout
+        self._layout, self._drops_blanks = layout, drops_blanks
         self._decoder = None
         if codecs.lookup(layout.encoding).name != "utf-8":
             self._decoder = codecs.getincrementaldecoder(layout.encoding)()
@@ -274,12 +276,16 @@ class TextStream:
                 self._rest, block = b"\r", block[:-1]
             block = block.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
         separator = self._layout.separator
-        if self._layout.delimiter == separator:
+        if self._layout.delimiter == separator and not self._drops_blanks:
             return block
         if not self._ended:
-            # Separators of more than one character must not be cut.
+            # Neither separators of more than one character nor lines of blanks must be cut.
             whole = block.rfind(b"\n") + 1
             block, self._rest = block[:whole], block[whole:] + self._rest
+        if self._drops_blanks:
+            block = re.sub(rb"(?m)^[ \t\f\v]+$", b"", block)
+        if self._layout.delimiter == separator:
+            return block
         if separator == BLANKS:
             block = re.sub(rb"(?m)^[ \t]+|[ \t]+$", b"", block)
             return re.sub(rb"[ \t]+", INNER_SEPARATOR.encode(), block)
