@@ -154,6 +154,9 @@ def run(
         Arguments of the library that have another name as flags, such as ``{"max_iter": "iterations"}``: messages name
         the flag.
     """
+    for name_of_stream in ("stdout", "stderr"):
+        if getattr(sys, name_of_stream) is None:  # closed by who started the program
+            setattr(sys, name_of_stream, io.StringIO())
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             # A title that the terminal's encoding lacks letters for is no reason to fail after the work.
@@ -172,6 +175,7 @@ def run(
         _discard_output()
         raise SystemExit(1) from None
     except KeyboardInterrupt:
+        _interrupt.ignore_from_now_on()
         print("interrupted", file=sys.stderr)
         raise SystemExit(130) from None
     except EXPECTED as error:

@@ -34,6 +34,11 @@ def exit_while_starting() -> None:
         signal.signal(signal.SIGINT, exit_at_once)
 
 
+def ignore_from_now_on() -> None:
+    """Let a second interrupt not disturb what an interrupted command still has to do."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
 def raise_from_now_on() -> None:
     """Let an interrupt be a KeyboardInterrupt again."""
     if signal.getsignal(signal.SIGINT) is exit_at_once:

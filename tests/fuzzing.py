@@ -1,4 +1,4 @@
-"""Random inputs for `Ratings`, most of them broken, and what must hold for each: no foreign error, nothing silently wrong.
+"""Random inputs for `Ratings` and `load_movielens`, most of them broken: no foreign error, nothing silently wrong.
 
 An input is made from a number alone, so that whatever is found can be made again. `tests/test_fuzz.py` tries some of each
 kind, `benchmarks/fuzz.py` as many as there is time for.
@@ -14,10 +14,13 @@ import numpy as np
 import pyarrow as pa
 import scipy.sparse as sp
 from pyarrow import parquet
+from test_datasets_movielens import METHODS, files_1m, files_10m, files_100k, files_csv, write_zip
 
 from alsx import Ratings
+from alsx.datasets import load_movielens
 from alsx.ratings.csvfile import CsvFile
 
+MOVIELENS = (files_100k, files_1m, files_10m, files_csv)
 # What a message may be; all else is a bug.
 KINDS = (TypeError, ValueError, FileNotFoundError)
 MOST = 300
@@ -340,7 +343,33 @@ def wrapped(array, rng):
         return array  # a library does not take it
 
 
-TARGETS = {"csv": try_csv, "parquet": try_parquet, "sparse": try_sparse, "columns": try_columns}
+def try_archive(rng, folder):
+    """A MovieLens archive, broken as a .zip or in one of its texts."""
+    path = Path(folder, "archive.zip")
+    files = MOVIELENS[int(rng.integers(len(MOVIELENS)))]()
+    method = METHODS[int(rng.integers(len(METHODS)))]
+    if rng.random() < 0.5:
+        name = sorted(files)[int(rng.integers(len(files)))]
+        files[name] = mutated(files[name], rng)
+        write_zip(path, files, method=method)
+    else:
+        path.write_bytes(mutated(write_zip(path, files, method=method).read_bytes(), rng))
+    read = attempt(lambda: load_movielens(path))
+    if read is None:
+        return False
+    assert read.table.num_rows > 0
+    assert np.isfinite(read.table["rating"].to_numpy()).all()
+    assert all(isinstance(title, str) for title in read.titles(read.items["item"]))
+    return True
+
+
+TARGETS = {
+    "csv": try_csv,
+    "parquet": try_parquet,
+    "sparse": try_sparse,
+    "columns": try_columns,
+    "archives": try_archive,
+}
 
 
 def try_input(target, number, folder):

@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -299,7 +300,9 @@ def test_an_interrupt_of_a_fit(tmp_path):
     printed = ""
     while "FactorALS:" not in printed and (letter := child.stderr.read(1)):
         printed += letter
-    child.send_signal(signal.SIGINT)
+    for _ in range(3):  # people press it again
+        child.send_signal(signal.SIGINT)
+        time.sleep(0.02)
     out, rest = child.communicate(timeout=60)
     assert child.returncode == 130
     assert rest.splitlines()[-1] == "interrupted"
@@ -317,6 +320,15 @@ def test_a_full_disk_behind_standard_output(tmp_path):
         )  # fmt: skip
     assert out.returncode == 2
     assert out.stderr.splitlines() == ["error: [Errno 28] No space left on device"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="descriptors are closed as POSIX has them")
+def test_closed_standard_output(tmp_path):
+    for descriptor in (1, 2):
+        command = f'"{sys.executable}" -m alsx info --help {descriptor}>&-'
+        out = subprocess.run(["sh", "-c", command], cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert out.returncode == 0
+        assert out.stderr == ""
 
 
 def test_messages_name_flags():
