@@ -3,6 +3,7 @@
 import bz2
 import decimal
 import gzip
+import io
 import lzma
 import warnings
 
@@ -265,6 +266,9 @@ def test_compression_is_found_by_what_a_file_holds(write):
         ("user,item,rating\r1,2,3\r4,5,6\r", "ratings.csv"),
         ("user,item,rating\r\n1,2,3\r\n4,5,6\r\n", "ratings.csv"),
         ('"user","item\nid","rating"\n1,2,3\n4,5,6\n', "ratings.csv"),
+        ("sep=;\nuser;item;rating\n1;2;3\n4;5;6\n", "ratings.csv"),
+        ("# made by hand\n% and so on\nuser,item,rating\n1,2,3\n4,5,6\n", "ratings.csv"),
+        (",user,item,rating\n0,1,2,3\n1,4,5,6\n", "ratings.csv"),
         ("1::2::3::978300760\n4::5::6::978300761\n", "ratings.dat"),
         ("1\t2\t3\t978300760\n4\t5\t6\t978300761\n", "u.data"),
     ],
@@ -288,6 +292,7 @@ def test_a_file_without_names_of_columns(write):
     assert R.timestamps.tolist() == [1358035200, 1358035201]
     assert Ratings(path, names=["item", "user", "rating", "when"]).item_ids.tolist() == ["AQ7", "BQ8"]
     assert rows(Ratings(path, header=False, names=["a", "b", "c", "d"], user="a", item="b", rating="c")) == rows(R)
+    assert rows(Ratings(write("#1,2,3\n#4,5,6\n", "marks.csv"), header=False)) == [("#1", 2, 3), ("#4", 5, 6)]
     assert len(Ratings(path, header=True, names=["user", "item", "rating", "when"])) == 1
     with pytest.raises(ValueError, match="names has 2 names; .* has 4 columns"):
         Ratings(path, names=["user", "item"])
@@ -320,6 +325,28 @@ def test_separators_that_are_said(write):
 def test_other_files_are_named(write, content, says):
     with pytest.raises(ValueError, match=says):
         Ratings(write(content))
+
+
+def test_data_of_other_kinds_is_named_with_what_makes_ratings_of_it(write, monkeypatch):
+    path = write("user,item,rating\n1,2,3\n")
+    monkeypatch.setenv("HOME", str(path.parent))
+    monkeypatch.setenv("USERPROFILE", str(path.parent))
+    assert rows(Ratings("~/ratings.csv")) == [(1, 2, 3)]
+    table = {"user": [1, 2], "item": [3, 4], "rating": [5, 1]}
+    triples = list(zip(*table.values(), strict=True))
+    for data, error, says in (
+        ("https://example.org/ratings.csv", ValueError, "is an address, not a file: download it first"),
+        (table, TypeError, r"data is of type dict, which is not read: pass pandas\.DataFrame\(data\)"),
+        (
+            io.StringIO("user,item,rating\n"),
+            TypeError,
+            r"is of type StringIO, .* pass its path, or pandas\.read_csv\(data\)",
+        ),
+        (triples, ValueError, r"row 0 is \(1, 3, 5\), .* alsx\.Ratings\.from_arrays\(\*zip\(\*data\)\)"),
+    ):
+        with pytest.raises(error, match=says):
+            Ratings(data)
+    assert rows(Ratings.from_arrays(*zip(*triples, strict=True))) == triples
 
 
 def test_a_wide_first_line(write):

@@ -226,6 +226,7 @@ def file_calls(folder):
     return [
         read(place),
         read(place / WORD[:200]),
+        read("https://example.org/" + WORD),
         read(place / "good.parquet", separator=","),
         file(b"PAR1 and so on", "bad.parquet"),
         file(cut, "ratings.csv.gz"),

@@ -6,6 +6,7 @@ A file is opened first, which tells the names of its columns; then those that ar
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -123,7 +124,11 @@ def open_file(path: Any, options: LayoutOptions, asked: set[Any], caller: Caller
     ValueError
         If it is of another kind, or has no columns.
     """
-    file = Path(path)
+    file = Path(path).expanduser()
+    if re.match(r"[a-z0-9]+:/", str(path), re.IGNORECASE) and len(str(path).partition(":")[0]) > 1:
+        raise ValueError(
+            f"{path_name(path)} is an address, not a file: download it first, or pass what pandas.read_csv makes of it"
+        )
     if file.is_dir():
         raise IsADirectoryError(
             f"{path_name(file)} is a folder, not a file of ratings: pass one of its files, or for Parquet "

@@ -23,6 +23,14 @@ if TYPE_CHECKING:
 
 Array = npt.NDArray[Any]
 
+# What reads frames that are not read yet, by the libraries that have them.
+LAZY_LIBRARIES = {
+    "collect": ("polars",),
+    "compute": ("dask", "dask_expr"),
+    "toPandas": ("pyspark",),
+    "arrow": ("duckdb", "_duckdb"),
+    "to_pyarrow": ("ibis",),
+}
 MAX_FRAME_COLUMNS = 50  # more columns, none of users or items, are a table of users x items
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -52,7 +60,7 @@ def refuse_lazy(data: Any, name: str) -> None:
     """Refuse a frame that is not read yet, with what reads it."""
     kind = type(data)
     library = kind.__module__.partition(".")[0]
-    for method, libraries in (("collect", ("polars",)), ("compute", ("dask", "dask_expr")), ("toPandas", ("pyspark",))):
+    for method, libraries in LAZY_LIBRARIES.items():
         if library in libraries and hasattr(data, method):
             raise TypeError(f"{name} is a {kind.__name__} of {library}, which is not read yet: pass {name}.{method}()")
 

@@ -33,6 +33,11 @@ def split_pairs(data: Any, caller: Caller) -> tuple[Any, Any]:
         return _split_list(data, name)
     if not isinstance(data, np.ndarray):
         if isinstance(data, str | bytes | dict) or not hasattr(data, "__array__"):
+            if isinstance(data, dict) or hasattr(data, "read"):
+                remedy = (
+                    f"pandas.DataFrame({name})" if isinstance(data, dict) else f"its path, or pandas.read_csv({name})"
+                )
+                raise TypeError(f"{name} is of type {type(data).__name__}, which is not read: pass {remedy}")
             raise TypeError(
                 f"{name} is of type {type(data).__name__}, which holds no ratings that can be read: pass a SciPy "
                 "sparse matrix, a data frame (pandas, polars, pyarrow; collect a lazy one), an (n, 2) array with "
@@ -59,8 +64,11 @@ def _split_list(data: Sequence[Any], name: str) -> tuple[list[Any], list[Any]]:
     users, items = [], []
     for at, pair in enumerate(data):
         if isinstance(pair, str | bytes) or not hasattr(pair, "__len__") or len(pair) != 2:
+            remedy = FROM_ARRAYS
+            if isinstance(pair, tuple | list) and len(pair) == 3:
+                remedy = f"alsx.Ratings.from_arrays(*zip(*{name}))"
             raise ValueError(
-                f"{name}: row {at} is {show(pair)}, which is not a pair (user, item): pass pairs of ids, or {FROM_ARRAYS}"
+                f"{name}: row {at} is {show(pair)}, which is not a pair (user, item): pass pairs of ids, or {remedy}"
             )
         users.append(pair[0])
         items.append(pair[1])

@@ -28,6 +28,8 @@ BLANKS = " "  # the separator of columns that any number of blanks and tabs keep
 INNER_SEPARATOR = "\x1f"  # what stands between columns for Arrow where the file's separator is not one character
 HEAD_BYTES = 2**16  # text that names, layout and likely types of the columns are found in
 MAX_LINE_BYTES = 2**24  # a first line that is longer is not the names of columns
+MAX_FIELD_LENGTH = 2**31 - 1
+COMMENTS = "#%"  # what lines before the names of the columns begin with
 SNIFFED_LINES = 50
 DEFAULT_NAMES = ("user", "item", "rating", "timestamp")  # the order of files without a line of names
 
@@ -388,11 +390,17 @@ def find_layout(file: Path, options: LayoutOptions, asked: set[Any], caller: Cal
     lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
     if not is_whole:
         lines.pop()  # which may be cut
-    n_blank = next((at for at, line in enumerate(lines) if line.strip()), len(lines))
-    lines = lines[n_blank:]
+    # Where no line names the columns, every line is a rating.
+    comments = COMMENTS if options.header is not False and options.names is None else ""
+    n_before = next((at for at, line in enumerate(lines) if line.strip() and line[0] not in comments), len(lines))
+    lines = lines[n_before:]
     if not lines:
         raise ValueError(f"{name} is empty; its first line must name the columns")
-    separator = options.separator or _separator(lines, file.name.lower())
+    separator = options.separator
+    said = re.fullmatch(r"sep=(.)\s*", lines[0])  # as Excel writes and reads it
+    if said:
+        n_before, lines, separator = n_before + 1, lines[1:], separator or said.group(1)
+    separator = separator or _separator(lines, file.name.lower())
     quoting = options.quoting is not False
     first, n_first = _first_record(lines, separator, quoting)
     has_header = _has_header(first, options, asked, file, caller)
@@ -405,7 +413,7 @@ def find_layout(file: Path, options: LayoutOptions, asked: set[Any], caller: Cal
         )
     n_head = n_first if has_header else 0
     sample = "\n".join(lines[n_head:])
-    return Layout(encoding, separator, names, n_blank + n_head, sample)
+    return Layout(encoding, separator, names, n_before + n_head, sample)
 
 
 def fields_of(line: str, separator: str, quoting: bool = True) -> list[str]:
@@ -539,11 +547,14 @@ def records(file: Path, layout: Layout, quoting: bool, strict: bool = False) -> 
     Blank lines are passed over. Lines are counted from 1, from the beginning of the file.
     """
     style = csv.QUOTE_MINIMAL if quoting else csv.QUOTE_NONE
-    csv.field_size_limit(2**31 - 1)
-    with text_lines(file, layout) as lines:
-        reader = csv.reader(lines, delimiter=layout.delimiter, quoting=style, strict=strict)  # type: ignore[arg-type]
-        before = 0
-        for row in reader:
-            if row and not (len(row) == 1 and not row[0].strip()):
-                yield before + 1 + layout.n_head_lines, reader.line_num + layout.n_head_lines, row
-            before = reader.line_num
+    limit = csv.field_size_limit(MAX_FIELD_LENGTH)  # of the whole process
+    try:
+        with text_lines(file, layout) as lines:
+            reader = csv.reader(lines, delimiter=layout.delimiter, quoting=style, strict=strict)  # type: ignore[arg-type]
+            before = 0
+            for row in reader:
+                if row and not (len(row) == 1 and not row[0].strip()):
+                    yield before + 1 + layout.n_head_lines, reader.line_num + layout.n_head_lines, row
+                before = reader.line_num
+    finally:
+        csv.field_size_limit(limit)
