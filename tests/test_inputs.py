@@ -124,7 +124,18 @@ def test_what_stands_for_nothing_is_not_an_id_among_integers(write, nothing):
     assert nothing in Ratings(path, id_types="strings").user_ids
 
 
-@pytest.mark.parametrize("content", ["ann,i1,4\n,i1,5\nbob,i2,1\n", 'ann,i1,4\n"",i1,5\nbob,i2,1\n', "1,7,4\n,7,5\n"])
+def test_blanks_around_ids(write):
+    assert rows(Ratings(write("user, item, rating\nann, i1, 5\nbob, i2, 4\n"))) == [("ann", "i1", 5), ("bob", "i2", 4)]
+    assert Ratings(write("user,item,rating\nann,i1,5\n bob,i2,4\n")).user_ids.tolist() == [" bob", "ann"]
+    with pytest.raises(ValueError, match="column 'rating': line 3 is empty"):
+        Ratings(write("user,item,rating\nann,i1,5\nbob,i2, \n"))
+    assert len(Ratings(write("user,item,rating\nann,i1,5\nbob,i2, \n"), missing="")) == 1
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["ann,i1,4\n  ,i1,5\nbob,i2,1\n", "ann,i1,4\n,i1,5\nbob,i2,1\n", 'ann,i1,4\n"",i1,5\nbob,i2,1\n', "1,7,4\n,7,5\n"],
+)
 def test_empty_ids_are_refused(write, content):
     with pytest.raises(ValueError, match="column 'user': line 3 is empty: take rows without an id out first"):
         Ratings(write("user,item,rating\n" + content))
@@ -292,7 +303,7 @@ def test_a_file_without_names_of_columns(write):
     assert R.timestamps.tolist() == [1358035200, 1358035201]
     assert Ratings(path, names=["item", "user", "rating", "when"]).item_ids.tolist() == ["AQ7", "BQ8"]
     assert rows(Ratings(path, header=False, names=["a", "b", "c", "d"], user="a", item="b", rating="c")) == rows(R)
-    assert rows(Ratings(write("#1,2,3\n#4,5,6\n"), header=False)) == [("#1", 2, 3), ("#4", 5, 6)]
+    assert rows(Ratings(write("#1,2,3\n#4,5,6\n", "marks.csv"), header=False)) == [("#1", 2, 3), ("#4", 5, 6)]
     assert len(Ratings(path, header=True, names=["user", "item", "rating", "when"])) == 1
     with pytest.raises(ValueError, match="names has 2 names; .* has 4 columns"):
         Ratings(path, names=["user", "item"])
@@ -431,6 +442,18 @@ def test_times_that_nobody_needs_are_not_looked_at(write):
     for call in (lambda: Ratings(path, timestamp="date"), lambda: train_test_split(path, by="time")):
         with pytest.raises(TypeError, match="column 'date': line 2 is 'Jan 3' .*; times must be integers"):
             call()
+
+
+def test_dates_of_iso_8601_in_frames():
+    pd = pytest.importorskip("pandas")
+    dates = ["2020-01-01", "2020-01-01 10:00:00"]
+    for column in (dates, np.array(dates), pd.Series(dates), pa.array(dates), pa.array(dates).dictionary_encode()):
+        assert Ratings.from_arrays([1, 2], [1, 1], [1, 2], timestamps=column).timestamps.tolist() == [
+            1577836800,
+            1577872800,
+        ]
+    with pytest.raises(TypeError, match="timestamps: row 1 is 'soon' .string.; times must be"):
+        Ratings.from_arrays([1, 2], [1, 1], [1, 2], timestamps=["2020-01-01", "soon"])
 
 
 def test_dates_of_iso_8601(write):

@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import scipy.sparse as sp
-from alsx.features import FeatureEncoder
+from alsx._models.features import FeatureEncoder
 from pyarrow import parquet
 
 import alsx

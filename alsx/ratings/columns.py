@@ -569,6 +569,8 @@ def time_column(x: Any, name: str, place: Place = ROW) -> npt.NDArray[np.int64]:
         x = np.asarray(x)
     elif not isinstance(x, np.ndarray):
         return _arrow_times(x, name, place)
+    if x.dtype.kind in "UO" and len(x) and all(isinstance(text, str) for text in x):
+        return _arrow_times(arrow_column(arrow_text(x)), name, place)
     kind = x.dtype.kind
     if kind in "iuf" and len(x):
         x = _in_seconds(x, name, place)
@@ -612,6 +614,8 @@ def _arrow_times(x: pa.ChunkedArray, name: str, place: Place) -> npt.NDArray[np.
     import pyarrow as pa
     import pyarrow.types as pt
 
+    if is_arrow_text(x.type) or (pt.is_dictionary(x.type) and is_arrow_text(x.type.value_type)):
+        x = _parsed_times(x, name, place)
     if not (pt.is_date(x.type) or pt.is_timestamp(x.type) or pt.is_integer(x.type) or pt.is_floating(x.type)):
         _refuse_time(name, place(0), x[0] if len(x) else None, str(x.type))
     if x.null_count:
@@ -622,6 +626,23 @@ def _arrow_times(x: pa.ChunkedArray, name: str, place: Place) -> npt.NDArray[np.
         per_second = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}[x.type.unit]
         return cast("npt.NDArray[np.int64]", x.cast(pa.int64()).to_numpy() // per_second)
     return time_column(x.to_numpy(), name, place)
+
+
+def _parsed_times(x: pa.ChunkedArray, name: str, place: Place) -> pa.ChunkedArray:
+    """Times that are written as ISO 8601 has them, such as 2020-01-31 or 2020-01-31T10:00:00."""
+    import pyarrow as pa
+
+    text = x.cast(pa.string())
+    try:
+        return text.cast(pa.timestamp("us"))
+    except pa.ArrowInvalid:
+        pass
+    for at, value in enumerate(text):
+        try:
+            value.cast(pa.timestamp("us"))
+        except pa.ArrowInvalid:
+            _refuse_time(name, place(at), value, "string")
+    return text
 
 
 def _refuse_time(name: str, place: str, value: Any, kind: str) -> NoReturn:

@@ -141,17 +141,17 @@ class CsvFile:
         is_text = pt.is_dictionary(column.type)
         values: Any
         if role in ("user", "item"):
-            values = self._ids(column, where, id_type) if is_text else self._without_nulls(column, where, "an id")
+            if column.null_count:
+                self._refuse_empty_id(where, first_null(column))
+            values = self._ids(column, where, id_type) if is_text else plain_numbers(column)
         elif role == "rating":
             values = self._numbers(column, where, name, missing) if is_text else self._filled(column, where, missing)
         else:
             values = column.cast(column.type.value_type) if is_text else plain_numbers(column)
         return Column(values, where, self.place)
 
-    def _without_nulls(self, column: pa.ChunkedArray, where: str, what: str) -> Any:
-        if column.null_count:
-            raise ValueError(f"{where}: {self.place(first_null(column))} is empty: take rows without {what} out first")
-        return plain_numbers(column)
+    def _refuse_empty_id(self, where: str, at: int) -> NoReturn:
+        raise ValueError(f"{where}: {self.place(at)} is empty: take rows without an id out first")
 
     def _filled(self, column: pa.ChunkedArray, where: str, missing: Missing) -> Any:
         """Ratings; empty ones are NaN where they stand for none."""
@@ -168,10 +168,11 @@ class CsvFile:
         """Ids from texts: integers where all are written as integers are, else text."""
         import pyarrow as pa
 
-        if column.null_count:
-            self._without_nulls(column, where, "an id")
-        whole = combined(column)
+        whole = _without_margin(combined(column))
         texts = whole.dictionary.to_pylist()
+        blank = {code for code, text in enumerate(texts) if not text.strip()}
+        if blank:
+            self._refuse_empty_id(where, self._first(whole, blank)[0])
         if id_type == "strings" or not texts:
             return whole
         if id_type == "integers":
@@ -222,7 +223,13 @@ class CsvFile:
     def _numbers(self, column: pa.ChunkedArray, where: str, name: str, missing: Missing) -> Array:
         """Ratings from texts, NaN where they stand for none."""
         import pyarrow as pa
+        import pyarrow.compute as pc
 
+        whole = combined(column)
+        texts = whole.dictionary.to_pylist()
+        if any(not text.strip() for text in texts):
+            column = pa.chunked_array([pc.utf8_trim_whitespace(whole.dictionary).take(whole.indices)])
+            column = pc.if_else(pc.equal(column, ""), None, column).dictionary_encode()
         if column.null_count and not missing.takes(""):
             self._filled(column, where, missing)
         whole = combined(column)
@@ -479,8 +486,9 @@ class CsvFile:
         for first, _, row in records(self._file, self._layout, self._quoting):
             if len(row) != width:
                 text = self._layout.separator.join(row)
+                found = f"{len(row)} column{'s' * (len(row) != 1)}"
                 raise ValueError(
-                    f"{self._name}: line {first:,} has {len(row)} columns, not {width}: {show(text)}; mend it, or "
+                    f"{self._name}: line {first:,} has {found}, not {width}: {show(text)}; mend it, or "
                     + self._caller.remedy("separator", '";"')
                     + " if that is what stands between columns"
                 )
@@ -508,6 +516,18 @@ class CsvFile:
             if row == at:
                 return first
         raise IndexError(at)
+
+
+def _without_margin(whole: pa.DictionaryArray) -> pa.DictionaryArray:
+    """Texts without the blank that stands before, or after, every one of them, as in ``ann, i1, 5``."""
+    import pyarrow as pa
+
+    texts = before = whole.dictionary.to_pylist()
+    while texts and all(text.startswith(" ") and text.strip() for text in texts):
+        texts = [text[1:] for text in texts]
+    while texts and all(text.endswith(" ") and text.strip() for text in texts):
+        texts = [text[:-1] for text in texts]
+    return whole if texts is before else pa.DictionaryArray.from_arrays(whole.indices, pa.array(texts, pa.string()))
 
 
 def _time_kind(kind: pa.DataType | None) -> pa.DataType:
