@@ -98,7 +98,6 @@ def memory_calls():
     by_user = pd.DataFrame({"item": [1], "rating": [2.0]}, index=pd.Index([1], name="user"))
     nothing = Ratings.from_arrays([1, 2], [1, 1], [1, 2], sample_weight=[1, 0])
     return [
-        lambda: Ids(["", WORD]),
         *[
             arrays(users=x)
             for x in (WORD, ["", WORD], {1: 2}, sp.eye_array(2), np.ones((2, 1)), [1.0, 2.0], [WORD, None])
@@ -167,6 +166,7 @@ def memory_calls():
         lil(),
         coo(),
         lambda caller: Ids(["b", "a"]),
+        lambda caller: Ids(["", "a"]),
         lambda caller: Ids([1]).codes([WORD]),
         *[lambda caller, x=x: id_pairs(x, caller) for x in (nothing, sp.eye_array(2))],
         *[lambda caller, x=x: nothing.select(x) for x in ([1.0], [True], [5], [0, 0], [], [1])],
