@@ -316,19 +316,19 @@ def test_an_archive_that_changes_between_checksum_and_download(server, get):
 @pytest.mark.parametrize("file", ["ml-100k.zip", "ml-100k.zip.md5"])
 @pytest.mark.parametrize("progress", [False, True])
 def test_a_server_that_sends_a_byte_now_and_then_is_given_up(server, get, tmp_path, monkeypatch, file, progress):
-    monkeypatch.setattr("alsx.datasets.download._TIMEOUT_SECONDS", 0.5)
+    monkeypatch.setattr("alsx.datasets.download._TIMEOUT_SECONDS", 1.0)
     server.publish("ml-100k", archive())
     server.plans[f"/datasets/{file}"] = ["trickle"] * 3
     start = time.monotonic()
-    with pytest.raises(DownloadError, match="less than 16,384 bytes came in 1 seconds"):
+    with pytest.raises(DownloadError, match=r"less than 16,384 bytes came in \d+ seconds"):
         get(progress=progress)
-    assert time.monotonic() - start < 10
+    assert time.monotonic() - start < 30
     assert server.log.count(f"/datasets/{file}") == 3
     assert kept(tmp_path) == []
 
 
 def test_a_transfer_has_a_time_limit(server, get, tmp_path, monkeypatch):
-    monkeypatch.setattr("alsx.datasets.download._MAX_SECONDS", 0.5)
+    monkeypatch.setattr("alsx.datasets.download._MAX_SECONDS", 3.0)
     server.publish("ml-100k", archive())
     server.plans["/datasets/ml-100k.zip"] = ["trickle"]
     with pytest.raises(DownloadError, match="it took more than .* hours"):
