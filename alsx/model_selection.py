@@ -65,7 +65,7 @@ def train_test_split(
         raise ValueError(f"test_size is {test_size}; it must be between 0 and 1, such as 0.1 for a tenth")
     if not isinstance(by, str) or by not in BY:
         raise ValueError(f"by is {by!r}; it must be one of {', '.join(map(repr, BY))}")
-    # Times that cannot be read are told where they are needed, and else not looked at.
+    # Times that cannot be read are refused where they are needed, and ignored elsewhere.
     needed: dict[str, Any] = {"timestamp": True} if by == "time" and (is_path(ratings) or is_frame(ratings)) else {}
     ratings = as_ratings(ratings, **needed)
     if by == "time":

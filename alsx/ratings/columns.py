@@ -490,6 +490,7 @@ def _refuse_number(name: str, place: str, value: Any, kind: str) -> NoReturn:
 
 
 def _arrow_numbers(x: pa.ChunkedArray, name: str, place: Place, nan_for_null: bool) -> Array:
+    """Numbers from an Arrow column, also of decimals and of encoded numbers."""
     import pyarrow as pa
     import pyarrow.types as pt
 
@@ -611,6 +612,7 @@ def _in_seconds(x: Array, name: str, place: Place) -> Array:
 
 
 def _arrow_times(x: pa.ChunkedArray, name: str, place: Place) -> npt.NDArray[np.int64]:
+    """Seconds from an Arrow column of dates, timestamps, numbers or text."""
     import pyarrow as pa
     import pyarrow.types as pt
 

@@ -133,6 +133,9 @@ class Ratings:
 
     Notes
     -----
+    Files are read by Arrow with several threads. Where the operating system refuses to start one, as it does under a limit of
+    address space that leaves a few megabytes, Arrow ends the process; with a little more there is a MemoryError.
+
     A Ratings never changes: its arrays are read-only, and unless `copy` is False it shares none with its input that could
     change. Any order of the input rows gives the same Ratings, to the last bit, but for ``duplicates="last"``.
 

@@ -2,7 +2,7 @@
 
 Arrow parses them, with all processors, into the types that their first lines promise. Where a column is not what it
 promised, it is read as text, and becomes what all of its texts are: ids are integers only if every one is written as an
-integer is (00417 is not 417), and the first text that is not a number is told with its line.
+integer is (00417 is not 417), and a message names the first text that is not a number, with its line.
 """
 
 from __future__ import annotations
@@ -311,7 +311,7 @@ class CsvFile:
                 table = csv.read_csv(io.BytesIO(sample), read, self._parse_options(), self._convert_options(roles, {}))
                 found = {role: table.column(str(self.names.index(name))).type for role, name in roles.items()}
         except (pa.ArrowInvalid, UnicodeEncodeError):
-            pass  # the file itself tells
+            pass  # the pass over the whole file finds out
         kinds: dict[str, Any] = {}
         for role in roles:
             kind = found.get(role)
@@ -339,6 +339,7 @@ class CsvFile:
         )
 
     def _convert_options(self, roles: dict[str, str], kinds: dict[str, Any]) -> Any:
+        """How Arrow converts the columns: only those of the roles, in the types of `kinds`."""
         import pyarrow as pa
         from pyarrow import csv
 
@@ -349,7 +350,7 @@ class CsvFile:
                 str(self.names.index(roles[role])): text if isinstance(kind, str) else kind
                 for role, kind in kinds.items()
             },
-            # Only nothing is null: "N/A" is told as what it is.
+            # Only an empty place is null, so that messages show "N/A" as what it is.
             null_values=[""],
             strings_can_be_null=True,
         )

@@ -172,6 +172,7 @@ class Ids:
         return self._integer_codes(cast(Array, ids)) if integers else self._string_codes(ids)
 
     def _integer_codes(self, ids: Array) -> npt.NDArray[np.int32]:
+        """Codes of integers: by subtraction, a table or a search, as the gaps between the ids allow."""
         values = self.values
         lo, hi = int(values[0]), int(values[-1])
         first, last = int(ids.min()), int(ids.max())
@@ -206,6 +207,7 @@ class Ids:
         return np.where(self.values[at] == ids, at, -1).astype(np.int32)
 
     def _string_codes(self, ids: Array | pa.Array) -> npt.NDArray[np.int32]:
+        """Codes of strings: by a hash table where there are many, else by a search."""
         values = self.values
         # Arrow's hash table of all ids pays for itself where many are asked for.
         if len(ids) > 64 and len(ids) > len(values) // 16:

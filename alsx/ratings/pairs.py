@@ -61,6 +61,7 @@ def split_pairs(data: Any, caller: Caller) -> tuple[Any, Any]:
 
 
 def _split_list(data: Sequence[Any], name: str) -> tuple[list[Any], list[Any]]:
+    """The first and the second of each pair of a list."""
     users, items = [], []
     for at, pair in enumerate(data):
         if isinstance(pair, str | bytes) or not hasattr(pair, "__len__") or len(pair) != 2:
