@@ -90,7 +90,9 @@ class FactorALS(LatentFactors):
     user_ids_, item_ids_ : ndarray
         The ids that were in the training ratings, ascending.
     user_counts_, item_counts_ : ndarray of int64
-        Training ratings of each.
+        Ratings of each that the model has seen: those of the fit, and of rows that were folded in.
+    folded_in_ids_ : ndarray
+        The ids that the last `fold_in` added or replaced; empty after a fit.
     rating_range_ : tuple of float
         Lowest and highest training rating; predictions are clipped to it.
     n_iter_ : int

@@ -188,9 +188,9 @@ class Recommender(BaseEstimator):  # type: ignore[misc]
 
         Parameters
         ----------
-        users : id or array-like of ids, shape (n,); or Ratings, data frame or array-like of pairs (n, 2)
-            Users; or, without `items`, the pairs (user, item) to predict. A `Ratings` is predicted in the order of
-            `Ratings.triples`.
+        users : id or array-like of ids, shape (n,); or data frame, path, array-like of pairs (n, 2), or Ratings
+            Users; or, without `items`, the pairs (user, item) to predict. Those of a data frame, of a CSV or Parquet file and of an
+            array are predicted in the order of their rows, those of a `Ratings` in the order of `Ratings.triples`.
         items : id or array-like of ids, shape (n,), default=None
             Items. One user with many items, or one item with many users, is fine.
         clip : bool, default=True
@@ -222,7 +222,8 @@ class Recommender(BaseEstimator):  # type: ignore[misc]
         Warns
         -----
         UserWarning
-            If more than half of the pairs have an unknown user or item, as when ids of another data set are asked for.
+            If more than half of the pairs have an unknown user or item, as when ids of another data set are asked for; if a
+            `Ratings` was made from rows in another order than that of the predictions.
         """
         user_codes, item_codes, scalar = self._pairs(users, items)
         out = self._predict_codes(user_codes, item_codes, clip)
@@ -300,11 +301,18 @@ class Recommender(BaseEstimator):  # type: ignore[misc]
         of_user, of_item = self._users.ids.codes, self._items.ids.codes
         if items is None:
             if isinstance(users, Ratings):
+                if users.is_reordered:
+                    warnings.warn(
+                        "the predictions are in the order of Ratings.triples(), not of the rows that the Ratings was made from: for "
+                        "their order predict the file, data frame or pairs themselves",
+                        UserWarning,
+                        stacklevel=3,
+                    )
                 user_codes, item_codes, _ = users.triples()
                 user_codes = np.asarray(of_user(users.user_ids))[user_codes]
                 item_codes = np.asarray(of_item(users.item_ids))[item_codes]
             else:
-                pairs = id_pairs(users, PAIRS)
+                pairs = id_pairs(users, PAIRS, (self._users.ids.kind, self._items.ids.kind))
                 user_codes, item_codes = of_user(pairs[0], "users"), of_item(pairs[1], "items")
         else:
             user_codes, item_codes = of_user(users, "users"), of_item(items, "items")

@@ -25,6 +25,7 @@ from alsx.ratings.sorting import (
     MAX_CODES,
     RepeatedPair,
     compress,
+    is_in_order,
     offsets,
     transpose,
     transpose_entries,
@@ -110,6 +111,8 @@ class Ratings:
         The ratings by user and by item.
     timestamps : ndarray of int64, shape (n_ratings,), or None
         Seconds, in the order of `by_user`.
+    is_reordered : bool
+        Whether this was made from a file, a data frame or pairs whose rows came in another order than that of `by_user`.
 
     Raises
     ------
@@ -153,6 +156,7 @@ class Ratings:
     by_item: CSR
     range: tuple[float, float]
     timestamps: npt.NDArray[np.int64] | None
+    is_reordered: bool
 
     def __init__(
         self,
@@ -267,10 +271,10 @@ class Ratings:
             frames.refuse_lazy(data, caller.data)
             refuse_arguments(None, columns, "an array of pairs", caller)
             raw = pairs.from_pairs(data, y, sample_weight, missing, dtype, caller)
-        self._sort(raw, options, caller)
+        self._sort(raw, options, caller, has_rows=not scipy.sparse.issparse(data))
 
-    def _sort(self, raw: RawRatings, options: Options, caller: Caller) -> None:
-        """Code the ids and sort the entries."""
+    def _sort(self, raw: RawRatings, options: Options, caller: Caller, *, has_rows: bool = False) -> None:
+        """Code the ids and sort the entries; those of a file, a frame or pairs were rows, whose order is lost."""
         users = encode(raw.users, raw.names[0], options.n_threads, raw.place)
         items = encode(raw.items, raw.names[1], options.n_threads, raw.place)
         try:
@@ -281,6 +285,7 @@ class Ratings:
         except RepeatedPair as pair:
             raise ValueError(_repeated(pair, users, items, raw, caller)) from None
         self._set(users.ids, items.ids, by_user, by_item, times, None if merged else raw.range)
+        self.is_reordered = has_rows and (merged or not is_in_order(users.codes, items.codes))
 
     def _copy(self, other: Ratings, sample_weight: Any, options: Options, caller: Caller) -> None:
         """Take the ratings of another, perhaps in another type or with other weights."""
@@ -327,6 +332,7 @@ class Ratings:
             else (float(values.dtype.type(limits[0])), float(values.dtype.type(limits[1])))
         )
         self._moments: tuple[float, float] | None = None
+        self.is_reordered = False
 
     def __getstate__(self) -> dict[str, Any]:
         return {
@@ -335,11 +341,13 @@ class Ratings:
             "by_user": tuple(self.by_user),
             "by_item": tuple(self.by_item),
             "timestamps": self.timestamps,
+            "is_reordered": self.is_reordered,
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         by_user, by_item = CSR(*state["by_user"]), CSR(*state["by_item"])
         self._set(state["users"], state["items"], by_user, by_item, state["timestamps"])
+        self.is_reordered = state["is_reordered"]
 
     # Properties
 

@@ -191,6 +191,21 @@ def compress(
     return Sorted(rows, transpose(rows, items.n_codes, n_threads), times, merged)
 
 
+def is_in_order(users: Codes | RowCodes, items: Codes | RowCodes) -> bool:
+    """Return whether entries come by user, and within a user by item, which is the order that they are sorted to."""
+    u, i = _raw_pairs(_each(users), _each(items))
+    return bool(_sort.sorted_state(*u, *i) == 2)
+
+
+def _raw_pairs(users: Codes, items: Codes) -> tuple[tuple[Array, int, Array], tuple[Array, int, Array]]:
+    """Return both sides' codes as the kernels take them, of one type."""
+    raw = np.result_type(users.raw, items.raw)
+    return (
+        (np.ascontiguousarray(users.raw, raw), users.low, users.table),
+        (np.ascontiguousarray(items.raw, raw), items.low, items.table),
+    )
+
+
 def _each(codes: Codes | RowCodes) -> Codes:
     """Codes entry by entry."""
     if isinstance(codes, Codes):
@@ -295,9 +310,7 @@ def sort_entries(
     `both` are wanted.
     """
     n, n_users, n_items = len(payload), users.n_codes, items.n_codes
-    raw = np.result_type(users.raw, items.raw)
-    u = np.ascontiguousarray(users.raw, raw), users.low, users.table
-    i = np.ascontiguousarray(items.raw, raw), items.low, items.table
+    u, i = _raw_pairs(users, items)
     state = _sort.sorted_state(*u, *i)  # 2: by user, then item; 1: by user; 0: in any order
     first, second, n_rows = (u, i, n_users) if state == 2 else (i, u, n_items)
     counts = np.zeros((_n_parts(n, n_rows, n_threads), n_rows), np.int64)
