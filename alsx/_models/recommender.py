@@ -303,8 +303,8 @@ class Recommender(BaseEstimator):  # type: ignore[misc]
             if isinstance(users, Ratings):
                 if users.is_reordered:
                     warnings.warn(
-                        "the predictions are in the order of Ratings.triples(), not of the rows that the Ratings was made from: for "
-                        "their order predict the file, data frame or pairs themselves",
+                        "the predictions are in the order of Ratings.triples(), not of the rows that the Ratings was made from: "
+                        "predict the file, data frame or pairs themselves to have their order",
                         UserWarning,
                         stacklevel=3,
                     )
