@@ -11,6 +11,9 @@ from types import SimpleNamespace
 import hypothesis.strategies as st
 import joblib
 import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet
 import pytest
 import reference
 import scipy.sparse as sp
@@ -1448,3 +1451,26 @@ def test_long_calls_hear_an_interruption_between_pieces(data, monkeypatch):
 def test_verbose_may_be_a_truth_value(data, capsys):
     FactorALS(2, verbose=True, max_iter=2, random_state=0).fit(data)
     assert "FactorALS" in capsys.readouterr().err
+
+
+def test_predictions_come_in_the_order_of_the_rows(tmp_path):
+    users, items, ratings = pairs()
+    order = np.random.default_rng(0).permutation(len(users))
+    frame = pa.table({"user": users[order], "item": items[order], "rating": ratings[order]})
+    model = FactorALS(3, random_state=0).fit(frame)
+    expected = model.predict(users[order], items[order])
+    pyarrow.csv.write_csv(frame, tmp_path / "test.csv")
+    pyarrow.parquet.write_table(frame, tmp_path / "test.parquet")
+    for given in (frame, tmp_path / "test.csv", str(tmp_path / "test.parquet"), np.c_[users, items][order]):
+        np.testing.assert_array_equal(model.predict(given), expected)
+    for given in (frame, tmp_path / "test.csv"):
+        with pytest.warns(UserWarning, match=r"in the order of Ratings\.triples\(\), not of the rows"):
+            by_user = model.predict(Ratings(given))
+        np.testing.assert_array_equal(np.sort(by_user), np.sort(expected))
+        again = pickle.loads(pickle.dumps(Ratings(given)))
+        assert again.is_reordered
+        # What was selected of it has no rows that it could be put beside.
+        model.predict(again.select(np.arange(5)))
+    ordered = frame.sort_by([("user", "ascending"), ("item", "ascending")])
+    assert not Ratings(ordered).is_reordered
+    np.testing.assert_array_equal(model.predict(Ratings(ordered)), model.predict(ordered))
