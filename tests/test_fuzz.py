@@ -19,9 +19,9 @@ from alsx.ratings import Ids
 LETTERS = st.characters(exclude_categories=["Cs", "Cc", "Zl", "Zp"])
 WORDS = st.text(LETTERS, min_size=1, max_size=8).filter(lambda x: x.strip() == x and x[0] not in "[{")
 ID_KINDS = (
-    st.integers(-(2**63), 2**63 - 1),
+    st.integers(-(2**63) + 1, 2**63 - 1),
     st.integers(0, 30),
-    st.integers(2**63, 2**64 - 1),
+    st.integers(2**63, 2**64 - 2),
     WORDS,
     st.from_regex(r"0[0-9]{1,4}", fullmatch=True),
 )

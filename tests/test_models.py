@@ -1461,13 +1461,13 @@ def test_predictions_come_in_the_order_of_the_rows(tmp_path):
     expected = model.predict(users[order], items[order])
     pyarrow.csv.write_csv(frame, tmp_path / "test.csv")
     pyarrow.parquet.write_table(frame, tmp_path / "test.parquet")
-    for given in (frame, tmp_path / "test.csv", str(tmp_path / "test.parquet"), np.c_[users, items][order]):
-        np.testing.assert_array_equal(model.predict(given), expected)
-    for given in (frame, tmp_path / "test.csv"):
+    for source in (frame, tmp_path / "test.csv", str(tmp_path / "test.parquet"), np.c_[users, items][order]):
+        np.testing.assert_array_equal(model.predict(source), expected)
+    for source in (frame, tmp_path / "test.csv"):
         with pytest.warns(UserWarning, match=r"in the order of Ratings\.triples\(\), not of the rows"):
-            by_user = model.predict(Ratings(given))
+            by_user = model.predict(Ratings(source))
         np.testing.assert_array_equal(np.sort(by_user), np.sort(expected))
-        again = pickle.loads(pickle.dumps(Ratings(given)))
+        again = pickle.loads(pickle.dumps(Ratings(source)))
         assert again.is_reordered
         # What was selected of it has no rows that it could be put beside.
         model.predict(again.select(np.arange(5)))
