@@ -1,7 +1,7 @@
 """Broken inputs, as many as there is time for: CSV, Parquet, sparse matrices and columns for `alsx.Ratings`, archives for
-`alsx.datasets.load_movielens`.
+`alsx.datasets.load_movielens`, model files for `alsx.load`.
 
-    python benchmarks/fuzz.py [--seconds=600] [--targets=csv,parquet,sparse,columns,archives] [--first=0] [--jobs=2]
+    python benchmarks/fuzz.py [--seconds=600] [--targets=csv,parquet,sparse,columns,archives,models] [--first=0] [--jobs=2]
 
 Each input is made from a number by `tests/fuzzing.py`, most of them by breaking a sound one. What is read must be what a plain
 reader finds there; what is refused must be refused by a message of `alsx` (TypeError or ValueError, 300 characters at most).
@@ -57,7 +57,7 @@ def start(target, first):
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-def main(seconds=600, targets="csv,parquet,sparse,columns,archives", first=0, jobs=2, target=None, count=1):
+def main(seconds=600, targets="csv,parquet,sparse,columns,archives,models", first=0, jobs=2, target=None, count=1):
     """Try inputs of all targets in turn, and print what was found."""
     if target is not None:
         work(target, first, count)

@@ -1,4 +1,4 @@
-"""Random inputs for `Ratings` and `load_movielens`, most of them broken: no foreign error, nothing silently wrong.
+"""Random inputs for `Ratings`, `load_movielens` and `load`, most of them broken: no foreign error, nothing silently wrong.
 
 An input is made from a number alone, so that whatever is found can be made again. `tests/test_fuzz.py` tries some of each
 kind, `benchmarks/fuzz.py` as many as there is time for.
@@ -6,7 +6,9 @@ kind, `benchmarks/fuzz.py` as many as there is time for.
 
 import contextlib
 import csv
+import functools
 import io
+import json
 import warnings
 from pathlib import Path
 
@@ -16,8 +18,9 @@ import scipy.sparse as sp
 from pyarrow import parquet
 from test_datasets_movielens import METHODS, files_1m, files_10m, files_100k, files_csv, write_zip
 
+import alsx
 from alsx import Ratings
-from alsx.datasets import load_movielens
+from alsx.datasets import load_movielens, make_ratings
 from alsx.ratings.csvfile import CsvFile
 
 MOVIELENS = (files_100k, files_1m, files_10m, files_csv)
@@ -363,12 +366,102 @@ def try_archive(rng, folder):
     return True
 
 
+@functools.cache
+def model_files():
+    """The arrays of a file of each kind of model; see `save`."""
+    R = make_ratings(60, 40, 600, random_state=0)
+    features = np.random.default_rng(1).normal(size=(40, 3))
+    bayes = alsx.BayesALS(2, n_samples=4, burn_in=1, als_iter=1, keep_samples=2, random_state=0)
+    factor = alsx.FactorALS(3, max_iter=2, random_state=0).fit(R, sample_weight=np.ones(600), item_features=features)
+    folded = factor.fold_in([(900, 3), (900, 4), (1, 2)], [4.0, 2.0, 5.0])
+    folded = folded.fold_in([(900, 500), (2, 500)], [4.0, 2.0], side="item")
+    files = []
+    for model in (alsx.BiasALS().fit(R), factor, bayes.fit(R, item_features=features), folded):
+        file = io.BytesIO()
+        model.save(file)
+        with np.load(io.BytesIO(file.getvalue())) as stored:
+            files.append(dict(stored))
+    return files
+
+
+def changed_json(value, rng):
+    """A JSON value with one part of it exchanged, at any depth."""
+    if isinstance(value, (dict, list)) and len(value) and rng.random() < 0.9:
+        keys = list(value) if isinstance(value, dict) else range(len(value))
+        key = keys[int(rng.integers(len(keys)))]
+        copy = value.copy()
+        if rng.random() < 0.2:
+            del copy[key]
+        else:
+            copy[key] = changed_json(value[key], rng)
+        return copy
+    others = [None, True, -1, 0, 1e308, float("nan"), float("inf"), 10**18, "", "x" * 500, [], {}, [1, [2]], "float64"]
+    return others[int(rng.integers(len(others)))]
+
+
+def changed_array(array, rng):
+    """An array with one number exchanged, or of another shape or type."""
+    how = int(rng.integers(6))
+    if how < 3 and array.size and array.dtype.kind in "ifb":
+        copy = array.copy()
+        odd = (
+            [0, 1, -1, 2**31 - 1, 2**62, -(2**63), 39, 40, 60]
+            if array.dtype.kind == "i"
+            else [0, np.nan, np.inf, -1e38]
+        )
+        with np.errstate(all="ignore"):
+            copy.flat[int(rng.integers(copy.size))] = np.array(odd[int(rng.integers(len(odd)))]).astype(array.dtype)
+        return copy
+    if how == 3 and array.dtype.kind != "U":
+        return array.astype(["f4", "f8", "i4", "i8", "U3", "O"][int(rng.integers(5))])
+    if how == 4:
+        return array.reshape(-1, 1)
+    return array[: int(rng.integers(len(array) + 1))] if array.ndim else array
+
+
+def try_model(rng, folder):
+    """A model file in which arrays, the text or bytes were changed: whatever loads can be used."""
+    arrays = dict(model_files()[int(rng.integers(len(model_files())))])
+    for name in rng.choice(sorted(arrays), 1 + int(rng.integers(2)), replace=False):
+        if name == "about" and rng.random() < 0.9:
+            about = json.loads(str(arrays[name]))
+            arrays[name] = np.array(json.dumps(changed_json(about, rng)))
+        elif rng.random() < 0.1:
+            del arrays[name]
+        else:
+            arrays[name] = changed_array(arrays[name], rng)
+    file = io.BytesIO()
+    np.savez(file, **arrays)
+    content = file.getvalue() if rng.random() < 0.8 else mutated(file.getvalue(), rng)
+    model = attempt(lambda: alsx.load(io.BytesIO(content)))
+    if model is None:
+        return False
+    use(model)
+    return True
+
+
+def use(model):
+    """Whatever a model is asked for gives numbers, or a message."""
+    users, items = model.user_ids_[:4], model.item_ids_[:4]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        known = min(len(users), len(items))
+        assert np.isfinite(model.predict(users[:known], items[:known])).all()
+        model.recommend(model.user_ids_, 5)
+        std = attempt(lambda: model.predict(users[:known], items[:known], return_std=True)[1])
+        if std is not None:
+            assert not np.isnan(std).any()
+            with contextlib.suppress(np.linalg.LinAlgError):  # without regularisation there may be nothing to draw from
+                model.recommend(users, 5, strategy="thompson", random_state=0)
+
+
 TARGETS = {
     "csv": try_csv,
     "parquet": try_parquet,
     "sparse": try_sparse,
     "columns": try_columns,
     "archives": try_archive,
+    "models": try_model,
 }
 
 

@@ -101,8 +101,8 @@ def _check_sizes(file: IO[bytes]) -> None:
 
 def _reason(error: Exception) -> str:
     """Return what went wrong, short enough for one message."""
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= 160 else text[:157] + "..."
+    text = (" ".join(str(error).split()) or type(error).__name__).rstrip(".")
+    return text if len(text) <= 160 else text[:154] + " [...]"
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -204,7 +204,8 @@ def _restored(about: dict[str, Any], stored: dict[str, Array], kinds: dict[str, 
         raise ValueError(f"it holds no {missing[0]}")
     # JSON has no tuples.
     parameters = {name: tuple(x) if isinstance(x, list) else x for name, x in about["parameters"].items()}
-    model = kinds[about["model"]](**parameters)
+    # How many threads there are is a matter of this machine.
+    model = kinds[about["model"]](**{**parameters, "n_jobs": None})
     k = _check.integer("k", about["k"], 0, MAX_RANK)
     users, items = (_restored_side(name, about, stored, k) for name in SIDES)
     if users.table.dtype != items.table.dtype:
