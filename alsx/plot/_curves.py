@@ -222,6 +222,8 @@ def reliability(
     _check.integer("n_groups", n_groups, 2)
     named = check_models(models)
     test = R if isinstance(R, Ratings) and y is None else Ratings(R, y)
+    # A `Ratings` of a `Ratings` has no rows whose order could be expected.
+    test = Ratings(test, dtype=test.dtype)
     truth = test.triples()[2].astype(np.float64)
     if len(truth) < n_groups:
         raise ValueError(f"n_groups is {n_groups}; it must be at most the number of test ratings in R, {len(truth)}")
