@@ -65,15 +65,10 @@ def errors_of(model):
 def with_prior(model, side, prior):
     """A copy of a fitted model in which one side's prior is another one."""
     other = clone(model)
-    parts = {name: getattr(model, f"_{name}") for name in ("users", "items", "seen", "chain", "reg")}
-    parts[f"{side}s"] = parts[f"{side}s"].with_prior(prior)
-    users, items = errors_of(model)
-    errors = uncertainty.Errors(users, items, model._uncertainty.error_shape)
-    found = fitted_uncertainty(parts["users"], parts["items"], model._seen, errors)
-    other._set_state(
-        mean=model.mean_, rating_range=model.rating_range_, history=model.history_, uncertainty=found,
-        folded_in_ids=model.folded_in_ids_, **parts,
-    )  # fmt: skip
+    state = model._state()
+    state = state._replace(**{f"{side}s": getattr(state, f"{side}s").with_prior(prior)})
+    errors = uncertainty.Errors(*errors_of(model), model._uncertainty.error_shape)
+    other._set_state(state._replace(uncertainty=fitted_uncertainty(state.users, state.items, state.seen, errors)))
     return other
 
 

@@ -160,15 +160,13 @@ class FactorALS(LatentFactors):
     def reg_(self) -> tuple[float, float]:
         """The regularisation of the factors in the fit, (users, items)."""
         check_is_fitted(self, "mean_")
-        users, items = self._reg["reg"]
-        return users, items
+        return self._reg
 
     @property
     def reg_bias_(self) -> tuple[float, float]:
         """The regularisation of the biases in the fit, (users, items)."""
         check_is_fitted(self, "mean_")
-        users, items = self._reg["reg_bias"]
-        return users, items
+        return self._reg_bias
 
     def _specification(self) -> Specification:
         learns = self._learns_from_rated_items()

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import os
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,7 @@ from alsx import _check
 from alsx._files import atomic_write
 from alsx._models.features import FeatureEncoder
 from alsx._models.side import FittedSide
+from alsx._models.state import ModelState
 from alsx._models.training import fitted_uncertainty
 from alsx._solver import SIDES
 from alsx._solver.gibbs import Chain, Samples
@@ -24,9 +26,7 @@ from alsx._solver.uncertainty import SHAPE_LEVELS, Errors, Noise, Uncertainty
 from alsx._version import __version__
 from alsx.ratings import CSR, Ids
 
-if TYPE_CHECKING:
-    from alsx._models.recommender import Recommender
-
+Model = TypeVar("Model")
 Array = NDArray[Any]
 
 # The layout of saved files. Nothing has been released yet, so that only this one is read.
@@ -45,9 +45,8 @@ REQUIRED = (
 )  # fmt: skip
 
 
-def save(model: Recommender, path: str | os.PathLike[str] | IO[bytes], *, with_ratings: bool = True) -> None:
-    """Write a fitted model; see `Recommender.save`."""
-    arrays = _arrays(model, with_ratings)
+def save(arrays: dict[str, Any], path: str | os.PathLike[str] | IO[bytes]) -> None:
+    """Write the arrays of a model; see `Recommender.save`."""
     if not isinstance(path, (str, os.PathLike)):
         if not hasattr(path, "write"):
             raise TypeError(f"path is of type {type(path).__name__}; it must be a path or a binary file object")
@@ -57,18 +56,25 @@ def save(model: Recommender, path: str | os.PathLike[str] | IO[bytes], *, with_r
         np.savez(file, **arrays)
 
 
-def read(path: str | os.PathLike[str] | IO[bytes], kinds: dict[str, type[Recommender]]) -> Recommender:
-    """Read a model that `save` wrote, as one of these estimators by name; see `alsx.load`."""
+def read(path: str | os.PathLike[str] | IO[bytes], make: Callable[[str, dict[str, Any], ModelState], Model]) -> Model:
+    """Read a model that `save` wrote; see `alsx.load`.
+
+    Parameters
+    ----------
+    path : path-like or binary file object
+    make : callable
+        ``make(kind, parameters, state)`` returns the estimator of this name with these parameters, fitted.
+    """
     if not isinstance(path, (str, os.PathLike)):
         if not hasattr(path, "read"):
             raise TypeError(f"path is of type {type(path).__name__}; it must be a path or a binary file object")
-        return _read(path, getattr(path, "name", "the file object"), kinds)
+        return _read(path, getattr(path, "name", "the file object"), make)
     file = Path(path).expanduser()
     with file.open("rb") as opened:
-        return _read(opened, file, kinds)
+        return _read(opened, file, make)
 
 
-def _read(file: IO[bytes], name: Any, kinds: dict[str, type[Recommender]]) -> Recommender:
+def _read(file: IO[bytes], name: Any, make: Callable[[str, dict[str, Any], ModelState], Model]) -> Model:
     """Read a model from an open file that messages call `name`."""
     try:
         _check_sizes(file)
@@ -77,7 +83,7 @@ def _read(file: IO[bytes], name: Any, kinds: dict[str, type[Recommender]]) -> Re
         about = json.loads(str(stored["about"]))
         # Asked first: a later version may have other arrays and parameters.
         newer = about["format"] > FORMAT
-        model = None if newer else _restored(about, stored, kinds)
+        model = None if newer else make(*_restored(about, stored))
     except Exception as error:
         raise ValueError(f"{name} is not a whole model file written by alsx: {_reason(error)}") from error
     if model is None:
@@ -109,45 +115,68 @@ def _reason(error: Exception) -> str:
 # What a file holds
 
 
-def _arrays(model: Recommender, with_ratings: bool) -> dict[str, Any]:
-    """Return the arrays of a model's file; ``about`` is the JSON text."""
-    parameters = model.get_params()
+def arrays_of(
+    kind: str, parameters: dict[str, Any], state: ModelState, n_threads: int, *, with_ratings: bool
+) -> dict[str, Any]:
+    """Return the arrays of a model's file; ``about`` is the JSON text.
+
+    Parameters
+    ----------
+    kind : str
+        The name of the estimator.
+    parameters : dict
+        Of the estimator.
+    state : ModelState
+    n_threads : int
+        For what is found for the purpose, the noise of a model that rows were folded into.
+    with_ratings : bool
+        Keep values and weights of the ratings.
+    """
+    # A generator's state is no parameter of a fitted model, and how many threads there are is a matter of this machine.
     if not isinstance(parameters.get("random_state"), (int, type(None))):
-        parameters["random_state"] = None  # a generator's state is no parameter of a fitted model
-    parameters["n_jobs"] = None  # of this machine, not of the model
-    sides = {"user": model._users, "item": model._items}
+        parameters = {**parameters, "random_state": None}
+    parameters = {name: _plain(value) for name, value in parameters.items()}
     about: dict[str, Any] = {
         "format": FORMAT,
         "version": __version__,
-        "model": type(model).__name__,
-        "parameters": {name: _plain(value) for name, value in parameters.items()},
-        "history": model.history_,
-        "mean": model.mean_,
-        "rating_range": model.rating_range_,
-        "k": model._k,
-        "reg": model._reg,
-        "priors": {name: _prior_numbers(side) for name, side in sides.items()},
+        "model": kind,
+        "parameters": {**parameters, "n_jobs": None},
+        "history": state.history,
+        "mean": state.mean,
+        "rating_range": state.rating_range,
+        "k": state.users.k,
+        "reg": state.reg,
+        "reg_bias": state.reg_bias,
+        "priors": {side.name: _prior_numbers(side) for side in (state.users, state.items)},
     }
-    arrays: dict[str, Any] = {"seen_indptr": model._seen.indptr, "seen_indices": model._seen.indices}
+    arrays: dict[str, Any] = {"seen_indptr": state.seen.indptr, "seen_indices": state.seen.indices}
     if with_ratings:
-        arrays["seen_values"] = model._seen.values
-        if model._seen.weights is not None:
-            arrays["seen_weights"] = model._seen.weights
-    arrays["folded_in_ids"] = model.folded_in_ids_
-    for name, side in sides.items():
+        arrays["seen_values"] = state.seen.values
+        if state.seen.weights is not None:
+            arrays["seen_weights"] = state.seen.weights
+    arrays["folded_in_ids"] = state.folded_in_ids
+    for side in (state.users, state.items):
+        name = side.name
         arrays[f"{name}_ids"], arrays[f"{name}_counts"] = side.ids.values, side.counts
         arrays[f"{name}_has_data"] = side.has_data
         arrays[f"{name}_table"] = side.table[:, : side.k + 1]
         arrays |= {f"{name}_{key}": x for key, x in side.prior._asdict().items() if isinstance(x, np.ndarray)}
-    if model._chain is not None:
-        arrays |= {f"trace_{name}": values for name, values in model._chain.traces.items()}
-        if model._chain.samples is not None:
-            arrays |= {f"samples_{name}": values for name, values in model._chain.samples._asdict().items()}
-    if model._uncertainty is not None:
-        more, arrays_of_uncertainty = _uncertainty_arrays(model)
-        about |= more
+    arrays |= _chain_arrays(state.chain)
+    if state.uncertainty is not None:
+        text, arrays_of_uncertainty = _uncertainty_arrays(state, state.uncertainty, n_threads)
+        about |= text
         arrays |= arrays_of_uncertainty
     return {"about": np.array(json.dumps(about)), **arrays}
+
+
+def _chain_arrays(chain: Chain | None) -> dict[str, Array]:
+    """Return the traces and samples of a sampler."""
+    if chain is None:
+        return {}
+    arrays: dict[str, Array] = {f"trace_{name}": values for name, values in chain.traces.items()}
+    if chain.samples is not None:
+        arrays |= {f"samples_{name}": values for name, values in chain.samples._asdict().items()}
+    return arrays
 
 
 def _prior_numbers(side: FittedSide) -> dict[str, Any]:
@@ -156,27 +185,27 @@ def _prior_numbers(side: FittedSide) -> dict[str, Any]:
     return {"encoder": None if side.encoder is None else side.encoder.state(), **numbers}
 
 
-def _uncertainty_arrays(model: Recommender) -> tuple[dict[str, Any], dict[str, Array]]:
+def _uncertainty_arrays(
+    state: ModelState, uncertainty: Uncertainty, n_threads: int
+) -> tuple[dict[str, Any], dict[str, Array]]:
     """Return what the text, and what the arrays say of a model's uncertainty.
 
     Of a model as it was fitted these are its errors, since all else is in the file already. Of one that rows were folded into,
     they are what each side was solved from, and the noise, which is found for the purpose.
     """
-    uncertainty = model._uncertainty
-    assert uncertainty is not None
     arrays: dict[str, Array] = {"errors_shape": uncertainty.error_shape}
     posteriors = {"user": uncertainty.users, "item": uncertainty.items}
     if uncertainty.noise_source is None and all(isinstance(x.source, SeenEvidence) for x in posteriors.values()):
         arrays |= {f"errors_{name}": posterior.source.errors for name, posterior in posteriors.items()}  # type: ignore[attr-defined]
         return {}, arrays
-    noise = uncertainty.noise(model._n_threads())
+    noise = uncertainty.noise(n_threads)
     arrays |= {"noise_user": noise.user, "noise_item": noise.item}
     for name, posterior in posteriors.items():
-        evidence, other = posterior.evidence, model._items if name == "user" else model._users
+        evidence, other = posterior.evidence, state.items if name == "user" else state.users
         arrays[f"errors_{name}"] = evidence.errors
         arrays[f"evidence_{name}_indptr"], arrays[f"evidence_{name}_indices"] = evidence.indptr, evidence.indices
         if evidence.table is not other.table:
-            arrays[f"evidence_{name}_table"] = evidence.table[:, : model._k + 1]
+            arrays[f"evidence_{name}_table"] = evidence.table[:, : other.k + 1]
     return {"noise": {"sigma2": noise.sigma2, "taken": noise.taken}}, arrays
 
 
@@ -195,8 +224,16 @@ def _plain(value: Any) -> Any:
 # Reading it
 
 
-def _restored(about: dict[str, Any], stored: dict[str, Array], kinds: dict[str, type[Recommender]]) -> Recommender:
-    """Return a model from a file's content, once it is certain that kernels stay within its arrays."""
+def _restored(about: dict[str, Any], stored: dict[str, Array]) -> tuple[str, dict[str, Any], ModelState]:
+    """Return what a file's content says, once it is certain that kernels stay within its arrays.
+
+    Returns
+    -------
+    kind : str
+        The name of the estimator.
+    parameters : dict
+    state : ModelState
+    """
     if about["format"] < FORMAT:
         raise ValueError("it was written by a version of before the first release: fit the model again")
     missing = [name for name in REQUIRED if name not in stored]
@@ -205,7 +242,7 @@ def _restored(about: dict[str, Any], stored: dict[str, Array], kinds: dict[str, 
     # JSON has no tuples.
     parameters = {name: tuple(x) if isinstance(x, list) else x for name, x in about["parameters"].items()}
     # How many threads there are is a matter of this machine.
-    model = kinds[about["model"]](**{**parameters, "n_jobs": None})
+    parameters["n_jobs"] = None
     k = _check.integer("k", about["k"], 0, MAX_RANK)
     users, items = (_restored_side(name, about, stored, k) for name in SIDES)
     if users.table.dtype != items.table.dtype:
@@ -217,19 +254,21 @@ def _restored(about: dict[str, Any], stored: dict[str, Array], kinds: dict[str, 
     history = {str(name): [float(x) for x in values] for name, values in about["history"].items()}
     if "loss" not in history or len({len(values) for values in history.values()}) != 1:
         raise ValueError("its history has lists of different lengths")
-    model._set_state(
-        mean=mean,
-        rating_range=(low, high),
-        history=history,
-        users=users,
-        items=items,
-        seen=seen,
-        uncertainty=_restored_uncertainty(about, stored, users, items, seen),
-        chain=_restored_chain(stored, users, items),
-        reg={name: tuple(float(x) for x in about["reg"][name]) for name in ("reg", "reg_bias")},
-        folded_in_ids=stored["folded_in_ids"],
+    reg, reg_bias = ((float(about[name][0]), float(about[name][1])) for name in ("reg", "reg_bias"))
+    state = ModelState(
+        mean,
+        (low, high),
+        history,
+        users,
+        items,
+        seen,
+        _restored_uncertainty(about, stored, users, items, seen),
+        _restored_chain(stored, users, items),
+        reg,
+        reg_bias,
+        stored["folded_in_ids"],
     )
-    return model
+    return str(about["model"]), parameters, state
 
 
 def _checked(stored: dict[str, Array], name: str, shape: tuple[int, ...], kind: Any) -> Array:

@@ -16,13 +16,13 @@ from alsx._models import persistence, top_n
 from alsx._models.fold_in import fold_in
 from alsx._models.seen import count_items
 from alsx._models.side import FittedSide, Packed
+from alsx._models.state import ModelState
 from alsx._models.training import Run, Specification, fitted_uncertainty, train
 from alsx._solver import SIDES
-from alsx._solver.gibbs import Chain
 from alsx._solver.posterior import CHUNK_PAIRS
 from alsx._solver.prediction import predict_codes
 from alsx._solver.uncertainty import Uncertainty, deviations
-from alsx.ratings import CSR, Caller, Ratings, id_pairs
+from alsx.ratings import Caller, Ratings, id_pairs
 
 Array = npt.NDArray[Any]
 
@@ -103,46 +103,41 @@ class Recommender(BaseEstimator):  # type: ignore[misc]
         fitted = train(specification, R, y, sample_weight, eval_set, features, run)
         # All at once and last, so that an interrupted fit leaves the model as it was.
         users, items = fitted.penalties
-        self._set_state(
-            mean=fitted.mean,
-            rating_range=fitted.rating_range,
-            history=fitted.history,
-            users=fitted.users,
-            items=fitted.items,
-            seen=fitted.seen,
-            uncertainty=fitted_uncertainty(fitted.users, fitted.items, fitted.seen, fitted.errors),
-            chain=fitted.chain,
-            reg={"reg": (users.reg, items.reg), "reg_bias": (users.reg_bias, items.reg_bias)},
-            folded_in_ids=fitted.users.ids.values[:0],
-            item_counts=fitted.items.counts,
+        state = ModelState(
+            fitted.mean,
+            fitted.rating_range,
+            fitted.history,
+            fitted.users,
+            fitted.items,
+            fitted.seen,
+            fitted_uncertainty(fitted.users, fitted.items, fitted.seen, fitted.errors),
+            fitted.chain,
+            (users.reg, items.reg),
+            (users.reg_bias, items.reg_bias),
+            fitted.users.ids.values[:0],
         )
+        self._set_state(state, fitted.items.counts)
         return self
 
-    def _set_state(
-        self,
-        *,
-        mean: float,
-        rating_range: tuple[float, float],
-        history: dict[str, list[float]],
-        users: FittedSide,
-        items: FittedSide,
-        seen: CSR,
-        uncertainty: Uncertainty | None,
-        chain: Chain | None,
-        reg: dict[str, Any],
-        folded_in_ids: Array,
-        item_counts: npt.NDArray[np.int64] | None = None,
-    ) -> None:
-        """Make this the fitted model that these parts describe."""
-        self.mean_ = mean
-        self.rating_range_ = rating_range
-        self.history_ = history
-        self.n_iter_ = len(history["loss"])
-        self.folded_in_ids_ = folded_in_ids
-        self.user_counts_ = np.diff(seen.indptr)
-        self.item_counts_ = count_items(seen, len(items)) if item_counts is None else item_counts
-        self._users, self._items, self._seen = users, items, seen
-        self._uncertainty, self._chain, self._reg = uncertainty, chain, reg
+    def _set_state(self, state: ModelState, item_counts: npt.NDArray[np.int64] | None = None) -> None:
+        """Make this the fitted model of that state; the items' counts are found where they are not given."""
+        self.mean_ = state.mean
+        self.rating_range_ = state.rating_range
+        self.history_ = state.history
+        self.n_iter_ = len(state.history["loss"])
+        self.folded_in_ids_ = state.folded_in_ids
+        self.user_counts_ = np.diff(state.seen.indptr)
+        self.item_counts_ = count_items(state.seen, len(state.items)) if item_counts is None else item_counts
+        self._users, self._items, self._seen = state.users, state.items, state.seen
+        self._uncertainty, self._chain = state.uncertainty, state.chain
+        self._reg, self._reg_bias = state.reg, state.reg_bias
+
+    def _state(self) -> ModelState:
+        """Return what this fitted model is."""
+        return ModelState(
+            self.mean_, self.rating_range_, self.history_, self._users, self._items, self._seen, self._uncertainty, self._chain,
+            self._reg, self._reg_bias, self.folded_in_ids_,
+        )  # fmt: skip
 
     def _n_threads(self) -> int:
         """Return how many threads a call may use."""
@@ -588,19 +583,16 @@ class Recommender(BaseEstimator):  # type: ignore[misc]
             self._n_threads(),
         )  # fmt: skip
         model = type(self)(**self.get_params(deep=False))
-        model._set_state(
-            mean=self.mean_,
-            rating_range=self.rating_range_,
-            history=self.history_,
+        state = self._state()._replace(
             users=folded.users,
             items=folded.items,
             seen=folded.seen,
             uncertainty=folded.uncertainty,
             # Kept draws have rows for the users and items of the fit.
             chain=None if self._chain is None else self._chain._replace(samples=None),
-            reg=self._reg,
             folded_in_ids=folded.ids,
         )
+        model._set_state(state)
         return model
 
     def save(self, path: str | os.PathLike[str] | IO[bytes], *, with_ratings: bool = True) -> None:
@@ -620,7 +612,10 @@ class Recommender(BaseEstimator):  # type: ignore[misc]
         alsx.load : reads it back.
         """
         check_is_fitted(self, "mean_")
-        persistence.save(self, path, with_ratings=with_ratings)
+        arrays = persistence.arrays_of(
+            type(self).__name__, self.get_params(), self._state(), self._n_threads(), with_ratings=with_ratings
+        )
+        persistence.save(arrays, path)
 
 
 def load(path: str | os.PathLike[str] | IO[bytes]) -> Recommender:
@@ -643,4 +638,11 @@ def load(path: str | os.PathLike[str] | IO[bytes]) -> Recommender:
     ValueError
         If the file is not a whole model that this version can read.
     """
-    return persistence.read(path, Recommender.kinds)
+    return persistence.read(path, _restored)
+
+
+def _restored(kind: str, parameters: dict[str, Any], state: ModelState) -> Recommender:
+    """Return a model of a file."""
+    model = Recommender.kinds[kind](**parameters)
+    model._set_state(state)
+    return model
