@@ -1,19 +1,16 @@
-"""What only code can say: the extension, OpenMP found by compile and link, the instruction-set variants.
+"""What only code can say: the extensions, the instruction-set variants, the variants for tests.
 
 Static metadata is in pyproject.toml. Environment:
 
 ALSX_DEBUG=1            bounds checks and -O1 -g
-ALSX_NO_OPENMP=1        build without OpenMP (a pool of Python threads takes its place)
-ALSX_REQUIRE_OPENMP=1   fail where OpenMP is not found (CI and wheels)
 ALSX_SANITIZE=1         the address and undefined-behaviour sanitizers of gcc or clang
+ALSX_SANITIZE=thread    their thread sanitizer
 ALSX_ONE_LANE=1         kernels without the vector extension: what MSVC compiles, for testing it elsewhere
-LIBOMP_PREFIX           folder with include/ and lib/ of libomp (macOS)
 """
 
 import os
 import platform
 import re
-import subprocess
 import sys
 import sysconfig
 import tempfile
@@ -22,7 +19,7 @@ from pathlib import Path
 from Cython.Build import cythonize
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
-from setuptools.errors import CompileError, LinkError, PlatformError
+from setuptools.errors import CompileError, PlatformError
 from setuptools.modified import newer_group
 
 
@@ -31,6 +28,7 @@ def flag(name):
 
 
 DEBUG, SANITIZE, ONE_LANE = flag("ALSX_DEBUG"), flag("ALSX_SANITIZE"), flag("ALSX_ONE_LANE")
+SANITIZERS = "thread" if os.environ.get("ALSX_SANITIZE") == "thread" else "address,undefined"
 # The limited API does not exist for free-threaded builds of CPython.
 LIMITED = not sysconfig.get_config_var("Py_GIL_DISABLED")
 
@@ -66,8 +64,6 @@ LEVELS = [("base", [], [])]
 if X86:
     LEVELS += [("v3", V3, ["/arch:AVX2"]), ("v4", V4, ["/arch:AVX512"])]
 
-OPENMP_TEST = "#include <omp.h>\nint main(void) { return omp_get_max_threads() < 1; }\n"
-
 
 class BuildExt(build_ext):
     def build_extension(self, ext):
@@ -79,13 +75,12 @@ class BuildExt(build_ext):
         if msvc and SANITIZE:
             raise SystemExit("alsx: ALSX_SANITIZE is for gcc and clang; unset it to build with MSVC.")
         compile_args, link_args = self.flags(msvc)
-        compile_openmp, link_openmp = self.openmp(msvc)
         macros = [*ext.define_macros, *([("ALSX_X86", "1")] if X86 else [])]
         macros += [("ALSX_ONE_LANE", "1")] if ONE_LANE else []
 
         ext.define_macros = macros
-        ext.extra_compile_args = [*compile_args, *compile_openmp]
-        ext.extra_link_args = [*link_args, *link_openmp]
+        ext.extra_compile_args = compile_args
+        ext.extra_link_args = link_args
         ext.extra_objects = []
         for name, gnu_flags, msvc_flags in LEVELS if ext.name == "alsx._core" else []:
             ext.extra_objects += self.compiler.compile(
@@ -97,7 +92,7 @@ class BuildExt(build_ext):
         super().build_extension(ext)
 
     def check_compiler(self):
-        """Refuse to go on without a compiler or without Python's headers, before anything is blamed on OpenMP."""
+        """Refuse to go on without a compiler or without Python's headers, before anything else is blamed."""
         failed = self.compile_error("int main(void) { return 0; }\n")
         if failed is not None:
             raise SystemExit(
@@ -129,72 +124,28 @@ class BuildExt(build_ext):
             # /fp:contract allows multiply and add to fuse, as -ffp-contract=fast does.
             return ["/Od"] if DEBUG else ["/O2", "/fp:contract"], []
         # No -ffast-math: it breaks NaN, and an object linked with it changes the arithmetic of the whole process.
-        args = ["-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast"]
+        args = ["-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast", "-pthread"]
         if SANITIZE:
-            sanitizers = ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"]
-            return [*args, "-O1", "-g", "-fno-omit-frame-pointer", *sanitizers], sanitizers
+            sanitizers = [f"-fsanitize={SANITIZERS}", "-fno-sanitize-recover=undefined"]
+            return [*args, "-O1", "-g", "-fno-omit-frame-pointer", *sanitizers], ["-pthread", *sanitizers]
         if DEBUG:
-            return [*args, "-O1", "-g"], []
+            return [*args, "-O1", "-g"], ["-pthread"]
         # CPython's own flags often hold -g, which makes the file ten times as large. Only the PyInit functions, which
         # Python's header exports itself, are to be seen from outside.
         strip = ["-Wl,--strip-all"] if sys.platform.startswith("linux") else []
-        return [*args, "-O3", "-g0", "-fvisibility=hidden"], strip
-
-    def openmp(self, msvc):
-        """Compile and link flags that a test program is built with; none where there is no OpenMP."""
-        if flag("ALSX_NO_OPENMP"):
-            return [], []
-        if msvc:
-            candidates = [(["/openmp"], [])]
-        else:
-            prefix = self.libomp()
-            include = [f"-I{prefix}/include"] if prefix else []
-            library = [f"-L{prefix}/lib", f"-Wl,-rpath,{prefix}/lib"] if prefix else []
-            apple = (["-Xpreprocessor", "-fopenmp", *include], [*library, "-lomp"])
-            candidates = [apple] if sys.platform == "darwin" else [(["-fopenmp"], ["-fopenmp"])]
-        for compile_args, link_args in candidates:
-            with tempfile.TemporaryDirectory() as folder:
-                source = Path(folder, "openmp_test.c")
-                source.write_text(OPENMP_TEST)
-                try:
-                    objects = self.compiler.compile([str(source)], output_dir=folder, extra_postargs=compile_args)
-                    # Linked, not run: a cross build could not.
-                    self.compiler.link_executable(objects, str(Path(folder, "openmp_test")), extra_postargs=link_args)
-                except (CompileError, LinkError):
-                    continue
-                return compile_args, link_args
-        message = (
-            "alsx: no working OpenMP found for this compiler (Linux: gcc's libgomp or clang's libomp-dev; macOS: libomp, "
-            "from Homebrew or with LIBOMP_PREFIX naming its folder; Windows: /openmp)."
-        )
-        if flag("ALSX_REQUIRE_OPENMP"):
-            raise SystemExit(message + " ALSX_REQUIRE_OPENMP is set, so the build stops.")
-        print(message + " Building without it: a pool of Python threads takes its place.", file=sys.stderr)
-        return [], []
-
-    def libomp(self):
-        """The folder of libomp on macOS, or an empty string."""
-        if "LIBOMP_PREFIX" in os.environ or sys.platform != "darwin":
-            return os.environ.get("LIBOMP_PREFIX", "")
-        try:
-            brew = subprocess.run(["brew", "--prefix", "libomp"], capture_output=True, text=True, check=False)
-        except OSError:
-            return ""
-        return brew.stdout.strip()
+        return [*args, "-O3", "-g0", "-fvisibility=hidden"], ["-pthread", *strip]
 
 
 def configuration():
     """A file that is newer than the last build whenever the environment asks for another one."""
     names = [
         "ALSX_DEBUG",
-        "ALSX_NO_OPENMP",
         "ALSX_SANITIZE",
         "ALSX_ONE_LANE",
         "ARCHFLAGS",
         "CC",
         "CFLAGS",
         "LDFLAGS",
-        "LIBOMP_PREFIX",
     ]
     text = "".join(f"{name}={os.environ.get(name, '')}\n" for name in names)
     path = Path("build", "configuration.txt")
@@ -204,13 +155,16 @@ def configuration():
     return str(path)
 
 
+SHARED = ["alsx/_core.pxd", "alsx/_pool.pxd", "alsx/_parallel/pool.h", (SIMD / "kernels.h").as_posix()]
+
+
 def extension(name, sources=(), depends=()):
     """A compiled module of this name, from its .pyx and C sources."""
     return Extension(
         f"alsx.{name}",
         [f"alsx/{name}.pyx", *sources],
-        depends=["setup.py", configuration(), "alsx/_parts.pxd", *depends],
-        include_dirs=[SIMD.as_posix()],
+        depends=["setup.py", configuration(), *SHARED, *depends],
+        include_dirs=[SIMD.as_posix(), "alsx/_parallel"],
         define_macros=[("Py_LIMITED_API", "0x030B0000")] if LIMITED else [],
         py_limited_api=LIMITED,
     )
@@ -221,15 +175,17 @@ core = extension(
     ["alsx/_simd/dispatch.c", "alsx/_simd/normals.c"],
     [path.as_posix() for path in sorted(SIMD.glob("*.[chi]*"))],
 )
+scores = extension("_scores")
 sort = extension("_sort")
+pool = extension("_pool", ["alsx/_parallel/pool.c"])
 
 # Cython does not see a change of the directives below, so C files older than this one are written again.
-generated = [BUILD / "alsx" / f"{name}.c" for name in ("_core", "_sort")]
+generated = [BUILD / "alsx" / f"{name}.c" for name in ("_core", "_pool", "_scores", "_sort")]
 changed = Path("setup.py").stat().st_mtime
 
 setup(
     ext_modules=cythonize(
-        [core, sort],
+        [pool, core, scores, sort],
         build_dir=BUILD.as_posix(),
         force=any(path.exists() and path.stat().st_mtime < changed for path in generated),
         compiler_directives={

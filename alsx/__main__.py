@@ -234,7 +234,7 @@ def info(model: str | None = None) -> None:
     Parameters
     ----------
     model : str
-        A model file. Default: about the installation: versions, instruction set, OpenMP, threads, measured peak.
+        A model file. Default: about the installation: versions, instruction set, threads, measured peak.
     """
     if model is not None:
         fitted = read_model(model)
@@ -262,7 +262,6 @@ def info(model: str | None = None) -> None:
         ["Python", f"{platform.python_version()} on {platform.system()} {platform.machine()}"],
         ["libraries", versions],
         ["instruction set", f"{_core.simd_level()} (ALSX_SIMD={os.environ.get('ALSX_SIMD') or 'not set'})"],
-        ["OpenMP", "yes" if _core.OPENMP else "no: a pool of Python threads takes its place"],
         ["threads", str(n_threads)],
         ["measured peak", f"{peak / 1e9:.0f} GFLOP/s, float32 multiply-adds on these threads"],
     ]

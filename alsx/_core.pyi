@@ -3,12 +3,11 @@ from typing import Any, Final, Protocol, type_check_only
 import numpy as np
 from numpy.typing import NDArray
 
+__pyx_capi__: dict[str, Any]  # what the other compiled modules share
 PAD: Final[int]
-OPENMP: Final[bool]
 
 def set_simd_level(name: str | None = None) -> str: ...
 def simd_level() -> str: ...
-def openmp_max_threads() -> int: ...
 def peak_flops(repeats: int, n_threads: int) -> float: ...
 def row_workspace(k: int, itemsize: int) -> int: ...
 def quadratic_forms_workspace(k: int, itemsize: int) -> int: ...
@@ -110,43 +109,3 @@ def axpby(
 ) -> None: ...
 def philox(counter: NDArray[np.uint32], key: NDArray[np.uint32], out: NDArray[np.uint32]) -> None: ...
 def normals(seed: int, draw_index: int, out: NDArray[np.float64]) -> None: ...
-def predict_pairs(
-    users: NDArray[np.int32],
-    items: NDArray[np.int32],
-    user_table: NDArray[Any],
-    item_table: NDArray[Any],
-    k: int,
-    mean: float,
-    n_threads: int,
-    out: NDArray[np.float64],
-) -> None: ...
-def squared_errors(
-    users: NDArray[np.int32],
-    items: NDArray[np.int32],
-    values: NDArray[np.float64],
-    weights: NDArray[np.float64],
-    user_table: NDArray[Any],
-    item_table: NDArray[Any],
-    k: int,
-    mean: float,
-    unit: float,
-    low: float,
-    high: float,
-    n_threads: int,
-    out: NDArray[np.float64],
-) -> None: ...
-def pack_items(table: NDArray[Any], k: int, packed: NDArray[Any], n_threads: int) -> None: ...
-def top_n_block() -> int: ...
-def top_n_workspace(k: int) -> int: ...
-def top_n(
-    users: NDArray[np.int32],
-    table: NDArray[Any],
-    packed: NDArray[Any],
-    bias: NDArray[Any],
-    seen_indptr: NDArray[np.int64],
-    seen_indices: NDArray[np.int32],
-    n_slices: int,
-    work: NDArray[Any],
-    top_items: NDArray[np.int32],
-    top_scores: NDArray[Any],
-) -> None: ...

@@ -1,6 +1,6 @@
-# The compiled module of the models. In this order: what this build and this machine can do; kernels by type; row
-# systems (half-sweeps and quadratic forms); learned prior means; normal random numbers; predictions for pairs; top-n.
-# The sorting of ids and rows is a module of its own, _sort.pyx.
+# Row systems and learned prior means. In this order: what this build and this machine can do; row systems
+# (half-sweeps and quadratic forms); learned prior means; normal random numbers. Predictions and top-n are in
+# _scores.pyx, the sorting of ids in _sort.pyx; the threads that all of them share are those of _pool.pyx.
 #
 # Notation, the same letters everywhere: u a user, i an item, r a rating, w its weight (1), k the rank, mu the global
 # mean, b_u and c_i the biases, p_u and q_i the factors. Objective, with s a row's scale:
@@ -21,91 +21,11 @@
 # is called, and what went wrong is reported in Python after it returned.
 
 from cython cimport floating
-from cython.parallel cimport prange, threadid
-from libc.math cimport INFINITY
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 
 import os
 
-from alsx._parts cimport part_start
-
-
-cdef extern from *:
-    """
-    #ifdef _OPENMP
-    #include <omp.h>
-    #define ALSX_OPENMP 1
-    #else
-    #define ALSX_OPENMP 0
-    static int omp_get_max_threads(void) { return 1; }
-    #endif
-    """
-    const int ALSX_OPENMP
-    int omp_get_max_threads() noexcept nogil
-
-
-cdef extern from "kernels.h" nogil:
-    const int ALSX_PAD
-    void ALSX_PREFETCH(const void *)
-
-    ctypedef struct alsx_rows:
-        const int64_t *indptr
-        const int32_t *indices
-        const void *values
-        const void *weights
-        double offset, scale
-        const void *table
-        Py_ssize_t ld, k
-        double reg, reg_bias
-        const double *row_scale
-        double empty_scale
-        const void *precision
-        const void *means
-        Py_ssize_t means_ld
-        double noise
-        uint64_t seed, draw_index
-
-    ctypedef struct alsx_requests:
-        const int32_t *rows
-        const int64_t *partner_indptr
-        const int32_t *partners
-        const void *z
-        Py_ssize_t ldz
-        int bordered
-
-    ctypedef struct alsx_ops_f32:
-        Py_ssize_t (*workspace)(Py_ssize_t, int) noexcept nogil
-        int (*solve_rows)(const alsx_rows *, const int32_t *, Py_ssize_t, float *, float *, Py_ssize_t,
-                          double *) noexcept nogil
-        int (*quadratic_forms)(const alsx_rows *, const alsx_requests *, const int32_t *, Py_ssize_t, float *,
-                               double *) noexcept nogil
-        float (*dot)(Py_ssize_t, const float *, const float *) noexcept nogil
-        void (*product)(Py_ssize_t, Py_ssize_t, Py_ssize_t, const float *, Py_ssize_t, const float *, Py_ssize_t,
-                        const float *, float *, Py_ssize_t) noexcept nogil
-        void (*sum_rows)(Py_ssize_t, const int32_t *, const float *, const float *, Py_ssize_t, Py_ssize_t, double,
-                         double, const float *, float *) noexcept nogil
-        Py_ssize_t (*next_above)(const float *, Py_ssize_t, Py_ssize_t, float) noexcept nogil
-
-    ctypedef struct alsx_ops_f64:
-        Py_ssize_t (*workspace)(Py_ssize_t, int) noexcept nogil
-        int (*solve_rows)(const alsx_rows *, const int32_t *, Py_ssize_t, double *, double *, Py_ssize_t,
-                          double *) noexcept nogil
-        int (*quadratic_forms)(const alsx_rows *, const alsx_requests *, const int32_t *, Py_ssize_t, double *,
-                               double *) noexcept nogil
-        double (*dot)(Py_ssize_t, const double *, const double *) noexcept nogil
-        void (*product)(Py_ssize_t, Py_ssize_t, Py_ssize_t, const double *, Py_ssize_t, const double *, Py_ssize_t,
-                        const double *, double *, Py_ssize_t) noexcept nogil
-        void (*sum_rows)(Py_ssize_t, const int32_t *, const double *, const double *, Py_ssize_t, Py_ssize_t, double,
-                         double, const double *, double *) noexcept nogil
-        Py_ssize_t (*next_above)(const double *, Py_ssize_t, Py_ssize_t, double) noexcept nogil
-
-    ctypedef struct alsx_ops:
-        alsx_ops_f32 f32
-        alsx_ops_f64 f64
-        double (*peak)(Py_ssize_t, float *) noexcept nogil
-
-    int alsx_best_level() noexcept
-    const alsx_ops *alsx_level_ops(int) noexcept
+from alsx._pool cimport CHUNK_ROWS, ENTRIES_PER_NS, alsx_add, chunks, least_share, run, share, threads_for
 
 
 cdef extern from "normals.h" nogil:
@@ -117,10 +37,8 @@ cdef extern from "normals.h" nogil:
 # What this build and this machine can do
 
 PAD = ALSX_PAD
-OPENMP = bool(ALSX_OPENMP)
 
 cdef dict LEVELS = {"base": 0, "v3": 3, "v4": 4}
-cdef const alsx_ops *OPS
 cdef int level_in_use
 
 
@@ -144,83 +62,35 @@ def simd_level():
 set_simd_level(os.environ.get("ALSX_SIMD"))
 
 
-def openmp_max_threads():
-    """What OpenMP would use now: OMP_NUM_THREADS, a limit set by threadpoolctl, or the processors it sees."""
-    return omp_get_max_threads()
-
-
 def peak_flops(Py_ssize_t repeats, int n_threads):
-    """Do `repeats` rounds of fused multiply-adds on each thread; returns the floating-point operations done."""
-    cdef double done = 0
-    cdef int _thread
-    for _thread in prange(n_threads, num_threads=n_threads, schedule="static", nogil=True):
-        done += peak(repeats)
-    return done
+    """Do `repeats` rounds of fused multiply-adds for each thread; returns the floating-point operations done."""
+    cdef peak_job job = peak_job(repeats // PEAK_TASKS, 0)
+    with nogil:
+        run(peak_task, &job, n_threads * PEAK_TASKS, n_threads, NULL, 0)
+    return <double>job.done
 
 
-cdef inline double peak(Py_ssize_t repeats) noexcept nogil:
+cdef enum:
+    PEAK_TASKS = 16
+
+
+cdef struct peak_job:
+    Py_ssize_t repeats
+    int64_t done
+
+
+cdef void peak_task(void *context, Py_ssize_t task, void *work) noexcept nogil:
+    cdef peak_job *job = <peak_job *>context
     cdef float sink = 0
-    return OPS.peak(repeats, &sink)
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# Kernels, by type
-
-cdef inline Py_ssize_t workspace_size(Py_ssize_t k, bint forms, Py_ssize_t itemsize) noexcept nogil:
-    return OPS.f32.workspace(k, forms) if itemsize == 4 else OPS.f64.workspace(k, forms)
-
-
-cdef inline int solve_task(const alsx_rows *rows, const int32_t *order, Py_ssize_t n, floating *work, floating *out,
-                           Py_ssize_t ldo, double *loss) noexcept nogil:
-    if floating is float:
-        return OPS.f32.solve_rows(rows, order, n, work, out, ldo, loss)
-    else:
-        return OPS.f64.solve_rows(rows, order, n, work, out, ldo, loss)
-
-
-cdef inline int forms_task(const alsx_rows *rows, const alsx_requests *requests, const int32_t *order, Py_ssize_t n,
-                           floating *work, double *out) noexcept nogil:
-    if floating is float:
-        return OPS.f32.quadratic_forms(rows, requests, order, n, work, out)
-    else:
-        return OPS.f64.quadratic_forms(rows, requests, order, n, work, out)
-
-
-cdef inline floating dot(Py_ssize_t k, const floating *p, const floating *q) noexcept nogil:
-    if floating is float:
-        return OPS.f32.dot(k, p, q)
-    else:
-        return OPS.f64.dot(k, p, q)
-
-
-cdef inline void product(Py_ssize_t n, Py_ssize_t rows, Py_ssize_t cols, const floating *a, Py_ssize_t lda,
-                         const floating *b, Py_ssize_t ldb, const floating *start, floating *out,
-                         Py_ssize_t ldo) noexcept nogil:
-    if floating is float:
-        OPS.f32.product(n, rows, cols, a, lda, b, ldb, start, out, ldo)
-    else:
-        OPS.f64.product(n, rows, cols, a, lda, b, ldb, start, out, ldo)
-
-
-cdef inline void sum_rows(Py_ssize_t n, const int32_t *indices, const floating *values, const floating *table,
-                          Py_ssize_t ld, Py_ssize_t columns, double scale, double ridge, const floating *minus,
-                          floating *out) noexcept nogil:
-    if floating is float:
-        OPS.f32.sum_rows(n, indices, values, table, ld, columns, scale, ridge, minus, out)
-    else:
-        OPS.f64.sum_rows(n, indices, values, table, ld, columns, scale, ridge, minus, out)
-
-
-cdef inline Py_ssize_t next_above(const floating *scores, Py_ssize_t start, Py_ssize_t n,
-                                  floating threshold) noexcept nogil:
-    if floating is float:
-        return OPS.f32.next_above(scores, start, n, threshold)
-    else:
-        return OPS.f64.next_above(scores, start, n, threshold)
+    alsx_add(&job.done, <int64_t>OPS.peak(job.repeats, &sink))
 
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Row systems: half-sweeps, and quadratic forms of A^-1
+
+cdef inline Py_ssize_t workspace_size(Py_ssize_t k, bint forms, Py_ssize_t itemsize) noexcept nogil:
+    return OPS.f32.workspace(k, forms) if itemsize == 4 else OPS.f64.workspace(k, forms)
+
 
 def row_workspace(Py_ssize_t k, Py_ssize_t itemsize):
     """Reals of workspace that one thread needs for `solve_rows` at rank k."""
@@ -263,24 +133,55 @@ cdef list describe_rows(alsx_rows *described, rows, const floating *_):
         const floating[:, ::1] precision = held[6]
         const floating[:, ::1] means = held[7]
     described.indptr = &indptr[0]
-    described.indices = &indices[0] if indices.shape[0] > 0 else NULL
-    described.values = &values[0] if values.shape[0] > 0 else NULL
-    described.weights = &weights[0] if weights.shape[0] > 0 else NULL
+    described.indices = vector(indices)
+    described.values = vector(values)
+    described.weights = vector(weights)
     described.offset = rows.offset
     described.scale = rows.scale
-    described.table = &table[0, 0] if table.shape[0] > 0 else NULL
+    described.table = matrix(table)
     described.ld = table.shape[1]
     described.k = rows.k
     described.reg = rows.reg
     described.reg_bias = rows.reg_bias
-    described.row_scale = &row_scale[0] if row_scale.shape[0] > 0 else NULL
+    described.row_scale = vector(row_scale)
     described.empty_scale = rows.empty_scale
-    described.precision = &precision[0, 0] if precision.shape[0] > 0 else NULL
-    described.means = &means[0, 0] if means.shape[0] > 0 else NULL
+    described.precision = matrix(precision)
+    described.means = matrix(means)
     described.means_ld = means.shape[1]
     described.noise = 0
     described.seed = described.draw_index = 0
     return held
+
+
+cdef inline double solve_cost(Py_ssize_t n_ratings, Py_ssize_t n_rows, Py_ssize_t k) noexcept nogil:
+    """Nanoseconds that row solves take, roughly; tables.py has the same in multiply-adds."""
+    cdef double width = k + 1
+    return 0.02 * (n_ratings * width * (width + 32) + n_rows * (width * width * width + 500))
+
+
+cdef struct solve_job:
+    const alsx_rows *rows
+    const int64_t *starts
+    const int32_t *order
+    void *out
+    Py_ssize_t ldo
+    double *loss
+    int64_t failed
+
+
+cdef void solve_task(void *context, Py_ssize_t task, floating *work) noexcept nogil:
+    cdef:
+        solve_job *job = <solve_job *>context
+        const int32_t *order = job.order + job.starts[task]
+        Py_ssize_t n = job.starts[task + 1] - job.starts[task]
+        floating *out = <floating *>job.out
+        int failed
+    if floating is float:
+        failed = OPS.f32.solve_rows(job.rows, order, n, work, out, job.ldo, job.loss)
+    else:
+        failed = OPS.f64.solve_rows(job.rows, order, n, work, out, job.ldo, job.loss)
+    if failed:
+        alsx_add(&job.failed, failed)
 
 
 def solve_rows(
@@ -297,21 +198,60 @@ def solve_rows(
     """out[x] := A_x^-1 h_x, or a draw, for every row x; returns how many were singular (they stay as they were)."""
     cdef:
         alsx_rows described
-        Py_ssize_t task
-        int n_threads = work.shape[0]
-        int failed = 0
+        solve_job job
+        Py_ssize_t n_tasks = starts.shape[0] - 1
+        int n_threads
         list held = describe_rows(&described, rows, &work[0, 0])
+    if n_tasks <= 0 or starts[n_tasks] == starts[0]:
+        return 0
     described.noise = noise
     described.seed = seed
     described.draw_index = draw_index
-    for task in prange(starts.shape[0] - 1, num_threads=n_threads, schedule="dynamic", chunksize=1, nogil=True):
-        failed += solve_task(&described, &order[0] + starts[task], starts[task + 1] - starts[task],
-                             &work[threadid(), 0], &out[0, 0], out.shape[1], &loss[0, 0])
+    job = solve_job(&described, &starts[0], &order[0], &out[0, 0], out.shape[1], &loss[0, 0], 0)
+    with nogil:
+        n_threads = threads_for(rows_cost(&described, &order[starts[0]], starts[n_tasks] - starts[0],
+                                          work.shape[0] * least_share), work.shape[0])
+        share(solve_task[floating], &job, n_tasks, n_threads, &work[0, 0], work.shape[1])
     del held
-    return failed
+    return job.failed
+
+
+cdef double rows_cost(const alsx_rows *rows, const int32_t *order, Py_ssize_t n, double enough) noexcept nogil:
+    """Nanoseconds that it takes to solve the rows; no more are counted than make it `enough`."""
+    cdef:
+        Py_ssize_t place
+        double cost = 0
+    for place in range(n):
+        cost += solve_cost(rows.indptr[order[place] + 1] - rows.indptr[order[place]], 1, rows.k)
+        if cost >= enough:
+            break
+    return cost
 
 
 # The posterior of a row is N(x, sigma^2 A^-1), so that z'x has the variance sigma^2 z' A^-1 z.
+
+cdef struct forms_job:
+    const alsx_rows *rows
+    const alsx_requests *requests
+    const int64_t *starts
+    const int32_t *order
+    double *out
+    int64_t failed
+
+
+cdef void forms_task(void *context, Py_ssize_t task, floating *work) noexcept nogil:
+    cdef:
+        forms_job *job = <forms_job *>context
+        const int32_t *order = job.order + job.starts[task]
+        Py_ssize_t n = job.starts[task + 1] - job.starts[task]
+        int failed
+    if floating is float:
+        failed = OPS.f32.quadratic_forms(job.rows, job.requests, order, n, work, job.out)
+    else:
+        failed = OPS.f64.quadratic_forms(job.rows, job.requests, order, n, work, job.out)
+    if failed:
+        alsx_add(&job.failed, failed)
+
 
 def quadratic_forms(
     rows,                           # IN  the row systems, see describe_rows
@@ -329,25 +269,86 @@ def quadratic_forms(
     cdef:
         alsx_rows described
         alsx_requests requests
-        Py_ssize_t task
-        int n_threads = work.shape[0]
-        int failed = 0
+        forms_job job
+        Py_ssize_t n_tasks = starts.shape[0] - 1
+        int n_threads
         list held = describe_rows(&described, rows, &work[0, 0])
-    requests.rows = &requested[0] if requested.shape[0] > 0 else NULL
+    if n_tasks <= 0 or starts[n_tasks] == starts[0] or out.shape[0] == 0:
+        return 0
+    requests.rows = &requested[0]
     requests.partner_indptr = &partner_indptr[0]
-    requests.partners = &partners[0] if partners.shape[0] > 0 else NULL
-    requests.z = &z[0, 0] if z.shape[0] > 0 else NULL
+    requests.partners = &partners[0]
+    requests.z = &z[0, 0]
     requests.ldz = z.shape[1]
     requests.bordered = bordered
-    for task in prange(starts.shape[0] - 1, num_threads=n_threads, schedule="dynamic", chunksize=1, nogil=True):
-        failed += forms_task(&described, &requests, &order[0] + starts[task], starts[task + 1] - starts[task],
-                             &work[threadid(), 0], &out[0])
+    job = forms_job(&described, &requests, &starts[0], &order[0], &out[0], 0)
+    with nogil:
+        n_threads = threads_for(requests_cost(&described, &requests, &order[starts[0]], starts[n_tasks] - starts[0],
+                                              work.shape[0] * least_share), work.shape[0])
+        share(forms_task[floating], &job, n_tasks, n_threads, &work[0, 0], work.shape[1])
     del held
-    return failed
+    return job.failed
+
+
+cdef double requests_cost(const alsx_rows *rows, const alsx_requests *requests, const int32_t *order, Py_ssize_t n,
+                          double enough) noexcept nogil:
+    """Nanoseconds that the requests take; no more are counted than make it `enough`."""
+    cdef:
+        Py_ssize_t place, row, n_ratings
+        double cost = 0
+    for place in range(n):
+        row = requests.rows[order[place]]
+        n_ratings = rows.indptr[row + 1] - rows.indptr[row] if row >= 0 else 0
+        # A partner costs about as much as a rating.
+        n_ratings += requests.partner_indptr[order[place] + 1] - requests.partner_indptr[order[place]]
+        cost += solve_cost(n_ratings, 1, rows.k)
+        if cost >= enough:
+            break
+    return cost
 
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Learned prior means: products of a sparse matrix with a table, and what conjugate gradients need of whole tables
+
+cdef inline void sum_table_rows(Py_ssize_t n, const int32_t *indices, const floating *values, const floating *table,
+                                Py_ssize_t ld, Py_ssize_t columns, double scale, double ridge,
+                                const floating *minus, floating *out) noexcept nogil:
+    if floating is float:
+        OPS.f32.sum_rows(n, indices, values, table, ld, columns, scale, ridge, minus, out)
+    else:
+        OPS.f64.sum_rows(n, indices, values, table, ld, columns, scale, ridge, minus, out)
+
+
+cdef struct product_job:
+    const int64_t *starts
+    const int32_t *order
+    const int64_t *indptr
+    const int32_t *indices
+    const void *values
+    const void *table
+    Py_ssize_t ld, columns
+    const double *row_scale
+    double ridge
+    const void *minus
+    Py_ssize_t ld_minus
+    void *out
+    Py_ssize_t ldo
+
+
+cdef void product_task(void *context, Py_ssize_t task, floating *work) noexcept nogil:
+    cdef:
+        product_job *job = <product_job *>context
+        const floating *values = <const floating *>job.values
+        const floating *minus = <const floating *>job.minus
+        Py_ssize_t place, row
+        int64_t start
+    for place in range(job.starts[task], job.starts[task + 1]):
+        row = job.order[place]
+        start = job.indptr[row]
+        sum_table_rows(job.indptr[row + 1] - start, job.indices + start, values + start if values != NULL else NULL,
+                       <const floating *>job.table, job.ld, job.columns, job.row_scale[row], job.ridge,
+                       minus + row * job.ld_minus if minus != NULL else NULL, <floating *>job.out + row * job.ldo)
+
 
 def sparse_product(
     const int64_t[::1] starts,      # IN  (n_tasks+1,): one task does the rows order[starts[t]:starts[t+1]]
@@ -357,96 +358,86 @@ def sparse_product(
     const floating[::1] values,     # IN  (nnz,), or (0,): all 1
     const floating[:, ::1] table,   # IN  (n_other, ld)
     Py_ssize_t columns,             # IN  how many columns of every table take part
-    const double[::1] row_scale,      # IN  (n_rows,)
+    const double[::1] row_scale,    # IN  (n_rows,)
     double ridge,
     const floating[:, ::1] minus,   # IN  (n_rows, ld), or (0, 0): 0
     int n_threads,
     floating[:, ::1] out,           # OUT (n_rows, ld)
 ):
     """out[x] := row_scale[x] * (sum_e values[e] table[indices[e]] - ridge minus[x]) for every row x."""
-    cdef:
-        Py_ssize_t task
-        const floating *factors = &values[0] if values.shape[0] > 0 else NULL
-    if indices.shape[0] == 0 or table.shape[0] == 0:
-        factors = NULL
-    for task in prange(starts.shape[0] - 1, num_threads=n_threads, schedule="dynamic", chunksize=1, nogil=True):
-        product_rows(starts[task], starts[task + 1], order, indptr, indices, factors, table, columns, row_scale, ridge,
-                     minus, out)
-
-
-cdef void product_rows(
-    Py_ssize_t begin, Py_ssize_t end, const int32_t[::1] order, const int64_t[::1] indptr,
-    const int32_t[::1] indices, const floating *values, const floating[:, ::1] table, Py_ssize_t columns,
-    const double[::1] row_scale, double ridge, const floating[:, ::1] minus, floating[:, ::1] out,
-) noexcept nogil:
-    cdef:
-        Py_ssize_t place, row
-        int64_t start
-    for place in range(begin, end):
-        row = order[place]
-        start = indptr[row]
-        sum_rows(indptr[row + 1] - start, &indices[0] + start, values + start if values != NULL else NULL,
-                 &table[0, 0], table.shape[1], columns, row_scale[row], ridge,
-                 &minus[row, 0] if minus.shape[0] > 0 else NULL, &out[row, 0])
-
-
-# Sums over the rows of a table, or over pairs, are taken in chunks of this many, whatever the number of threads, so
-# that the order of the additions, and with it every bit, does not depend on it.
-cdef enum:
-    CHUNK_ROWS = 2048
+    cdef product_job job
+    if starts.shape[0] <= 1 or order.shape[0] == 0:
+        return
+    job = product_job(
+        &starts[0], &order[0], &indptr[0], vector(indices),
+        vector(values), matrix(table), table.shape[1],
+        columns, &row_scale[0], ridge, matrix(minus), minus.shape[1], &out[0, 0],
+        out.shape[1],
+    )
+    with nogil:
+        n_threads = threads_for(<double>indices.shape[0] * (3 + 0.1 * columns) + 20 * order.shape[0], n_threads)
+        share(product_task[floating], &job, starts.shape[0] - 1, n_threads, <floating *>NULL, 0)
 
 
 def n_chunks(Py_ssize_t n_rows):
     """In how many chunks the rows of a table, or pairs, are summed."""
-    return (n_rows + CHUNK_ROWS - 1) // CHUNK_ROWS
+    return chunks(n_rows)
+
+
+cdef struct tables_job:
+    Py_ssize_t n_rows, ld, columns
+    const void *x
+    const void *y
+    const double *row_scale
+    const double *a
+    const double *b
+    void *out
+    void *total
+
+
+cdef void products_task(void *context, Py_ssize_t chunk, floating *work) noexcept nogil:
+    cdef:
+        tables_job *job = <tables_job *>context
+        Py_ssize_t r, c
+        double s
+        const floating *x
+        const floating *y
+        double *sums = <double *>job.out + chunk * job.columns
+    for c in range(job.columns):
+        sums[c] = 0
+    for r in range(chunk * CHUNK_ROWS, min(job.n_rows, (chunk + 1) * CHUNK_ROWS)):
+        x = <const floating *>job.x + r * job.ld
+        y = <const floating *>job.y + r * job.ld
+        s = job.row_scale[r]
+        for c in range(job.columns):
+            sums[c] += s * x[c] * y[c]
 
 
 def column_products(
     const floating[:, ::1] x,       # IN  (n_rows, ld)
     const floating[:, ::1] y,       # IN  (n_rows, ld)
-    const double[::1] row_scale,      # IN  (n_rows,)
+    const double[::1] row_scale,    # IN  (n_rows,)
     Py_ssize_t columns,
     int n_threads,
     double[:, ::1] out,             # OUT (n_chunks(n_rows), columns)
 ):
     """out[p, c] := sum of row_scale[r] x[r, c] y[r, c] over the rows r of chunk p."""
-    cdef Py_ssize_t chunk
-    for chunk in prange(out.shape[0], num_threads=n_threads, schedule="static", nogil=True):
-        chunk_products(x, y, row_scale, columns, chunk, out)
+    cdef tables_job job
+    if x.shape[0] == 0:
+        return
+    job = tables_job(x.shape[0], x.shape[1], columns, &x[0, 0], &y[0, 0], &row_scale[0], NULL, NULL, &out[0, 0], NULL)
+    with nogil:
+        n_threads = threads_for(x.shape[0] * columns / ENTRIES_PER_NS, n_threads)
+        share(products_task[floating], &job, chunks(x.shape[0]), n_threads, <floating *>NULL, 0)
 
 
-cdef void chunk_products(
-    const floating[:, ::1] x, const floating[:, ::1] y, const double[::1] row_scale, Py_ssize_t columns,
-    Py_ssize_t chunk, double[:, ::1] out,
-) noexcept nogil:
+cdef void difference_task(void *context, Py_ssize_t chunk, floating *work) noexcept nogil:
     cdef:
-        Py_ssize_t r, c
-        double s
-        const floating *a
-        const floating *b
-        double *sums = &out[chunk, 0]
-    for c in range(columns):
-        sums[c] = 0
-    for r in range(chunk * CHUNK_ROWS, min(x.shape[0], (chunk + 1) * CHUNK_ROWS)):
-        a = &x[r, 0]
-        b = &y[r, 0]
-        s = row_scale[r]
-        for c in range(columns):
-            sums[c] += s * a[c] * b[c]
-
-
-def scaled_difference(
-    const floating[:, ::1] x,       # IN  (n_rows, ld)
-    const floating[:, ::1] y,       # IN  (n_rows, ld)
-    const double[::1] row_scale,      # IN  (n_rows,)
-    Py_ssize_t columns,
-    int n_threads,
-    floating[:, ::1] out,           # OUT (n_rows, ld)
-):
-    """out[r, c] := row_scale[r] (x[r, c] - y[r, c])"""
-    cdef Py_ssize_t row
-    for row in prange(x.shape[0], num_threads=n_threads, schedule="static", nogil=True):
-        row_difference(&x[row, 0], &y[row, 0], row_scale[row], columns, &out[row, 0])
+        tables_job *job = <tables_job *>context
+        Py_ssize_t r
+    for r in range(chunk * CHUNK_ROWS, min(job.n_rows, (chunk + 1) * CHUNK_ROWS)):
+        row_difference(<const floating *>job.x + r * job.ld, <const floating *>job.y + r * job.ld, job.row_scale[r],
+                       job.columns, <floating *>job.out + r * job.ld)
 
 
 cdef inline void row_difference(const floating *x, const floating *y, double row_scale, Py_ssize_t columns,
@@ -454,6 +445,41 @@ cdef inline void row_difference(const floating *x, const floating *y, double row
     cdef Py_ssize_t c
     for c in range(columns):
         out[c] = <floating>(row_scale * (x[c] - y[c]))
+
+
+def scaled_difference(
+    const floating[:, ::1] x,       # IN  (n_rows, ld)
+    const floating[:, ::1] y,       # IN  (n_rows, ld)
+    const double[::1] row_scale,    # IN  (n_rows,)
+    Py_ssize_t columns,
+    int n_threads,
+    floating[:, ::1] out,           # OUT (n_rows, ld)
+):
+    """out[r, c] := row_scale[r] (x[r, c] - y[r, c])"""
+    cdef tables_job job
+    if x.shape[0] == 0:
+        return
+    job = tables_job(x.shape[0], x.shape[1], columns, &x[0, 0], &y[0, 0], &row_scale[0], NULL, NULL, &out[0, 0], NULL)
+    with nogil:
+        n_threads = threads_for(x.shape[0] * columns / ENTRIES_PER_NS, n_threads)
+        share(difference_task[floating], &job, chunks(x.shape[0]), n_threads, <floating *>NULL, 0)
+
+
+cdef void axpby_task(void *context, Py_ssize_t chunk, floating *work) noexcept nogil:
+    cdef:
+        tables_job *job = <tables_job *>context
+        Py_ssize_t r
+    for r in range(chunk * CHUNK_ROWS, min(job.n_rows, (chunk + 1) * CHUNK_ROWS)):
+        row_axpby(job.a, <const floating *>job.x + r * job.ld, job.b, job.columns, <floating *>job.out + r * job.ld,
+                  <floating *>job.total + r * job.ld)
+
+
+cdef inline void row_axpby(const double *a, const floating *x, const double *b, Py_ssize_t columns, floating *y,
+                           floating *total) noexcept nogil:
+    cdef Py_ssize_t c
+    for c in range(columns):
+        y[c] = <floating>(a[c] * x[c] + b[c] * y[c])
+        total[c] += y[c]
 
 
 def axpby(
@@ -465,17 +491,13 @@ def axpby(
     floating[:, ::1] total,         # IN, OUT (n_rows, ld)
 ):
     """y := x diag(a) + y diag(b), and total += y."""
-    cdef Py_ssize_t row
-    for row in prange(x.shape[0], num_threads=n_threads, schedule="static", nogil=True):
-        row_axpby(&a[0], &x[row, 0], &b[0], a.shape[0], &y[row, 0], &total[row, 0])
-
-
-cdef inline void row_axpby(const double *a, const floating *x, const double *b, Py_ssize_t columns, floating *y,
-                           floating *total) noexcept nogil:
-    cdef Py_ssize_t c
-    for c in range(columns):
-        y[c] = <floating>(a[c] * x[c] + b[c] * y[c])
-        total[c] += y[c]
+    cdef tables_job job
+    if x.shape[0] == 0 or a.shape[0] == 0:
+        return
+    job = tables_job(x.shape[0], x.shape[1], a.shape[0], &x[0, 0], NULL, NULL, &a[0], &b[0], &y[0, 0], &total[0, 0])
+    with nogil:
+        n_threads = threads_for(x.shape[0] * a.shape[0] / ENTRIES_PER_NS, n_threads)
+        share(axpby_task[floating], &job, chunks(x.shape[0]), n_threads, <floating *>NULL, 0)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -491,270 +513,3 @@ def normals(uint64_t seed, uint64_t draw_index, double[:, ::1] out):
     cdef Py_ssize_t row
     for row in range(out.shape[0]):
         alsx_normals(seed, draw_index, <uint32_t>row, 1.0, out.shape[1], &out[row, 0])
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# Predictions
-
-cdef enum:
-    PREFETCH_PAIRS = 8      # pairs from asking memory for the vectors to using them
-
-
-def predict_pairs(
-    const int32_t[::1] users,       # IN  (n,), negative: unknown
-    const int32_t[::1] items,       # IN  (n,), negative: unknown
-    const floating[:, ::1] user_table,  # IN  (n_users, ld)
-    const floating[:, ::1] item_table,  # IN  (n_items, ld)
-    Py_ssize_t k,
-    double mean,
-    int n_threads,
-    double[::1] out,                # OUT (n,)
-):
-    """out := mu + b_u + c_i + p_u . q_i, without what is unknown."""
-    cdef Py_ssize_t e, n = users.shape[0]
-    for e in prange(n, num_threads=n_threads, schedule="static", nogil=True):
-        if e + PREFETCH_PAIRS < n:
-            fetch_vector(user_table, users[e + PREFETCH_PAIRS], k)
-            fetch_vector(item_table, items[e + PREFETCH_PAIRS], k)
-        out[e] = predict_pair(users[e], items[e], user_table, item_table, k, mean)
-
-
-def squared_errors(
-    const int32_t[::1] users,       # IN  (n,), negative: unknown
-    const int32_t[::1] items,       # IN  (n,), negative: unknown
-    const double[::1] values,       # IN  (n,)
-    const double[::1] weights,      # IN  (n,), or (0,): all 1
-    const floating[:, ::1] user_table,  # IN  (n_users, ld)
-    const floating[:, ::1] item_table,  # IN  (n_items, ld)
-    Py_ssize_t k,
-    double mean, double unit,
-    double low, double high,
-    int n_threads,
-    double[::1] out,                # OUT (n_chunks(n),)
-):
-    """out[p] := sum of w ((value - prediction) / unit)^2 over the pairs of chunk p known on both sides, with the
-    prediction mean + unit (b_u + c_i + p_u . q_i), no lower than `low` and no higher than `high`."""
-    cdef Py_ssize_t chunk
-    for chunk in prange(out.shape[0], num_threads=n_threads, schedule="static", nogil=True):
-        out[chunk] = chunk_errors(users, items, values, weights, user_table, item_table, k, mean, unit, low, high,
-                                  chunk)
-
-
-cdef double chunk_errors(
-    const int32_t[::1] users, const int32_t[::1] items, const double[::1] values, const double[::1] weights,
-    const floating[:, ::1] user_table, const floating[:, ::1] item_table, Py_ssize_t k, double mean, double unit,
-    double low, double high, Py_ssize_t chunk,
-) noexcept nogil:
-    cdef:
-        Py_ssize_t e, n = users.shape[0]
-        double x, total = 0
-        bint weighted = weights.shape[0] > 0
-    for e in range(chunk * CHUNK_ROWS, min(n, (chunk + 1) * CHUNK_ROWS)):
-        if e + PREFETCH_PAIRS < n:
-            fetch_vector(user_table, users[e + PREFETCH_PAIRS], k)
-            fetch_vector(item_table, items[e + PREFETCH_PAIRS], k)
-        if users[e] < 0 or items[e] < 0:
-            continue
-        x = mean + unit * predict_pair(users[e], items[e], user_table, item_table, k, 0)
-        if x < low:
-            x = low
-        elif x > high:
-            x = high
-        x = (values[e] - x) / unit
-        total += (weights[e] if weighted else 1) * x * x
-    return total
-
-
-cdef inline void fetch_vector(const floating[:, ::1] table, Py_ssize_t row, Py_ssize_t k) noexcept nogil:
-    cdef Py_ssize_t j = 0
-    if row >= 0:
-        while j <= k:
-            ALSX_PREFETCH(&table[row, j])
-            j = j + 64 // <Py_ssize_t>sizeof(floating)
-
-
-cdef inline double predict_pair(Py_ssize_t u, Py_ssize_t i, const floating[:, ::1] user_table,
-                                const floating[:, ::1] item_table, Py_ssize_t k, double mean) noexcept nogil:
-    cdef double x = mean
-    if u >= 0:
-        x += user_table[u, k]
-    if i >= 0:
-        x += item_table[i, k]
-    if u >= 0 and i >= 0:
-        x += dot(k, &user_table[u, 0], &item_table[i, 0])
-    return x
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# Top-n: users in groups, items in packed blocks, scores only ever in a small buffer
-
-# A packed row of BLOCK_ITEMS reals is whole vectors and an odd number of cache lines: else the few columns that a
-# register tile reads, one piece of every row, would all fall on the same cache sets.
-cdef enum:
-    GROUP_USERS = 128       # users that share one pass over the packed items
-    STRIP_USERS = 16        # of these at a time, a whole number of register tiles
-    BLOCK_ITEMS = 400       # items of one packed block
-
-
-def pack_items(
-    const floating[:, ::1] table,   # IN  (n_items, ld)
-    Py_ssize_t k,
-    floating[:, :, ::1] packed,     # OUT (n_blocks, k, BLOCK_ITEMS), zero at the call
-    int n_threads,
-):
-    """packed[b, j, i] := table[b * BLOCK_ITEMS + i, j], so that a vector holds one factor of neighbouring items."""
-    cdef Py_ssize_t n_items = table.shape[0], b, i, j
-    for b in prange(packed.shape[0], num_threads=n_threads, schedule="static", nogil=True):
-        for i in range(b * BLOCK_ITEMS, min(n_items, (b + 1) * BLOCK_ITEMS)):
-            for j in range(k):
-                packed[b, j, i - b * BLOCK_ITEMS] = table[i, j]
-
-
-def top_n_block():
-    """Items of one packed block."""
-    return BLOCK_ITEMS
-
-
-def top_n_workspace(Py_ssize_t k):
-    """Reals of workspace that one thread needs for `top_n`."""
-    return panel_size(k) + STRIP_USERS * BLOCK_ITEMS
-
-
-cdef inline Py_ssize_t panel_size(Py_ssize_t k) noexcept nogil:
-    return GROUP_USERS * k
-
-
-cdef inline bint worse(floating score, int32_t item, floating than_score, int32_t than_item) noexcept nogil:
-    return score < than_score or (score == than_score and item > than_item)
-
-
-cdef inline void sift_down(floating *scores, int32_t *items, Py_ssize_t n, Py_ssize_t place) noexcept nogil:
-    """Restore the heap whose root is the worst, from `place` down."""
-    cdef:
-        Py_ssize_t child
-        floating score = scores[place]
-        int32_t item = items[place]
-    while True:
-        child = 2 * place + 1
-        if child >= n:
-            break
-        if child + 1 < n and worse(scores[child + 1], items[child + 1], scores[child], items[child]):
-            child = child + 1
-        if not worse(scores[child], items[child], score, item):
-            break
-        scores[place] = scores[child]
-        items[place] = items[child]
-        place = child
-    scores[place] = score
-    items[place] = item
-
-
-cdef inline void push_above(const floating *row, Py_ssize_t first_item, floating *scores, int32_t *items,
-                            Py_ssize_t n) noexcept nogil:
-    """Put those of a block's scores (BLOCK_ITEMS,) that belong to the n best into the heap."""
-    # Items come in ascending order and only a higher score enters, so ties go to the earlier item.
-    cdef Py_ssize_t i = next_above(row, 0, BLOCK_ITEMS, scores[0])
-    while i < BLOCK_ITEMS:
-        scores[0] = row[i]
-        items[0] = <int32_t>(first_item + i)
-        sift_down(scores, items, n, 0)
-        i = next_above(row, i + 1, BLOCK_ITEMS, scores[0])
-
-
-cdef inline void sort_heap(floating *scores, int32_t *items, Py_ssize_t n) noexcept nogil:
-    """Heapsort: the root, the worst that is left, goes to the end."""
-    cdef Py_ssize_t i
-    for i in range(n - 1, 0, -1):
-        scores[0], scores[i] = scores[i], scores[0]
-        items[0], items[i] = items[i], items[0]
-        sift_down(scores, items, i, 0)
-
-
-cdef inline int64_t first_seen(const int64_t[::1] indptr, const int32_t[::1] indices, Py_ssize_t user,
-                               Py_ssize_t item) noexcept nogil:
-    """The place of the user's first item that is not below `item`."""
-    cdef int64_t low = indptr[user], high = indptr[user + 1], middle
-    while low < high:
-        middle = low + (high - low) // 2
-        if indices[middle] < item:
-            low = middle + 1
-        else:
-            high = middle
-    return low
-
-
-cdef inline int64_t hide_seen(const int32_t[::1] indices, int64_t place, int64_t end, Py_ssize_t first_item,
-                              floating *row) noexcept nogil:
-    """Give a block's items that the user has rated the score -inf; returns the place of the next one."""
-    while place < end and indices[place] < first_item + BLOCK_ITEMS:
-        row[indices[place] - first_item] = -INFINITY
-        place = place + 1
-    return place
-
-
-cdef void top_n_group(
-    const int32_t *users, Py_ssize_t m, const floating[:, ::1] table, const floating[:, :, ::1] packed,
-    const floating[::1] bias, const int64_t[::1] seen_indptr, const int32_t[::1] seen_indices, bint exclude,
-    Py_ssize_t begin, Py_ssize_t stop, floating *work, int32_t[:, ::1] top_items, floating[:, ::1] top_scores,
-    Py_ssize_t first,
-) noexcept nogil:
-    """The best of the blocks from `begin` to `stop` for m users, into the rows from `first` on."""
-    cdef:
-        Py_ssize_t k = packed.shape[1], n = top_items.shape[1], block, strip, rows, r, i, j
-        floating *panel = work                                  # (strips, k, STRIP_USERS)
-        floating *scores = work + panel_size(k)                 # (STRIP_USERS, BLOCK_ITEMS)
-        int64_t[GROUP_USERS] seen
-    for r in range(panel_size(k)):
-        panel[r] = 0
-    for r in range(m):
-        for j in range(k):
-            panel[(r // STRIP_USERS) * STRIP_USERS * k + j * STRIP_USERS + r % STRIP_USERS] = table[users[r], j]
-        seen[r] = first_seen(seen_indptr, seen_indices, users[r], begin * BLOCK_ITEMS) if exclude else 0
-        for i in range(n):
-            top_scores[first + r, i] = -INFINITY
-            top_items[first + r, i] = -1
-    for block in range(begin, stop):
-        for j in range((m + STRIP_USERS - 1) // STRIP_USERS):
-            strip = j * STRIP_USERS
-            rows = min(<Py_ssize_t>STRIP_USERS, m - strip)
-            # scores (STRIP_USERS,BLOCK_ITEMS) = bias (1,BLOCK_ITEMS) + panel' (STRIP_USERS,k) packed (k,BLOCK_ITEMS)
-            product(k, 1 if rows == 1 else STRIP_USERS, BLOCK_ITEMS, panel + strip * k, STRIP_USERS,
-                    &packed[block, 0, 0] if k > 0 else NULL, BLOCK_ITEMS, &bias[block * BLOCK_ITEMS], scores,
-                    BLOCK_ITEMS)
-            for r in range(strip, strip + rows):
-                if exclude:
-                    seen[r] = hide_seen(seen_indices, seen[r], seen_indptr[users[r] + 1], block * BLOCK_ITEMS,
-                                        scores + (r - strip) * BLOCK_ITEMS)
-                push_above(scores + (r - strip) * BLOCK_ITEMS, block * BLOCK_ITEMS, &top_scores[first + r, 0],
-                           &top_items[first + r, 0], n)
-    for r in range(m):
-        sort_heap(&top_scores[first + r, 0], &top_items[first + r, 0], n)
-
-
-def top_n(
-    const int32_t[::1] users,       # IN  (m,) rows of table
-    const floating[:, ::1] table,   # IN  (n_users, ld)
-    const floating[:, :, ::1] packed,  # IN  (n_blocks, k, BLOCK_ITEMS) by pack_items
-    const floating[::1] bias,       # IN  (n_blocks * BLOCK_ITEMS,), -inf where an item must not appear
-    const int64_t[::1] seen_indptr,    # IN  (n_users+1,) items to leave out, ascending in a row; (0,) for none
-    const int32_t[::1] seen_indices,   # IN  (n_seen,)
-    Py_ssize_t n_slices,            # IN  the items are cut into this many slices, for many threads and few users
-    floating[:, ::1] work,          # TMP (n_threads, top_n_workspace)
-    int32_t[:, ::1] top_items,      # OUT (n_slices * m, n) best first, ties by item; -1 where nothing is left
-    floating[:, ::1] top_scores,    # OUT (n_slices * m, n) bias_i + p_u . q_i; -inf where nothing is left
-):
-    """top_items[slice * m + u] := the n items of the slice with the highest bias_i + p_u . q_i"""
-    cdef:
-        Py_ssize_t m = users.shape[0], n_blocks = packed.shape[0], size = GROUP_USERS, n_groups, task, group, piece
-        int n_threads = work.shape[0]
-        bint exclude = seen_indptr.shape[0] > 0
-    # Few users: smaller groups, so that every thread has some.
-    if m < GROUP_USERS * n_threads:
-        size = min(size, max(<Py_ssize_t>1, (m + n_threads - 1) // n_threads))
-    n_groups = (m + size - 1) // size
-    for task in prange(n_groups * n_slices, num_threads=n_threads, schedule="dynamic", chunksize=1, nogil=True):
-        group = task % n_groups
-        piece = task // n_groups
-        top_n_group(&users[group * size], min(size, m - group * size), table, packed, bias, seen_indptr, seen_indices,
-                    exclude, part_start(n_blocks, piece, n_slices), part_start(n_blocks, piece + 1, n_slices),
-                    &work[threadid(), 0], top_items, top_scores, piece * m + group * size)

@@ -5,10 +5,9 @@
 # t; then each part moves its entries there. Every entry has one place, so that the result is the same for any number
 # of parts. The code of entry p is table[raw[p] - low]. As in _core.pyx, nothing is checked here.
 
-from cython.parallel cimport prange
 from libc.stdint cimport int32_t, int64_t
 
-from alsx._parts cimport part_start
+from alsx._pool cimport alsx_add, part_start, run, threads_for
 
 
 ctypedef fused raw_t:
@@ -22,23 +21,85 @@ ctypedef fused payload_t:
     double
 
 
+# Nanoseconds that a thread takes for an entry, roughly.
+cdef enum:
+    MARK_NS = 1
+    COUNT_NS = 2
+    MOVE_NS = 8
+
+
+cdef struct ids_t:
+    const void *raw                 # (n,)
+    bint wide                       # of int64, else of int32
+    int64_t low
+    const int32_t *table            # (span,), or NULL
+
+
+cdef inline ids_t ids_of(const raw_t[::1] raw, int64_t low, const int32_t[::1] table) noexcept:
+    return ids_t(&raw[0], sizeof(raw_t) == 8, low, &table[0])
+
+
+cdef inline int64_t offset_of(const ids_t *ids, Py_ssize_t p) noexcept nogil:
+    return ((<const int64_t *>ids.raw)[p] if ids.wide else (<const int32_t *>ids.raw)[p]) - ids.low
+
+
+cdef inline int32_t code_of(const ids_t *ids, Py_ssize_t p) noexcept nogil:
+    return ids.table[offset_of(ids, p)]
+
+
+cdef struct payloads_t:
+    const void *payload             # (n,)
+    void *moved                     # (n,)
+    bint wide                       # 8 bytes an entry, else 4: only moved, whatever they mean
+
+
+cdef inline payloads_t payloads_of(const payload_t[::1] payload, payload_t[::1] moved) noexcept:
+    return payloads_t(&payload[0], &moved[0], sizeof(payload_t) == 8)
+
+
+cdef inline void move(const payloads_t *payloads, Py_ssize_t p, int64_t place) noexcept nogil:
+    if payloads.wide:
+        (<int64_t *>payloads.moved)[place] = (<const int64_t *>payloads.payload)[p]
+    else:
+        (<int32_t *>payloads.moved)[place] = (<const int32_t *>payloads.payload)[p]
+
+
+cdef struct sort_job:
+    Py_ssize_t n, n_parts, n_keys
+    ids_t key, other
+    const int64_t *indptr
+    Py_ssize_t n_rows
+    const int32_t *codes
+    payloads_t payloads
+    unsigned char *seen
+    int64_t *counts
+    int32_t *indices
+
+
+cdef void mark_task(void *context, Py_ssize_t part, void *work) noexcept nogil:
+    cdef:
+        sort_job *job = <sort_job *>context
+        ids_t ids = job.key
+        unsigned char *seen = job.seen + part * job.n_keys
+        Py_ssize_t p
+    for p in range(part_start(job.n, part, job.n_parts), part_start(job.n, part + 1, job.n_parts)):
+        seen[offset_of(&ids, p)] = 1
+
+
 def mark_ids(
     const raw_t[::1] raw,           # IN  (n,)
     int64_t low,                    # IN  the least of them
     unsigned char[:, ::1] seen,     # OUT (n_parts, span), zero at the call
 ):
     """seen[t, raw[p] - low] := 1 for the entries p of part t."""
-    cdef Py_ssize_t part, n_parts = seen.shape[0]
-    for part in prange(n_parts, num_threads=n_parts, schedule="static", chunksize=1, nogil=True):
-        mark_part(raw, low, seen, part)
-
-
-cdef inline void mark_part(
-    const raw_t[::1] raw, int64_t low, unsigned char[:, ::1] seen, Py_ssize_t part,
-) noexcept nogil:
-    cdef Py_ssize_t p
-    for p in range(part_start(raw.shape[0], part, seen.shape[0]), part_start(raw.shape[0], part + 1, seen.shape[0])):
-        seen[part, raw[p] - low] = 1
+    cdef sort_job job
+    if raw.shape[0] == 0:
+        return
+    job.n, job.n_parts, job.n_keys = raw.shape[0], seen.shape[0], seen.shape[1]
+    job.key = ids_t(&raw[0], sizeof(raw_t) == 8, low, NULL)
+    job.seen = &seen[0, 0]
+    with nogil:
+        run(mark_task, &job, job.n_parts, threads_for(job.n * MARK_NS, <int>job.n_parts), NULL, 0)
 
 
 def sorted_state(
@@ -69,6 +130,16 @@ def sorted_state(
     return state
 
 
+cdef void count_ids_task(void *context, Py_ssize_t part, void *work) noexcept nogil:
+    cdef:
+        sort_job *job = <sort_job *>context
+        ids_t ids = job.key
+        int64_t *counts = job.counts + part * job.n_keys
+        Py_ssize_t p
+    for p in range(part_start(job.n, part, job.n_parts), part_start(job.n, part + 1, job.n_parts)):
+        counts[code_of(&ids, p)] += 1
+
+
 def count_ids(
     const raw_t[::1] raw,           # IN  (n,)
     int64_t low,
@@ -76,17 +147,32 @@ def count_ids(
     int64_t[:, ::1] counts,         # OUT (n_parts, n_codes), zero at the call
 ):
     """counts[t, x] := how many entries of part t have the code x."""
-    cdef Py_ssize_t part, n_parts = counts.shape[0]
-    for part in prange(n_parts, num_threads=n_parts, schedule="static", chunksize=1, nogil=True):
-        count_part(raw, low, table, counts, part)
+    cdef sort_job job
+    if raw.shape[0] == 0:
+        return
+    job.n, job.n_parts, job.n_keys = raw.shape[0], counts.shape[0], counts.shape[1]
+    job.key = ids_of(raw, low, table)
+    job.counts = &counts[0, 0]
+    with nogil:
+        run(count_ids_task, &job, job.n_parts, threads_for(job.n * COUNT_NS, <int>job.n_parts), NULL, 0)
 
 
-cdef inline void count_part(
-    const raw_t[::1] raw, int64_t low, const int32_t[::1] table, int64_t[:, ::1] counts, Py_ssize_t part,
-) noexcept nogil:
-    cdef Py_ssize_t p, n = raw.shape[0], n_parts = counts.shape[0]
-    for p in range(part_start(n, part, n_parts), part_start(n, part + 1, n_parts)):
-        counts[part, table[raw[p] - low]] += 1
+cdef void move_ids_task(void *context, Py_ssize_t part, void *work) noexcept nogil:
+    cdef:
+        sort_job *job = <sort_job *>context
+        ids_t keys = job.key, others = job.other
+        payloads_t payloads = job.payloads
+        int64_t *places = job.counts + part * job.n_keys
+        int32_t *indices = job.indices
+        Py_ssize_t p
+        int64_t place
+        int32_t key
+    for p in range(part_start(job.n, part, job.n_parts), part_start(job.n, part + 1, job.n_parts)):
+        key = code_of(&keys, p)
+        place = places[key]
+        places[key] = place + 1
+        indices[place] = code_of(&others, p)
+        move(&payloads, p, place)
 
 
 def move_ids(
@@ -102,27 +188,24 @@ def move_ids(
     payload_t[::1] moved,           # OUT (n,)
 ):
     """Stable counting sort of entries by key."""
-    cdef Py_ssize_t part, n_parts = places.shape[0]
-    for part in prange(n_parts, num_threads=n_parts, schedule="static", chunksize=1, nogil=True):
-        move_ids_part(key_raw, key_low, key_table, other_raw, other_low, other_table, payload, places, indices, moved,
-                      part)
+    cdef sort_job job
+    if key_raw.shape[0] == 0:
+        return
+    job.n, job.n_parts, job.n_keys = key_raw.shape[0], places.shape[0], places.shape[1]
+    job.key, job.other = ids_of(key_raw, key_low, key_table), ids_of(other_raw, other_low, other_table)
+    job.payloads = payloads_of(payload, moved)
+    job.counts, job.indices = &places[0, 0], &indices[0]
+    with nogil:
+        run(move_ids_task, &job, job.n_parts, threads_for(job.n * MOVE_NS, <int>job.n_parts), NULL, 0)
 
 
-cdef inline void move_ids_part(
-    const raw_t[::1] key_raw, int64_t key_low, const int32_t[::1] key_table, const raw_t[::1] other_raw,
-    int64_t other_low, const int32_t[::1] other_table, const payload_t[::1] payload, int64_t[:, ::1] places,
-    int32_t[::1] indices, payload_t[::1] moved, Py_ssize_t part,
-) noexcept nogil:
+cdef void count_codes_task(void *context, Py_ssize_t part, void *work) noexcept nogil:
     cdef:
-        Py_ssize_t p, n = key_raw.shape[0], n_parts = places.shape[0]
-        int64_t place
-        int32_t key
-    for p in range(part_start(n, part, n_parts), part_start(n, part + 1, n_parts)):
-        key = key_table[key_raw[p] - key_low]
-        place = places[part, key]
-        places[part, key] = place + 1
-        indices[place] = other_table[other_raw[p] - other_low]
-        moved[place] = payload[p]
+        sort_job *job = <sort_job *>context
+        int64_t *counts = job.counts + part * job.n_keys
+        Py_ssize_t p
+    for p in range(part_start(job.n, part, job.n_parts), part_start(job.n, part + 1, job.n_parts)):
+        counts[job.codes[p]] += 1
 
 
 def count_codes(
@@ -130,15 +213,47 @@ def count_codes(
     int64_t[:, ::1] counts,         # OUT (n_parts, n_codes), zero at the call
 ):
     """counts[t, x] := how many entries of part t are x."""
-    cdef Py_ssize_t part, n_parts = counts.shape[0]
-    for part in prange(n_parts, num_threads=n_parts, schedule="static", chunksize=1, nogil=True):
-        count_codes_part(codes, counts, part)
+    cdef sort_job job
+    if codes.shape[0] == 0:
+        return
+    job.n, job.n_parts, job.n_keys = codes.shape[0], counts.shape[0], counts.shape[1]
+    job.codes, job.counts = &codes[0], &counts[0, 0]
+    with nogil:
+        run(count_codes_task, &job, job.n_parts, threads_for(job.n * COUNT_NS, <int>job.n_parts), NULL, 0)
 
 
-cdef inline void count_codes_part(const int32_t[::1] codes, int64_t[:, ::1] counts, Py_ssize_t part) noexcept nogil:
-    cdef Py_ssize_t p, n = codes.shape[0], n_parts = counts.shape[0]
-    for p in range(part_start(n, part, n_parts), part_start(n, part + 1, n_parts)):
-        counts[part, codes[p]] += 1
+cdef inline Py_ssize_t row_of(const int64_t *indptr, Py_ssize_t n_rows, Py_ssize_t p) noexcept nogil:
+    """The row that holds entry p: the last one that begins at or before p."""
+    cdef Py_ssize_t row = 0, above = n_rows, middle
+    while above - row > 1:
+        middle = row + (above - row) // 2
+        if indptr[middle] <= p:
+            row = middle
+        else:
+            above = middle
+    return row
+
+
+cdef void transpose_task(void *context, Py_ssize_t part, void *work) noexcept nogil:
+    cdef:
+        sort_job *job = <sort_job *>context
+        payloads_t payloads = job.payloads
+        const int64_t *indptr = job.indptr
+        int64_t *places = job.counts + part * job.n_keys
+        Py_ssize_t p = part_start(job.n, part, job.n_parts), stop = part_start(job.n, part + 1, job.n_parts)
+        Py_ssize_t row = row_of(indptr, job.n_rows, p)
+        int64_t place
+        int32_t index
+    while p < stop:
+        while indptr[row + 1] <= p:
+            row = row + 1
+        while p < stop and p < indptr[row + 1]:
+            index = job.codes[p]
+            place = places[index]
+            places[index] = place + 1
+            job.indices[place] = <int32_t>row
+            move(&payloads, p, place)
+            p = p + 1
 
 
 def transpose_rows(
@@ -150,39 +265,37 @@ def transpose_rows(
     payload_t[::1] moved,           # OUT (n,)
 ):
     """Rows to columns: a stable counting sort of the entries by index."""
-    cdef Py_ssize_t part, n_parts = places.shape[0]
-    for part in prange(n_parts, num_threads=n_parts, schedule="static", chunksize=1, nogil=True):
-        transpose_part(indptr, indices, payload, places, rows, moved, part)
+    cdef sort_job job
+    if indices.shape[0] == 0:
+        return
+    job.n, job.n_parts, job.n_keys = indices.shape[0], places.shape[0], places.shape[1]
+    job.indptr, job.n_rows = &indptr[0], indptr.shape[0] - 1
+    job.codes, job.counts, job.indices = &indices[0], &places[0, 0], &rows[0]
+    job.payloads = payloads_of(payload, moved)
+    with nogil:
+        run(transpose_task, &job, job.n_parts, threads_for(job.n * MOVE_NS, <int>job.n_parts), NULL, 0)
 
 
-cdef inline void transpose_part(
-    const int64_t[::1] indptr, const int32_t[::1] indices, const payload_t[::1] payload, int64_t[:, ::1] places,
-    int32_t[::1] rows, payload_t[::1] moved, Py_ssize_t part,
-) noexcept nogil:
+cdef enum:
+    DESCENTS_ROWS = 1024            # rows of a task
+
+
+cdef struct descents_job:
+    const int64_t *indptr
+    const int32_t *indices
+    Py_ssize_t n_rows
+    int64_t descents
+
+
+cdef void descents_task(void *context, Py_ssize_t task, void *work) noexcept nogil:
     cdef:
-        Py_ssize_t n = indices.shape[0], n_parts = places.shape[0]
-        Py_ssize_t p, stop, row = 0, above = indptr.shape[0] - 1, middle
-        int64_t place
-        int32_t index
-    p = part_start(n, part, n_parts)
-    stop = part_start(n, part + 1, n_parts)
-    # The row that holds entry p: the last one that begins at or before p.
-    while above - row > 1:
-        middle = row + (above - row) // 2
-        if indptr[middle] <= p:
-            row = middle
-        else:
-            above = middle
-    while p < stop:
-        while indptr[row + 1] <= p:
-            row = row + 1
-        while p < stop and p < indptr[row + 1]:
-            index = indices[p]
-            place = places[part, index]
-            places[part, index] = place + 1
-            rows[place] = <int32_t>row
-            moved[place] = payload[p]
-            p = p + 1
+        descents_job *job = <descents_job *>context
+        Py_ssize_t row
+        int64_t p, descents = 0
+    for row in range(task * DESCENTS_ROWS, min(job.n_rows, (task + 1) * DESCENTS_ROWS)):
+        for p in range(job.indptr[row] + 1, job.indptr[row + 1]):
+            descents += job.indices[p] <= job.indices[p - 1]
+    alsx_add(&job.descents, descents)
 
 
 def count_descents(
@@ -194,17 +307,11 @@ def count_descents(
 
     None: every row is sorted and without repeats. Where rows are sorted, this counts repeats.
     """
-    cdef:
-        Py_ssize_t row
-        int64_t descents = 0
-    for row in prange(indptr.shape[0] - 1, num_threads=n_threads, schedule="static", nogil=True):
-        descents += row_descents(indptr, indices, row)
-    return descents
-
-
-cdef inline int64_t row_descents(const int64_t[::1] indptr, const int32_t[::1] indices, Py_ssize_t row) noexcept nogil:
-    cdef:
-        int64_t p, descents = 0
-    for p in range(indptr[row] + 1, indptr[row + 1]):
-        descents += indices[p] <= indices[p - 1]
-    return descents
+    cdef descents_job job
+    if indices.shape[0] == 0:
+        return 0
+    job = descents_job(&indptr[0], &indices[0], indptr.shape[0] - 1, 0)
+    with nogil:
+        run(descents_task, &job, (job.n_rows + DESCENTS_ROWS - 1) // DESCENTS_ROWS,
+            threads_for(indices.shape[0] * MARK_NS, n_threads), NULL, 0)
+    return job.descents

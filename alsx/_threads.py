@@ -1,31 +1,47 @@
-"""How many threads, and the pool of Python threads that stands in where OpenMP is missing."""
+"""How many threads a call may use. The threads themselves are those of one pool, ``_parallel/pool.h``."""
 
 from __future__ import annotations
 
 import os
 import threading
 import warnings
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
+from contextlib import contextmanager
 from numbers import Integral
 
 import joblib
-import numpy as np
-from numpy.typing import NDArray
+import threadpoolctl
 
-from alsx import _core
+from alsx import _pool
 
-_forked = False
-
-
-def _after_fork() -> None:
-    global _forked
-    _forked = _core.OPENMP
+# More threads than this for each processor are no use to anybody, and thousands could exceed a limit of the system. Some more
+# than processors are: others may be given to the process while it runs, and results never depend on the number.
+MAX_THREADS_PER_PROCESSOR = 8
 
 
-# libgomp's threads do not survive a fork, and the child would wait for them for ever.
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+class PoolController(threadpoolctl.LibController):  # type: ignore[misc]
+    """How ``threadpoolctl`` finds the pool and limits it, as it does with OpenMP's threads and with those of BLAS."""
+
+    user_api = (
+        "openmp"  # a limit that is set for OpenMP, which is what compiled loops mostly use, is meant for ours too
+    )
+    internal_api = "alsx"
+    filename_prefixes = ("_pool",)
+    check_symbols = ("alsx_get_max_threads", "alsx_set_max_threads")
+
+    def get_num_threads(self) -> int:
+        """Return the limit, or where none is set all processors."""
+        return int(self.dynlib.alsx_get_max_threads()) or joblib.cpu_count()
+
+    def set_num_threads(self, num_threads: int) -> None:
+        """Set the limit; it holds for the whole process."""
+        self.dynlib.alsx_set_max_threads(num_threads)
+
+    def get_version(self) -> None:
+        """Nothing: the pool has the version of the package."""
+
+
+threadpoolctl.register(PoolController)
 
 
 def resolve(n_jobs: int | None = None) -> int:
@@ -34,14 +50,15 @@ def resolve(n_jobs: int | None = None) -> int:
     Parameters
     ----------
     n_jobs : int or None, default=None
-        A positive number is taken as it is. None is ``OMP_NUM_THREADS`` where that is set, and else all processors
-        this process may use: the least of OpenMP's own maximum (which ``threadpoolctl`` can limit), the processor
-        affinity and the cgroup quota of a container. -1 is the same as None, -2 all but one, and so on, as in joblib.
+        A positive number is taken as it is, up to 8 for each of the machine's processors. None is ``OMP_NUM_THREADS`` where
+        that is set, and else all processors this process may use: the least of the processor affinity and the cgroup quota
+        of a container. A limit set with ``threadpoolctl`` holds as well. -1 is the same as None, -2 all but one, and so
+        on, as in joblib.
 
     Returns
     -------
     n_threads : int
-        At least 1; 1 in a process forked from one that used OpenMP, where a second thread would hang.
+        At least 1.
 
     Raises
     ------
@@ -49,68 +66,61 @@ def resolve(n_jobs: int | None = None) -> int:
         If `n_jobs` is 0.
     TypeError
         If `n_jobs` is not an integer.
+
+    Warns
+    -----
+    RuntimeWarning
+        If `n_jobs` is more than 8 for each processor.
     """
     if n_jobs is not None and (isinstance(n_jobs, bool) or not isinstance(n_jobs, Integral)):
         raise TypeError(f"n_jobs is {n_jobs!r}; it must be None or an integer, such as 4, or -1 for all processors")
     if n_jobs == 0:
         raise ValueError("n_jobs is 0; give a positive number of threads, or -1 or None for all processors")
     if n_jobs is not None and n_jobs > 0:
-        wanted = int(n_jobs)
-    else:
-        available = _core.openmp_max_threads() if _core.OPENMP else joblib.cpu_count()
-        if "OMP_NUM_THREADS" not in os.environ:
-            available = min(available, joblib.cpu_count())
-        elif not _core.OPENMP:
-            first = os.environ["OMP_NUM_THREADS"].split(",")[0]
-            available = int(first) if first.strip().isdigit() and int(first) > 0 else available
-        wanted = max(1, available + 1 + int(n_jobs)) if n_jobs is not None else available
-    if _forked and wanted > 1:
+        return _capped(int(n_jobs))
+    first = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
+    available = _capped(int(first)) if first.isdigit() and int(first) > 0 else joblib.cpu_count()
+    limit = _pool.max_threads()
+    available = min(available, limit) if limit else available
+    return max(1, available + 1 + int(n_jobs)) if n_jobs is not None else available
+
+
+def _capped(wanted: int) -> int:
+    """Return how many threads are started where so many are asked for."""
+    processors = os.cpu_count() or 1
+    most = MAX_THREADS_PER_PROCESSOR * processors
+    if wanted > most:
         warnings.warn(
-            "this process was forked, and OpenMP's threads do not survive a fork: alsx uses one thread here. "
-            "Start processes with the 'spawn' or 'forkserver' method to use more.",
+            f"n_jobs is {wanted}; {most} threads are used, {MAX_THREADS_PER_PROCESSOR} for each of the {processors} processors "
+            "of this machine. Results do not depend on it",
             RuntimeWarning,
             stacklevel=3,
         )
-        return 1
-    return wanted
+    return min(wanted, most)
 
 
-def run_tasks(
-    call: Callable[[NDArray[np.int64], NDArray[np.generic]], int],
-    starts: NDArray[np.int64],
-    work: NDArray[np.generic],
-) -> int:
-    """Run a kernel over all tasks on ``len(work)`` threads and add up what it returns.
+_blas_lock = threading.Lock()
+_blas_users = 0
+_blas_limit: threadpoolctl.threadpool_limits | None = None
 
-    Parameters
-    ----------
-    call : callable
-        ``call(starts, work)`` runs the kernel over the tasks between neighbouring `starts`, with a thread for each
-        row of `work`, and releases the interpreter lock.
-    starts : ndarray of int64, shape (n_tasks + 1,)
-        Where each task begins in the kernel's own order, and the end.
-    work : ndarray, shape (n_threads, size)
-        One slice of workspace a thread.
 
-    Returns
-    -------
-    total : int
+@contextmanager
+def one_blas_thread() -> Iterator[None]:
+    """Let BLAS use one thread, as the small products of a sampler need it; afterwards as many as before.
+
+    The limit holds for the whole process, so that of several users at once the first one sets it and the last one takes it
+    back: each restoring what it found would leave the limit of another for ever.
     """
-    n_threads = len(work)
-    if _core.OPENMP or n_threads == 1:
-        return call(starts, work)
-    lock, next_task, n_tasks = threading.Lock(), 0, len(starts) - 1
-    step = max(1, n_tasks // (16 * n_threads))
-
-    def worker(thread: int) -> int:
-        nonlocal next_task
-        total = 0
-        while True:
-            with lock:
-                first, next_task = next_task, next_task + step
-            if first >= n_tasks:
-                return total
-            total += call(starts[first : first + step + 1], work[thread : thread + 1])
-
-    with ThreadPoolExecutor(n_threads) as pool:
-        return sum(pool.map(worker, range(n_threads)))
+    global _blas_users, _blas_limit
+    with _blas_lock:
+        if _blas_users == 0:
+            _blas_limit = threadpoolctl.threadpool_limits(1, user_api="blas")
+        _blas_users += 1
+    try:
+        yield
+    finally:
+        with _blas_lock:
+            _blas_users -= 1
+            if _blas_users == 0 and _blas_limit is not None:
+                _blas_limit.restore_original_limits()
+                _blas_limit = None

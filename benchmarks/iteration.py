@@ -105,7 +105,7 @@ def main(
 ):  # fmt: skip
     """Print the tables."""
     R = read(ratings, scale)
-    print(repr(R), f"level {_core.simd_level()}, OpenMP {_core.OPENMP}", sep="\n", flush=True)
+    print(repr(R), f"level {_core.simd_level()}", sep="\n", flush=True)
     if learned:
         for rank in many(k):
             for n in many(threads):

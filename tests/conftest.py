@@ -11,7 +11,7 @@ import threadpoolctl
 # With --import-mode=importlib the folder of the tests is not on the path; the reference lives there.
 sys.path.insert(0, str(Path(__file__).parent))
 
-from alsx import _core
+from alsx import _core, _pool
 
 hypothesis.settings.register_profile("default", deadline=None)
 hypothesis.settings.register_profile("ci", deadline=None, derandomize=True)
@@ -27,13 +27,17 @@ TOLERANCE = {"float32": 2e-4, "float64": 1e-11}
 
 @pytest.fixture(scope="session", autouse=True)
 def one_thread():
-    """
-    One thread where a test asks for no number: on a busy machine small fits wait longer for a second one than they take.
-
-    Tests of threads ask for their number.
-    """
+    """One thread, of BLAS and of the kernels, where a test asks for no number. Tests of threads ask for their number."""
     with threadpoolctl.threadpool_limits(1):
         yield
+
+
+@pytest.fixture
+def everything_shared():
+    """Work is shared among as many threads as are asked for, however small it is."""
+    before = _pool.set_least_share(0)
+    yield
+    _pool.set_least_share(before)
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The build: what it says where a compiler, Python's headers or OpenMP are missing."""
+"""The build: what it says where a compiler or Python's headers are missing."""
 
 import os
 import shutil
@@ -21,7 +21,8 @@ def build(tmp_path):
     """Build in a copy, with a compiler that is a shell script; returned is what is said last."""
     pytest.importorskip("setuptools", minversion="77")
     folder = tmp_path / "alsx"
-    shutil.copytree(ROOT / "alsx" / "_simd", folder / "alsx" / "_simd")
+    for name in ("_simd", "_parallel"):
+        shutil.copytree(ROOT / "alsx" / name, folder / "alsx" / name)
     for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE", "alsx/__init__.py", "alsx/_version.py"):
         shutil.copy(ROOT / name, folder / name)
     # Translating takes a quarter of a minute, and comes before the compiler is asked for.
@@ -54,7 +55,6 @@ def test_without_a_compiler(build):
     message = build(None)
     assert message.startswith("alsx: there is no working C compiler")
     assert "apt install gcc" in message
-    assert "OpenMP" not in message
 
 
 def test_with_a_compiler_that_does_not_work(build):
@@ -65,12 +65,6 @@ def test_without_the_headers_of_python(build):
     message = build(FAILS_FOR.format("Python.h"))
     assert message.startswith("alsx: the C compiler does not find Python's headers")
     assert "python3-dev" in message
-
-
-def test_without_openmp(build):
-    message = build(FAILS_FOR.format("omp.h"), ALSX_REQUIRE_OPENMP="1")
-    assert message.startswith("alsx: no working OpenMP found")
-    assert "ALSX_REQUIRE_OPENMP is set" in message
 
 
 def test_an_editable_install_is_on_the_path():

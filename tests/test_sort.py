@@ -6,6 +6,8 @@ import reference
 
 from alsx import _sort
 
+pytestmark = pytest.mark.usefixtures("everything_shared")
+
 
 class Entries:
     """Unsorted pairs of ids with gaps and an offset, some ids without an entry, and something to carry."""

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from alsx import _core
+from alsx import _scores
 from alsx._models.features import FeatureEncoder
 from alsx._solver.posterior import PlainData
 from alsx._solver.prior import FittedPrior
@@ -165,10 +165,10 @@ class Packed(NamedTuple):
     @classmethod
     def of(cls, table: Array, k: int, n_threads: int) -> Packed:
         """Return a table's factors and biases in this order."""
-        block = _core.top_n_block()
+        block = _scores.top_n_block()
         n_blocks = -(-len(table) // block)
         factors = aligned(n_blocks * max(k, 1), block, table.dtype)[: n_blocks * k].reshape(n_blocks, k, block)
-        _core.pack_items(table, k, factors, n_threads)
+        _scores.pack_items(table, k, factors, n_threads)
         biases = aligned(1, n_blocks * block, table.dtype)[0]
         biases[: len(table)] = table[:, k]
         biases[len(table) :] = -np.inf

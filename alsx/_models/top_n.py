@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from alsx import _core
+from alsx import _scores
 from alsx._models.side import Packed
 from alsx._solver.posterior import CHUNK_PAIRS
 from alsx._solver.tables import factor_table, workspace
@@ -108,8 +108,8 @@ def by_product(
         # Fewer users than threads: each thread takes a slice of the items, and the best of every slice are merged.
         n_slices = max(1, min(n_threads // m, len(packed.factors)))
         codes, scores = np.empty((n_slices * m, width), np.int32), np.empty((n_slices * m, width), dtype)
-        work = workspace(min(n_threads, n_slices * m), _core.top_n_workspace(k), dtype)
-        _core.top_n(rows[part], table, packed.factors, biases, *excluded, n_slices, work, codes, scores)
+        work = workspace(min(n_threads, n_slices * m), _scores.top_n_workspace(k), dtype)
+        _scores.top_n(rows[part], table, packed.factors, biases, *excluded, n_slices, work, codes, scores)
         if n_slices > 1:
             codes, scores = merge_slices(codes, scores, n_slices)
         lists.codes[part, :width] = codes

@@ -16,9 +16,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.sparse
-import threadpoolctl
 from numpy.typing import NDArray
 
+from alsx import _threads
 from alsx._models.features import FeatureEncoder, place_features
 from alsx._models.seen import own_copy
 from alsx._models.side import FittedSide
@@ -200,7 +200,7 @@ def _train(
             history = run_sweeps(trainer, specification, held_out, run, progress)
         else:
             # The sums of small matrices would depend on the number of threads, and gain nothing by them.
-            with threadpoolctl.threadpool_limits(1, user_api="blas"):
+            with _threads.one_blas_thread():
                 trainer = _chain_start(alternation, specification.sampler, run)
                 history = run_sweeps(trainer, specification, held_out, run, progress)
     return _fitted(specification, ratings, trainer, alternation, encoders, history, penalties, run)

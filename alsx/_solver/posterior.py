@@ -12,7 +12,7 @@ import scipy.linalg
 import scipy.sparse
 from numpy.typing import NDArray
 
-from alsx import _core
+from alsx import _scores
 from alsx._solver.prior import FittedPrior
 from alsx._solver.rows import RowSystems, SingularRowError
 from alsx._solver.tables import Tasks, aligned, factor_table, kernel_table, solve_tasks
@@ -264,7 +264,7 @@ class Posterior(PlainData):
         indices = evidence.indices[np.repeat(wanted, self.counts)]
         rows = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
         predicted = np.empty(len(indices))
-        _core.predict_pairs(rows, indices, own, evidence.table, k, mean, n_threads, predicted)
+        _scores.predict_pairs(rows, indices, own, evidence.table, k, mean, n_threads, predicted)
         tasks = solve_tasks(counts[chosen], k)
         tasks = Tasks(chosen[tasks.order].astype(np.int32), tasks.starts)
         ratings = CSR(indptr, indices, predicted.astype(dtype), None)

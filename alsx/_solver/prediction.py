@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from alsx import _core, metrics
+from alsx import _core, _scores, metrics
 from alsx._solver.alternation import Estimate, Trainer
 
 Array = NDArray[Any]
@@ -48,7 +48,7 @@ def predict_codes(
     # The kernel adds what it finds in the tables: of a pair with an unknown side, the bias of the other one.
     for start in range(0, len(users), CHUNK_PREDICTIONS):
         part = slice(start, start + CHUNK_PREDICTIONS)
-        _core.predict_pairs(users[part], items[part], user_table, item_table, k, mean, n_threads, out[part])
+        _scores.predict_pairs(users[part], items[part], user_table, item_table, k, mean, n_threads, out[part])
     for codes, others, vector, table in ((users, items, cold_user, item_table), (items, users, cold_item, user_table)):
         if vector is not None:
             half_known = np.flatnonzero((codes < 0) & (others >= 0))
@@ -98,7 +98,7 @@ class HeldOut:
         # Most pairs are known on both sides: their errors are added up where they are predicted, in one pass.
         partial = np.empty(_core.n_chunks(len(self.values)))
         weights = np.zeros(0) if self.weights is None else self.weights
-        _core.squared_errors(
+        _scores.squared_errors(
             self.users, self.items, self.values, weights, estimate.users, estimate.items, self.k, self.mean, self.unit,
             *self.range, n_threads, partial,
         )  # fmt: skip

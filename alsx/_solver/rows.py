@@ -19,7 +19,7 @@ import numpy as np
 import scipy.linalg
 from numpy.typing import NDArray
 
-from alsx import _core, _threads
+from alsx import _core
 from alsx._solver.tables import Tasks, kernel_precision, solve_tasks, solve_work, workspace
 from alsx.ratings import CSR
 
@@ -220,13 +220,11 @@ class RowSystems:
             work = solve_workspace(min(n_threads, len(tasks.order)), self.k, self.other.dtype)
         rows = self._kernel_rows()
 
-        def call(starts: NDArray[np.int64], work: NDArray[np.generic]) -> int:
-            return _core.solve_rows(rows, starts, tasks.order, work, out, loss, noise, seed, draw_index)
-
         failed, n_tasks = 0, len(tasks.starts) - 1
         step = self._tasks_at_a_time(tasks)
         for first in range(0, n_tasks, step):
-            failed += _threads.run_tasks(call, tasks.starts[first : first + step + 1], work)
+            starts = tasks.starts[first : first + step + 1]
+            failed += _core.solve_rows(rows, starts, tasks.order, work, out, loss, noise, seed, draw_index)
             if report is not None and step < n_tasks:
                 report(min(1.0, (first + step) / n_tasks))
         if failed:
@@ -291,13 +289,9 @@ class RowSystems:
         n_threads = min(n_threads, len(requested))
         work = workspace(n_threads, _core.quadratic_forms_workspace(k, dtype.itemsize), dtype)
         rows = self._kernel_rows()
-
-        def call(starts: NDArray[np.int64], work: NDArray[np.generic]) -> int:
-            return _core.quadratic_forms(
-                rows, starts, tasks.order, requested, partner_indptr, partners, z, bordered, work, out
-            )
-
-        _threads.run_tasks(call, tasks.starts, work)
+        _core.quadratic_forms(
+            rows, tasks.starts, tasks.order, requested, partner_indptr, partners, z, bordered, work, out
+        )
         return out
 
     def contributions(self, row: int, z: Floats) -> Contributions:

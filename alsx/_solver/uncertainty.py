@@ -41,7 +41,7 @@ import numpy as np
 import scipy.stats
 from numpy.typing import NDArray
 
-from alsx import _core
+from alsx import _scores
 from alsx._solver import SIDES
 from alsx._solver.posterior import CHUNK_PAIRS, Evidence, MergedEvidence, PlainData, Posterior
 from alsx._solver.regression import SparseOperator
@@ -126,7 +126,7 @@ def training_errors(
     users = np.searchsorted(rows.indptr, places, side="right").astype(np.int32) - np.int32(1)
     items = rows.indices[places]
     errors = np.empty(len(places))
-    _core.predict_pairs(users, items, *tables, k, ratings.mean, n_threads, errors)
+    _scores.predict_pairs(users, items, *tables, k, ratings.mean, n_threads, errors)
     errors -= rows.values[places]
     if rows.weights is not None:
         errors *= np.sqrt(rows.weights[places], dtype=np.float64)
