@@ -24,7 +24,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV, cross_val_score
 
 import alsx
-from alsx import BiasALS, FactorALS, Ratings, _check, _core, metrics
+from alsx import BiasALS, FactorALS, Ratings, _check, _scores, metrics
 from alsx._solver import regression
 from alsx._solver.alternation import Alternation
 from alsx._solver.prior import Penalty, PriorSources
@@ -689,7 +689,7 @@ def test_a_fit_that_fails_leaves_the_model_as_it_was(data, monkeypatch):
     ):
         with monkeypatch.context() as patched:
             if error is KeyboardInterrupt:
-                patched.setattr(_core, "squared_errors", interrupt)
+                patched.setattr(_scores, "squared_errors", interrupt)
             with pytest.raises(error):
                 model.set_params(**change).fit(other, **arguments)
         model.set_params(n_jobs=None)
