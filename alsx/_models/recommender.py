@@ -544,7 +544,9 @@ class Recommender(BaseEstimator):  # type: ignore[misc]
         -------
         model : like this one
             It knows old and new rows; `folded_in_ids_` are the ids of the new ones. An id that was there before is replaced, so
-            give all of its ratings. All other rows predict the same bits as before. This model stays as it is.
+            give all of its ratings. All other rows predict the same bits as before. This model stays as it is. (Somebody of the fit
+            who is folded in with the same ratings gets nearly the same vector: the other side has moved since his row was solved,
+            and with `implicit_features` so have the prior means, of which small rated-item sets get a share.)
 
         Raises
         ------
