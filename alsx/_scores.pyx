@@ -163,6 +163,7 @@ cdef enum:
     GROUP_USERS = 128       # users that share one pass over the packed items
     STRIP_USERS = 16        # of these at a time, a whole number of register tiles
     BLOCK_ITEMS = 400       # items of one packed block
+    GROUPS_PER_THREAD = 4
 
 
 cdef inline void product(Py_ssize_t n, Py_ssize_t rows, Py_ssize_t cols, const floating *a, Py_ssize_t lda,
@@ -375,9 +376,11 @@ def top_n(
         int n_threads = work.shape[0]
     if top_items.shape[0] == 0 or top_items.shape[1] == 0:
         return
-    # Few users: smaller groups, so that every thread has some.
-    if m < GROUP_USERS * n_threads:
-        group = min(group, max(<Py_ssize_t>1, (m + n_threads - 1) // n_threads))
+    # Few users: smaller groups, so that every thread has several, and none is left with a large one at the end.
+    while group > STRIP_USERS and m < group * GROUPS_PER_THREAD * n_threads:
+        group = group // 2
+    if m < group * n_threads:
+        group = (m + n_threads - 1) // n_threads
     job = top_n_job(
         &users[0], m, group, (m + group - 1) // group, n_slices, table.shape[1], packed.shape[0], packed.shape[1],
         top_items.shape[1], &table[0, 0], packed_items,

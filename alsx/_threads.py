@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import threading
+import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from numbers import Integral
 
@@ -31,7 +33,7 @@ class PoolController(threadpoolctl.LibController):  # type: ignore[misc]
 
     def get_num_threads(self) -> int:
         """Return the limit, or where none is set all processors."""
-        return int(self.dynlib.alsx_get_max_threads()) or joblib.cpu_count()
+        return int(self.dynlib.alsx_get_max_threads()) or _processors()
 
     def set_num_threads(self, num_threads: int) -> None:
         """Set the limit; it holds for the whole process."""
@@ -45,7 +47,7 @@ threadpoolctl.register(PoolController)
 
 
 def resolve(n_jobs: int | None = None) -> int:
-    """The number of threads a call may use, asked anew at each call.
+    """The number of threads a call may use, found anew at each call.
 
     Parameters
     ----------
@@ -79,10 +81,22 @@ def resolve(n_jobs: int | None = None) -> int:
     if n_jobs is not None and n_jobs > 0:
         return _capped(int(n_jobs))
     first = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
-    available = _capped(int(first)) if first.isdigit() and int(first) > 0 else joblib.cpu_count()
+    available = _capped(int(first)) if first.isdigit() and int(first) > 0 else _processors()
     limit = _pool.max_threads()
     available = min(available, limit) if limit else available
     return max(1, available + 1 + int(n_jobs)) if n_jobs is not None else available
+
+
+def _processors() -> int:
+    """Return how many processors this process may use, as joblib counts them: by affinity and by cgroup quota."""
+    affinity = frozenset(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
+    return _counted(joblib.cpu_count, affinity, int(time.monotonic()))
+
+
+@functools.lru_cache(maxsize=1)
+def _counted(count: Callable[[], int], affinity: frozenset[int] | None, second: int) -> int:
+    """Count once in a second, or when the affinity changes: the files of cgroups take as long as a recommendation."""
+    return count()
 
 
 def _capped(wanted: int) -> int:
