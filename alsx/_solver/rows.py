@@ -235,7 +235,7 @@ class RowSystems:
 
         Between calls Python hears an interruption, and progress can be shown.
         """
-        work, n_tasks = solve_work(self.counts[tasks.order], self.k), len(tasks.starts) - 1
+        work, n_tasks = solve_work(len(self.ratings.indices), len(tasks.order), self.k), len(tasks.starts) - 1
         pieces = 1 if work < 5 * PIECE_WORK else int(work / PIECE_WORK)
         return max(1, n_tasks // pieces)
 

@@ -125,7 +125,7 @@ def solve_tasks(counts: NDArray[np.int64], k: int) -> Tasks:
     return equal_tasks(counts, *_solve_costs(k))
 
 
-def solve_work(counts: NDArray[np.int64], k: int) -> float:
+def solve_work(n_ratings: int, n_rows: int, k: int) -> float:
     """Return what row solves of rank k cost, in multiply-adds."""
     per_rating, per_row = _solve_costs(k)
-    return float(counts.sum()) * per_rating + len(counts) * per_row
+    return n_ratings * per_rating + n_rows * per_row
