@@ -8,12 +8,13 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
+import scipy.sparse
 from numpy.typing import NDArray
 
 from alsx import _scores
 from alsx._models.features import FeatureEncoder
 from alsx._solver.posterior import PlainData
-from alsx._solver.prior import FittedPrior
+from alsx._solver.prior import Basis, FittedPrior
 from alsx._solver.tables import aligned, factor_table, kernel_table
 from alsx.ratings import Ids
 
@@ -66,6 +67,12 @@ class FittedSide(PlainData):
         Of rows that come after the fit.
     encoder : FeatureEncoder or None
         Of the features that the side was fitted with.
+    features : scipy CSR array of float64, shape (n, f), or None
+        Encoded features of each row, the intercept among them; a row of zeros has none.
+    basis : Basis or None
+        What the rows of the fit were solved from, and others are; None: the model as it stands.
+    solved_at : ndarray of int32, shape (n,), or None
+        With which update of the model each row was solved, 0 being the fit; None: all with the fit.
     """
 
     name: str
@@ -76,10 +83,16 @@ class FittedSide(PlainData):
     k: int
     prior: FittedPrior
     encoder: FeatureEncoder | None = None
+    features: Any = None
+    basis: Basis | None = None
+    solved_at: NDArray[np.int32] | None = None
 
     def __post_init__(self) -> None:
-        # From a file or a pickle it is not laid out as kernels need it.
+        # From a file or a pickle they are not laid out as kernels need it.
         object.__setattr__(self, "table", kernel_table(self.table, self.k))
+        if self.basis is not None and self.basis.table is not None:
+            table = kernel_table(self.basis.table, self.k)
+            object.__setattr__(self, "basis", self.basis._replace(table=table))
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -102,24 +115,83 @@ class FittedSide(PlainData):
 
     def merged(self, new: FittedSide, merge: Merge) -> FittedSide:
         """Return the side with the rows of another one, whose ids replace those that are there already."""
-        counts, has_data = np.zeros(len(merge), np.int64), np.zeros(len(merge), bool)
-        table = factor_table(len(merge), self.k, self.table.dtype)
+        n = len(merge)
+        counts, has_data, solved_at = np.zeros(n, np.int64), np.zeros(n, bool), np.zeros(n, np.int32)
+        table = factor_table(n, self.k, self.table.dtype)
         for places, side in ((merge.from_old, self), (merge.from_new, new)):
             counts[places], has_data[places] = side.counts, side.has_data
+            solved_at[places] = 0 if side.solved_at is None else side.solved_at
             table[places, : self.k + 1] = side.table[:, : self.k + 1]
-        return dataclasses.replace(self, ids=merge.ids, counts=counts, has_data=has_data, table=table)
+        return dataclasses.replace(
+            self, ids=merge.ids, counts=counts, has_data=has_data, table=table, solved_at=solved_at,
+            features=self._merged_features(new, merge),
+        )  # fmt: skip
+
+    def _merged_features(self, new: FittedSide, merge: Merge) -> Any:
+        """Return the features of the rows of both sides; None where the side has none."""
+        if self.features is None:
+            return None
+        new_features = new.features
+        if new_features is None:
+            new_features = scipy.sparse.csr_array((len(new), self.features.shape[1]))
+        stacked = scipy.sparse.vstack([self.features, new_features], format="csr")
+        source = np.zeros(len(merge), np.int64)
+        source[merge.from_old] = np.arange(len(self))
+        source[merge.from_new] = len(self) + np.arange(len(new))
+        return scipy.sparse.csr_array(stacked[source])
+
+    def after_merge(self, merge: Merge, merged: FittedSide) -> FittedSide:
+        """Return this side where rows were merged into the other one; what was found of its own rows stays found.
+
+        What a new row of the other side says by being rated was never learned, so that it adds nothing to prior means.
+
+        Parameters
+        ----------
+        merge : Merge
+            Of the other side's rows.
+        merged : FittedSide
+            The other side afterwards.
+        """
+        prior, basis = self.prior.with_other_rows(merge.from_old, len(merge)), self.basis
+        if basis is not None:
+            table = basis.table
+            if table is not None:
+                old, table = table, factor_table(len(merge), self.k, table.dtype)
+                table[merge.from_old] = old
+                table[merge.from_new] = merged.table[merge.from_new]
+            basis = Basis(table, basis.prior.with_other_rows(merge.from_old, len(merge)))
+        return self._with(prior=prior, basis=basis)
 
     def with_prior(self, prior: FittedPrior) -> FittedSide:
-        """Return the side with another prior; what has been found of its rows stays found."""
+        """Return the side with another prior, also of rows to come; what has been found of its rows stays found."""
+        return self._with(prior=prior, basis=None if self.basis is None else self.basis._replace(prior=prior))
+
+    def _with(self, **changes: Any) -> FittedSide:
+        """Return the side with other fields that its rows do not depend on."""
         new = object.__new__(FittedSide)
-        new.__dict__.update(self.__dict__, prior=prior)
+        new.__dict__.update(self.__dict__, **changes)
         return new
+
+    def solving(self, other: FittedSide) -> tuple[Array, FittedPrior]:
+        """Return the table and the prior that rows of this side are solved from."""
+        table, prior = (None, self.prior) if self.basis is None else self.basis
+        return other.table if table is None else table, prior
+
+    @property
+    def last_update(self) -> int:
+        """With which update of the model the latest of the rows was solved."""
+        return 0 if self.solved_at is None else int(self.solved_at.max(initial=0))
 
     @cached_property
     def lengths(self) -> Floats:
         """The Euclidean length of each row's factors, shape (n,)."""
         factors = np.ascontiguousarray(self.table[:, : self.k])
         return np.asarray(np.sqrt(np.einsum("ij,ij->i", factors, factors, dtype=np.float64)))
+
+    @cached_property
+    def comparable(self) -> NDArray[np.bool_]:
+        """Which rows have factors that were learned from something, shape (n,)."""
+        return np.asarray((self.lengths > 0) & self.has_data)
 
     @cached_property
     def unit_vectors(self) -> Array:
@@ -133,14 +205,15 @@ class FittedSide(PlainData):
         return self._found("_packed", self.table, n_threads)
 
     def packed_unit_vectors(self, n_threads: int) -> Packed:
-        """Return the unit vectors in this order; found once."""
-        return self._found("_packed_unit_vectors", self.unit_vectors, n_threads)
+        """Return the unit vectors of comparable rows in this order; found once."""
+        return self._found("_packed_unit_vectors", self.unit_vectors, n_threads, self.comparable)
 
-    def _found(self, name: str, table: Array, n_threads: int) -> Packed:
+    def _found(self, name: str, table: Array, n_threads: int, allowed: NDArray[np.bool_] | None = None) -> Packed:
         """Return a packed table, published when it is complete, for threads that ask at the same time."""
         found: Packed | None = self.__dict__.get(name)
         if found is None:
             found = Packed.of(table, self.k, n_threads)
+            found = found if allowed is None else found.only(allowed)
             self.__dict__[name] = found
         return found
 
@@ -161,6 +234,18 @@ class Packed(NamedTuple):
     factors: Array
     biases: Array
     n: int
+
+    def only(self, allowed: NDArray[np.bool_]) -> Packed:
+        """Return the same without rows that must not appear: their bias is -inf. `allowed` has shape (n,)."""
+        biases = self.biases.copy()
+        biases[: self.n][~allowed] = -np.inf
+        return self._replace(biases=biases)
+
+    def plus(self, constants: Array) -> Packed:
+        """Return the same with constants added to the biases, one for each row, shape (n,)."""
+        biases = self.biases.copy()
+        biases[: self.n] += constants.astype(biases.dtype)
+        return self._replace(biases=biases)
 
     @classmethod
     def of(cls, table: Array, k: int, n_threads: int) -> Packed:

@@ -1,0 +1,90 @@
+"""Models that learn of users, items and ratings which come after the fit."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+from sklearn.utils.validation import check_is_fitted
+
+from alsx._models.fitted import FittedModel
+from alsx._models.fold_in import fold_in
+from alsx._solver import SIDES
+
+
+class Updates(FittedModel):
+    """What comes after the fit."""
+
+    def fold_in(
+        self, R: Any = None, y: Any = None, sample_weight: Any = None, *, side: str = "user", features: Any = None
+    ) -> Self:
+        """Return a model that also knows users, or items, who were not there when this one was fitted.
+
+        Each is one row solve, as in a half-sweep of the fit, with the other side as it is. Its prior mean is what the fit has
+        learned of features and, with `implicit_features`, of rated-item sets. Where `BayesALS` was fitted, each is the mean of its
+        posterior given priors at their means, and `samples_` are not carried over.
+
+        Parameters
+        ----------
+        R, y, sample_weight
+            Ratings as `fit` takes them, all that there are of these users (or items); None where there are none.
+        side : {"user", "item"}, default="user"
+            Whose rows are new. Their ids are of the kind that the model has; the ids of the other side must be known.
+        features : sparse matrix, array or data frame, default=None
+            Features of the new rows, of the kind the model was fitted with. Arrays are aligned with the users of `R`, in
+            ascending order (with 0 to n - 1 where there is no `R`). Default: nothing is known but ratings.
+
+        Returns
+        -------
+        model : like this one
+            It knows old and new rows; `folded_in_ids_` are the ids of the new ones. An id that was there before is replaced, so
+            give all of its ratings. All other rows predict the same bits as before. This model stays as it is. (Somebody of the fit
+            who is folded in with the same ratings gets nearly the same vector: the other side has moved since his row was solved,
+            and with `implicit_features` so have the prior means, of which small rated-item sets get a share.)
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            If the model was not fitted.
+        ValueError
+            If an id of the other side is unknown, if neither ratings nor features are given, or if features are given
+            to a model that was fitted without.
+        numpy.linalg.LinAlgError
+            Where a row has no unique solution, which needs a regularisation of 0.
+
+        Examples
+        --------
+        >>> from alsx import FactorALS
+        >>> R = [("ann", 7), ("bob", 7), ("ann", 3), ("cat", 3)]
+        >>> model = FactorALS(k=2, random_state=0).fit(R, [4.5, 3.0, 5.0, 4.0])
+        >>> more = model.fold_in([("dan", 7)], [3.5])
+        >>> ids, stars = more.recommend("dan", n=1)
+        >>> ids
+        array([3])
+        >>> more.folded_in_ids_
+        array(['dan'], dtype='<U3')
+        """
+        check_is_fitted(self, "mean_")
+        if side not in SIDES:
+            raise ValueError(f'side is {side!r}; it must be "user" or "item"')
+        if R is None and features is None:
+            raise ValueError("R and features are both None: give ratings of the new rows, their features, or both")
+        own, other = (self._users, self._items) if side == "user" else (self._items, self._users)
+        if features is not None and own.encoder is None:
+            raise ValueError(
+                f"features: the model was fitted without {side}_features, so it has learned nothing of them"
+            )
+        folded = fold_in(
+            own, other, self._seen, self.mean_, self._uncertainty, R, y, sample_weight, features, self.n_jobs,
+            self._n_threads(),
+        )  # fmt: skip
+        state = self._state()._replace(
+            users=folded.users,
+            items=folded.items,
+            seen=folded.seen,
+            uncertainty=folded.uncertainty,
+            # Kept draws have rows for the users and items of the fit.
+            chain=None if self._chain is None else self._chain._replace(samples=None),
+            folded_in_ids=folded.ids,
+        )
+        model: Self = self._with_state(state)
+        return model
