@@ -202,7 +202,7 @@ def _solved(
     k, dtype, n = own.k, other.table.dtype, len(ids)
     table, prior = own.solving(other)
     out, means = factor_table(n, k, dtype), factor_table(n, k, dtype)
-    means[:, : k + 1] = prior.means(ratings, features, k)
+    means[:, : k + 1] = prior.means(ratings, features, k, own.were_fitted(np.asarray(own.ids.codes(ids.values))))
     row_prior = prior.row_prior(weight_sums(ratings.indptr, ratings.weights), means)
     loss = np.zeros((n, 2))
     try:

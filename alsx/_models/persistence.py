@@ -183,6 +183,8 @@ def _solving_arrays(side: FittedSide) -> dict[str, Array]:
         arrays |= {f"features_{key}": getattr(side.features, key) for key in ("indptr", "indices", "data")}
     if side.solved_at is not None:
         arrays["solved_at"] = side.solved_at
+    if side.of_fit is not None:
+        arrays["of_fit"] = side.of_fit
     if side.basis is not None:
         if side.basis.table is not None:
             arrays["basis_table"] = side.basis.table[:, : side.k + 1]
@@ -386,9 +388,10 @@ def _restored_side(name: str, about: dict[str, Any], stored: dict[str, Array], k
         solved_at = _checked(stored, f"{name}_solved_at", (len(ids),), np.int32)
         if solved_at.min() < 0:
             raise ValueError(f"its {name}_solved_at are not all at least 0")
+    of_fit = _checked(stored, f"{name}_of_fit", (len(ids),), np.bool_) if f"{name}_of_fit" in stored else None
     features = None if f is None else _restored_features(stored, f"{name}_features_", len(ids), f)
     basis = _restored_basis(stored, f"{name}_basis_", prior, (n_others, k + 1), table.dtype)
-    return FittedSide(name, ids, counts, has_data, table, k, prior, encoder, features, basis, solved_at)
+    return FittedSide(name, ids, counts, has_data, table, k, prior, encoder, features, basis, solved_at, of_fit)
 
 
 def _restored_features(stored: dict[str, Array], prefix: str, n: int, f: int) -> scipy.sparse.csr_array:

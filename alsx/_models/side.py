@@ -73,6 +73,8 @@ class FittedSide(PlainData):
         What the rows of the fit were solved from, and others are; None: the model as it stands.
     solved_at : ndarray of int32, shape (n,), or None
         With which update of the model each row was solved, 0 being the fit; None: all with the fit.
+    of_fit : ndarray of bool, shape (n,), or None
+        Which rows took part in the fit, whenever they were solved; None: all.
     """
 
     name: str
@@ -86,6 +88,7 @@ class FittedSide(PlainData):
     features: Any = None
     basis: Basis | None = None
     solved_at: NDArray[np.int32] | None = None
+    of_fit: NDArray[np.bool_] | None = None
 
     def __post_init__(self) -> None:
         # From a file or a pickle they are not laid out as kernels need it.
@@ -117,6 +120,8 @@ class FittedSide(PlainData):
         """Return the side with the rows of another one, whose ids replace those that are there already."""
         n = len(merge)
         counts, has_data, solved_at = np.zeros(n, np.int64), np.zeros(n, bool), np.zeros(n, np.int32)
+        of_fit = np.zeros(n, bool)
+        of_fit[merge.from_old] = self.were_fitted(np.arange(len(self)))
         table = factor_table(n, self.k, self.table.dtype)
         for places, side in ((merge.from_old, self), (merge.from_new, new)):
             counts[places], has_data[places] = side.counts, side.has_data
@@ -124,7 +129,7 @@ class FittedSide(PlainData):
             table[places, : self.k + 1] = side.table[:, : self.k + 1]
         return dataclasses.replace(
             self, ids=merge.ids, counts=counts, has_data=has_data, table=table, solved_at=solved_at,
-            features=self._merged_features(new, merge),
+            of_fit=of_fit, features=self._merged_features(new, merge),
         )  # fmt: skip
 
     def _merged_features(self, new: FittedSide, merge: Merge) -> Any:
@@ -176,6 +181,10 @@ class FittedSide(PlainData):
         """Return the table and the prior that rows of this side are solved from."""
         table, prior = (None, self.prior) if self.basis is None else self.basis
         return other.table if table is None else table, prior
+
+    def were_fitted(self, codes: Array) -> NDArray[np.bool_]:
+        """Return which rows took part in the fit; -1 did not."""
+        return np.asarray((codes >= 0) & (True if self.of_fit is None else self.of_fit[codes]))
 
     @property
     def last_update(self) -> int:

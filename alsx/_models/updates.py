@@ -37,9 +37,10 @@ class Updates(FittedModel):
         -------
         model : like this one
             It knows old and new rows; `folded_in_ids_` are the ids of the new ones. An id that was there before is replaced, so
-            give all of its ratings. All other rows predict the same bits as before. This model stays as it is. (Somebody of the fit
-            who is folded in with the same ratings gets nearly the same vector: the other side has moved since his row was solved,
-            and with `implicit_features` so have the prior means, of which small rated-item sets get a share.)
+            give all of its ratings. All other rows predict the same bits as before. This model stays as it is. Rows are solved from
+            what those of the fit were solved from, so that somebody of the fit who is folded in again with the same ratings (and
+            features) keeps his row to rounding (not of `BayesALS`, whose rows are means of draws). With `implicit_features` what
+            the small rated-item set of somebody new says is mixed with what is expected of all, since it was not learned from.
 
         Raises
         ------

@@ -44,6 +44,9 @@ HALF_RELIABILITY_COUNT = 200.0
 # half-sweep is close to a fit of biases.
 START_SD = 0.1
 
+# Rows of the fit that have fewer ratings than `FittedPrior.typical_min_count`.
+UNTYPICAL_SHARE = 0.05
+
 
 class Estimate(NamedTuple):
     """The model as it stands within a fit, in units in which the ratings have standard deviation 1; not a copy.
@@ -256,7 +259,7 @@ class TrainingSide:
         effects: dict[str, Any] = {"unrated_mean": cold_start}
         typical_min_count = 1.0
         if cold_start is not None:
-            typical_min_count = float(self.weight_sum[self.weight_sum > 0].min())
+            typical_min_count = float(np.quantile(self.weight_sum[self.weight_sum > 0], UNTYPICAL_SHARE))
             copy[without_data, : k + 1] = cold_start
         for part, learned in zip(self.regressions, coefficients, strict=True):
             if part.features is None:

@@ -96,8 +96,8 @@ class FittedPrior(NamedTuple):
         The vector of a row without ratings and features: the mean of all rows where means are learned from rated-item
         sets; None for 0.
     typical_min_count : float
-        A (weighted) number of ratings that no row of the fit was below. What a smaller rated-item set says is extrapolated,
-        so that it is mixed with `unrated_mean`.
+        A number of ratings that hardly any row of the fit was below. What a small rated-item set says that no effects were learned
+        from is extrapolated, so that it is mixed with `unrated_mean`.
     """
 
     reg: float = 0.0
@@ -130,7 +130,7 @@ class FittedPrior(NamedTuple):
         """Return the diagonal of Lambda where it has no more, shape (k+1,)."""
         return np.append(np.full(k, self.reg), self.reg_bias)
 
-    def means(self, ratings: CSR, features: Any, k: int) -> Floats:
+    def means(self, ratings: CSR, features: Any, k: int, learned_from: Any = False) -> Floats:
         """Return prior means of rows, shape (n, k+1).
 
         Parameters
@@ -141,6 +141,8 @@ class FittedPrior(NamedTuple):
             Features of the rows; a row of zeros has none.
         k : int
             Rank.
+        learned_from : bool, or ndarray of bool, shape (n,), default=False
+            Which rows took part in the fit: their prior mean is what the fit says, unmixed.
         """
         n = len(ratings.indptr) - 1
         weight_sum = weight_sums(ratings.indptr, ratings.weights)
@@ -156,7 +158,7 @@ class FittedPrior(NamedTuple):
             sets = scipy.sparse.csr_array((weights, places, ratings.indptr), shape=(n, len(used)))
             means += (sets @ effects) / np.sqrt(np.where(rated, weight_sum, 1.0))[:, None]
         if self.unrated_mean is not None:
-            share = self._share(weight_sum)[:, None]
+            share = np.broadcast_to(self._share(weight_sum, learned_from), n)[:, None]
             means = share * means + (1 - share) * self.unrated_mean
         if features is not None and self.feature_effects is not None and self.cold_feature_effects is not None:
             warm = features @ self.feature_effects.astype(np.float64)
@@ -165,11 +167,12 @@ class FittedPrior(NamedTuple):
             means[cold] = features[np.flatnonzero(cold)] @ self.cold_feature_effects.astype(np.float64)
         return means
 
-    def _share(self, weight_sum: Any) -> Any:
-        """Return how much of a prior mean comes from the rated-item set: all of it for sets as large as those of the fit."""
-        return np.minimum(weight_sum / self.typical_min_count, 1.0)
+    def _share(self, weight_sum: Any, learned_from: Any) -> Any:
+        """Return how much of a prior mean comes from the rated-item set."""
+        extrapolated = weight_sum / np.maximum(weight_sum + self.typical_min_count - 1, 1)
+        return np.where(np.logical_and(learned_from, weight_sum > 0), 1.0, extrapolated)
 
-    def parts(self, ratings: CSR, features: Any, k: int) -> PriorParts:
+    def parts(self, ratings: CSR, features: Any, k: int, *, learned_from: bool = False) -> PriorParts:
         """Take the prior mean of one row apart; the parts add up to what `means` returns.
 
         Parameters
@@ -179,6 +182,8 @@ class FittedPrior(NamedTuple):
         features : scipy CSR matrix, shape (1, f), or None
         k : int
             Rank.
+        learned_from : bool, default=False
+            Whether the row took part in the fit.
         """
         weight_sum = float(weight_sums(ratings.indptr, ratings.weights)[0])
         common = np.zeros(k + 1) if self.mean is None else np.asarray(self.mean, np.float64)
@@ -188,7 +193,7 @@ class FittedPrior(NamedTuple):
             effects = self.implicit_effects[ratings.indices].astype(np.float64)
             rated = effects * (weights / np.sqrt(weight_sum))[:, None]
         if self.unrated_mean is not None:
-            share = float(self._share(weight_sum))
+            share = float(self._share(weight_sum, learned_from))
             common, rated = share * common + (1 - share) * self.unrated_mean, share * rated
         described = np.empty(0, np.int64)
         of_features = np.empty((0, k + 1))
