@@ -326,11 +326,12 @@ def unknown_id(side: FittedSide, one: Any, argument: str) -> str:
     """Return what is said of an unknown id, with known ones that look like it."""
     near = ", ".join(show(x) for x in side.ids.near(one))
     nearest = f", where the nearest are {near}" if near else ""
-    remedy = "pass ratings= for somebody new" if argument == "users" else "fold it in"
-    return (
-        f"{argument}: {show(one)} is unknown: it was not among the training {side.name}s{nearest}. Give one of them, {remedy}, or "
-        'pass unknown="prior" for what is expected without ratings'
-    )
+    remedies = "fold it in" if argument.startswith("item") else "pass ratings= for somebody new"
+    if argument.endswith("s"):  # `explain` takes one user and one item, and nothing but these
+        remedies += ', or pass unknown="prior" for what is expected without ratings'
+    else:
+        remedies = "fold it in first"
+    return f"{argument}: {show(one)} is unknown: it was not among the training {side.name}s{nearest}. Give one of them, {remedies}"
 
 
 def known_codes(side: FittedSide, ids: Any, argument: str) -> Array:

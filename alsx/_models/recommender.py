@@ -12,8 +12,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from alsx import _check
 from alsx._models import persistence
+from alsx._models.explanations import Explanations
 from alsx._models.fitted import FittedModel
-from alsx._models.recommendations import Recommendations
 from alsx._models.seen import count_items
 from alsx._models.state import ModelState
 from alsx._models.training import Run, Specification, fitted_uncertainty, train
@@ -28,7 +28,7 @@ Array = npt.NDArray[Any]
 PAIRS = Caller("users", options="Ratings")
 
 
-class Recommender(Recommendations, Updates, FittedModel):
+class Recommender(Explanations, Updates, FittedModel):
     """A model of ratings: global mean, biases of users and items and, where k > 0, factors of both.
 
     The base of all estimators; it has no constructor of its own. A subclass says by `_specification` what its parameters ask
