@@ -58,10 +58,10 @@ class Explanations(Recommendations):
         >>> from alsx import BiasALS
         >>> model = BiasALS().fit([("ann", 7), ("bob", 7), ("ann", 3)], [4.5, 3.0, 5.0])
         >>> print(model.explain("bob", 3))
-           4.231  predicted
+           4.230  predicted
           +4.167  mean of all ratings
-          +0.206  bias of 3
-          -0.142  rated 7: 3
+          +0.223  bias of 3
+          -0.160  rated 7: 3
         """
         check_is_fitted(self, "mean_")
         n = None if n is None else _check.integer("n", n, 0)
@@ -80,8 +80,8 @@ class Explanations(Recommendations):
             )
         if self._chain is not None and (self._users.solved_at is None or not self._users.solved_at[codes[0]]):
             raise ValueError(
-                f"user: {user!r} was in the fit of a {type(self).__name__}, which keeps the mean of many draws: no single system has "
-                "it as its solution. Fold the user in with his ratings, or explain with a FactorALS"
+                f"user: {user!r} was in the fit of a {type(self).__name__}, which keeps the mean of many draws: no single system "
+                "has it as its solution. Fold the user in with his ratings, or explain with a FactorALS"
             )
         user_codes, item_codes = (np.array([code], np.int32) for code in codes)
         prediction = float(self._predict_codes(user_codes, item_codes, clip=False)[0])

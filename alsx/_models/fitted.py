@@ -44,8 +44,16 @@ class FittedModel(BaseEstimator):  # type: ignore[misc]
     _chain: Chain | None
     _titles: Titles | None
 
+    def fit(self, R: Any, y: Any = None, sample_weight: Any = None) -> Any:
+        """Fit the model; see the estimators."""
+        raise NotImplementedError
+
     def _state(self) -> ModelState:
         """Return what this fitted model is."""
+        raise NotImplementedError
+
+    def _set_state(self, state: ModelState, item_counts: npt.NDArray[np.int64] | None = None) -> None:
+        """Make this the fitted model of that state."""
         raise NotImplementedError
 
     def _with_state(self, state: ModelState, item_counts: npt.NDArray[np.int64] | None = None) -> Any:

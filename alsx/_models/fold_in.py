@@ -199,24 +199,61 @@ def _solved(
     update: int = 0,
 ) -> tuple[FittedSide, Floats]:
     """Return new rows as a side, and their squared errors; `update` is the number of the update that they come with."""
+    learned_from = own.were_fitted(np.asarray(own.ids.codes(ids.values)))
+    out, errors = solve(own, other, mean, ids.values, ratings, features, learned_from, n_threads)
+    counts = np.diff(ratings.indptr)
+    has_data = counts > 0 if features is None else (counts > 0) | (np.diff(features.indptr) > 0)
+    side = FittedSide(own.name, ids, counts, has_data, out, own.k, own.prior, own.encoder, features, own.basis)
+    return dataclasses.replace(side, solved_at=np.full(len(ids), update, np.int32)), errors
+
+
+def solve(
+    own: FittedSide,
+    other: FittedSide,
+    mean: float,
+    ids: Array,
+    ratings: CSR,
+    features: Any,
+    learned_from: Array,
+    n_threads: int,
+) -> tuple[Array, Floats]:
+    """Solve rows of one side from what those of the fit were solved from.
+
+    Parameters
+    ----------
+    own, other : FittedSide
+    mean : float
+        Of the training ratings.
+    ids : ndarray, shape (n,)
+        Of the rows, for messages.
+    ratings : CSR
+        Of the n rows, with codes of the other side.
+    features : scipy CSR array, shape (n, f), or None
+    learned_from : ndarray of bool, shape (n,)
+        Which rows took part in the fit.
+    n_threads : int
+
+    Returns
+    -------
+    rows : ndarray, shape (n, ld)
+    errors : ndarray of float64, shape (n,)
+        Their squared errors.
+    """
     k, dtype, n = own.k, other.table.dtype, len(ids)
     table, prior = own.solving(other)
     out, means = factor_table(n, k, dtype), factor_table(n, k, dtype)
-    means[:, : k + 1] = prior.means(ratings, features, k, own.were_fitted(np.asarray(own.ids.codes(ids.values))))
+    means[:, : k + 1] = prior.means(ratings, features, k, learned_from)
     row_prior = prior.row_prior(weight_sums(ratings.indptr, ratings.weights), means)
     loss = np.zeros((n, 2))
     try:
         with np.errstate(all="ignore"):
             RowSystems(ratings, table, k, row_prior, mean, side=own.name).solve(out, loss, n_threads)
     except SingularRowError as error:
-        raise np.linalg.LinAlgError(singular_message(error, ids.values)) from None
+        raise np.linalg.LinAlgError(singular_message(error, ids)) from None
     beyond = np.flatnonzero(~(np.isfinite(out).all(axis=1) & np.isfinite(loss[:, 0])))
     if len(beyond):
         raise FloatingPointError(
-            f"R: the ratings of {own.name} {ids.values[beyond[0]].item()!r} leave the range of {dtype} numbers: give them on the "
+            f"R: the ratings of {own.name} {ids[beyond[0]].item()!r} leave the range of {dtype} numbers: give them on the "
             "scale of the fit"
         )
-    counts = np.diff(ratings.indptr)
-    has_data = counts > 0 if features is None else (counts > 0) | (np.diff(features.indptr) > 0)
-    side = FittedSide(own.name, ids, counts, has_data, out, k, own.prior, own.encoder, features, own.basis)
-    return dataclasses.replace(side, solved_at=np.full(n, update, np.int32)), loss[:, 0]
+    return out, loss[:, 0]

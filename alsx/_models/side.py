@@ -167,6 +167,49 @@ class FittedSide(PlainData):
             basis = Basis(table, basis.prior.with_other_rows(merge.from_old, len(merge)))
         return self._with(prior=prior, basis=basis)
 
+    def resolved(self, codes: Array, rows: Array, counts: Array, has_data: Array, update: int) -> FittedSide:
+        """Return the side with some rows solved again.
+
+        Parameters
+        ----------
+        codes : ndarray, shape (m,)
+        rows : ndarray, shape (m, ld)
+        counts, has_data : ndarray, shape (m,)
+        update : int
+            The number of the update.
+        """
+        table = factor_table(len(self), self.k, self.table.dtype)
+        table[:] = self.table
+        table[codes, : self.k + 1] = rows[:, : self.k + 1]
+        all_counts, all_data = self.counts.copy(), self.has_data.copy()
+        all_counts[codes], all_data[codes] = counts, has_data
+        solved_at = np.zeros(len(self), np.int32) if self.solved_at is None else self.solved_at.copy()
+        solved_at[codes] = update
+        return dataclasses.replace(self, table=table, counts=all_counts, has_data=all_data, solved_at=solved_at)
+
+    def after_solve(self, codes: Array, other: FittedSide) -> FittedSide:
+        """Return this side where rows of the other one were solved again: rows to come are solved from the new ones."""
+        if self.basis is None or self.basis.table is None:
+            return self
+        table = factor_table(len(other), self.k, self.table.dtype)
+        table[:] = self.basis.table
+        table[codes] = other.table[codes]
+        return self._with(basis=self.basis._replace(table=table))
+
+    def with_features(self, codes: Array, features: Any) -> FittedSide:
+        """Return the side with features of some rows, shape (m, f), instead of what they had."""
+        merge = Merge(self.ids, np.arange(len(self), dtype=np.int32), codes.astype(np.int32))
+        own = (
+            self
+            if self.features is not None
+            else dataclasses.replace(self, features=scipy.sparse.csr_array((len(self), features.shape[1])))
+        )
+        new = FittedSide(
+            self.name, Ids(self.ids.values[codes], f"{self.name}s"), self.counts[codes], self.has_data[codes],
+            self.table[codes], self.k, self.prior, self.encoder, features,
+        )  # fmt: skip
+        return self._with(features=own._merged_features(new, merge))
+
     def with_prior(self, prior: FittedPrior) -> FittedSide:
         """Return the side with another prior, also of rows to come; what has been found of its rows stays found."""
         return self._with(prior=prior, basis=None if self.basis is None else self.basis._replace(prior=prior))

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alsx import _pool, _scores
+from alsx._models.seen import entries_of_rows
 from alsx._models.side import Packed
 from alsx._solver.posterior import CHUNK_PAIRS
 from alsx._solver.tables import factor_table, workspace
@@ -67,11 +68,7 @@ class CodeSets(NamedTuple):
 
     def of_rows(self, rows: Array) -> CodeSets:
         """Return the sets of some rows; of -1 an empty one."""
-        begin = np.where(rows >= 0, self.indptr[rows], 0)
-        counts = np.where(rows >= 0, self.indptr[rows + 1] - begin, 0)
-        indptr = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-        # The place of each entry: where its row begins here and there tells how far it moves.
-        places = np.arange(indptr[-1]) + np.repeat(begin - indptr[:-1], counts)
+        indptr, places = entries_of_rows(self.indptr, rows)
         return CodeSets(indptr, self.indices[places])
 
     def joined(self, other: CodeSets) -> CodeSets:
