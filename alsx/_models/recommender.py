@@ -18,6 +18,7 @@ from alsx._models.seen import count_items
 from alsx._models.state import ModelState
 from alsx._models.training import Run, Specification, fitted_uncertainty, train
 from alsx._models.updates import Updates
+from alsx._models.vectors import Vectors
 from alsx._solver.posterior import CHUNK_PAIRS
 from alsx._solver.uncertainty import deviations
 from alsx.ratings import Caller, Ratings, id_pairs
@@ -28,7 +29,7 @@ Array = npt.NDArray[Any]
 PAIRS = Caller("users", options="Ratings")
 
 
-class Recommender(Explanations, Updates, FittedModel):
+class Recommender(Explanations, Updates, Vectors, FittedModel):
     """A model of ratings: global mean, biases of users and items and, where k > 0, factors of both.
 
     The base of all estimators; it has no constructor of its own. A subclass says by `_specification` what its parameters ask
