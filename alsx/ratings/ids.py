@@ -6,6 +6,7 @@ with codes.
 
 from __future__ import annotations
 
+import difflib
 import numbers
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, cast
 
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
 __all__ = ["Coded", "Ids", "encode", "entry_codes"]
 
 Array = npt.NDArray[Any]
+
+# Neighbours in the alphabet, on either side, that an unknown string is compared with.
+NEAR_IDS = 300
 
 
 class Ids:
@@ -137,6 +141,31 @@ class Ids:
         if not len(self):
             return "Ids(none)"
         return f"Ids({len(self):,} {self.kind} from {show(self.values[0])} to {show(self.values[-1])})"
+
+    def near(self, unknown: Any, n: int = 3) -> list[Any]:
+        """Return known ids that look like an unknown one, the most alike first, at most n; for messages.
+
+        Of strings those that differ in case or blanks alone come first, then those with the same letters in about the same order
+        among the neighbours in the alphabet; of integers the nearest numbers.
+        """
+        values = self.values
+        if not len(values):
+            return []
+        if self.kind == "integers":
+            at = int(
+                np.searchsorted(values, values.dtype.type(min(max(int(unknown), int(values[0])), int(values[-1]))))
+            )
+            around = values[max(0, at - n) : at + n].tolist()
+            return sorted(around, key=lambda one: (abs(one - int(unknown)), one))[:n]
+        text = str(unknown)
+        folded = text.strip().casefold()
+        found = [one for one in values.tolist() if one.strip().casefold() == folded][:n]
+        at = int(np.searchsorted(values, text))
+        around = values[max(0, at - NEAR_IDS) : at + NEAR_IDS].tolist()
+        # A first letter that is wrong puts a word far away: the rest of a small set is looked at, too.
+        pool = values.tolist() if len(values) <= 10 * NEAR_IDS else around
+        found += [one for one in difflib.get_close_matches(text, pool, n, cutoff=0.4) if one not in found]
+        return found[:n]
 
     def codes(self, ids: Any, name: str = "ids") -> Any:
         """Codes of ids.
