@@ -102,6 +102,7 @@ class RankedLists:
         n_items = 0 if catalogue is None else len(catalogue.ids)
         self._times = np.zeros((len(cutoffs), n_items), np.int64)  # how often each item is among the first n
         self._information = None if catalogue is None else catalogue.information
+        self._has_vector = None if vectors is None else np.asarray(abs(vectors).sum(axis=1) > 0).ravel()
         self._ideal = self._ideal_gains() if "graded_ndcg" in self.metrics else None
         # Makes room once for the look-ups of a block; it holds zeros between them.
         self._table = np.zeros(0, np.int32)
@@ -129,6 +130,8 @@ class RankedLists:
             rows = slice(first + part.start, first + part.stop)
             hits = self._hits(rows, lengths[part], m, None if of_relevant is None else of_relevant[part])
             self._add_block(rows, hits, None if of_catalogue is None else of_catalogue[part])
+        if of_catalogue is not None and set(self.metrics) & set(OF_CATALOGUE):
+            self._count(of_catalogue)
 
     def _add_block(self, rows: slice, hits: Hits, of_catalogue: Array | None) -> None:
         """Take the lists of a block of users; `rows` are their places among all."""
@@ -138,8 +141,6 @@ class RankedLists:
         if of_catalogue is None:
             return
         listed = of_catalogue >= 0
-        if set(self.metrics) & set(OF_CATALOGUE):
-            self._count(of_catalogue, listed)
         if "novelty" in self.metrics:
             self._add_novelty(rows, of_catalogue, listed)
         if "diversity" in self.metrics:
@@ -280,11 +281,12 @@ class RankedLists:
     # ------------------------------------------------------------------------------------------------------------
     # Measures of lists
 
-    def _count(self, codes: Array, listed: Array) -> None:
+    def _count(self, codes: Array) -> None:
         """Count how often each item of the catalogue is among the first n."""
         before = 0
         for place, n in enumerate(self.cutoffs):
-            part = codes[:, before:n][listed[:, before:n]]
+            part = codes[:, before:n]
+            part = part[part >= 0]
             # Those of a shorter list are in the longer ones too.
             self._times[place:] += np.bincount(part, minlength=self._times.shape[1])
             before = int(n)
@@ -306,7 +308,7 @@ class RankedLists:
         The cosines of all pairs of a list follow from the sum S of its unit vectors: |S|^2 is the sum of their squared lengths and
         of two of each cosine.
         """
-        has_vector = np.asarray(abs(self.vectors).sum(axis=1) > 0).ravel()
+        assert self._has_vector is not None
         for n in self.cutoffs:
             first, kept = codes[:, :n], listed[:, :n]
             indptr = np.concatenate([[0], np.cumsum(kept.sum(axis=1))])
@@ -320,7 +322,7 @@ class RankedLists:
             else:
                 squares = np.einsum("ij,ij->i", sums, sums)
             lengths = np.diff(indptr)
-            own = np.diff(np.concatenate([[0], np.cumsum(has_vector[chosen])])[indptr])
+            own = np.diff(np.concatenate([[0], np.cumsum(self._has_vector[chosen])])[indptr])
             pairs = lengths * (lengths - 1) / 2
             mean_cosine = np.divide((squares - own) / 2, pairs, out=np.full(len(pairs), np.nan), where=pairs > 0)
             self._values["diversity", n][rows] = 1 - mean_cosine
