@@ -151,7 +151,7 @@ class FittedPrior(NamedTuple):
         if self.mean is not None:
             means += self.mean
         if self.implicit_effects is not None and len(ratings.indices):
-            used, places = np.arange(len(self.implicit_effects)), ratings.indices
+            used, places = np.arange(len(self.implicit_effects)), ratings.indices.astype(np.int64, copy=False)
             # A few new rows must not take as long as a pass over the other side.
             if len(places) < len(used):
                 used, places = np.unique(places, return_inverse=True)

@@ -14,7 +14,16 @@ import numpy as np
 import numpy.typing as npt
 
 from alsx.ratings._caller import Place, show
-from alsx.ratings.columns import ROW, arrow_text, frozen, id_column, is_arrow_text, python_texts, refuse_nul
+from alsx.ratings.columns import (
+    ROW,
+    arrow_text,
+    frozen,
+    id_column,
+    is_arrow_text,
+    kernel_array,
+    python_texts,
+    refuse_nul,
+)
 from alsx.ratings.sorting import MAX_CODES, Codes, RowCodes, is_present
 
 if TYPE_CHECKING:
@@ -311,7 +320,7 @@ def _encode(x: Array | pa.Array, name: str, n_threads: int, place: Place) -> Cod
     span = high - low + 1
     if span > len(x) + 65536:  # the table would be larger than the column
         return Coded(*_encode_by_hash(x, name, place))
-    x = np.ascontiguousarray(x)
+    x = kernel_array(x)
     present = is_present(x, low, span, n_threads)
     table = (np.cumsum(present, dtype=np.int64) - 1).astype(np.int32)
     ids = Ids.trusted(np.flatnonzero(present) + low)
