@@ -190,6 +190,24 @@ class TrainingSide:
         for kept, part in zip(self.solved_coefficients, self.regressions, strict=True):
             np.copyto(kept, part.coefficients)
 
+    def go_on_from(self, places: Array, rows: Array, coefficients: list[Array | None], n_threads: int) -> None:
+        """Go on from an earlier fit, in units in which the ratings have standard deviation 1.
+
+        Parameters
+        ----------
+        places : ndarray of int64, shape (m,)
+            Rows that the earlier fit knows.
+        rows : ndarray, shape (m, k+1)
+            Their factors and biases.
+        coefficients : list of ndarray, shape (f, k+1), or None
+            Of each of the `regressions`; None for what the earlier fit has not learned.
+        n_threads : int
+        """
+        self.table[places, : self.k + 1] = rows
+        for part, earlier in zip(self.regressions, coefficients, strict=True):
+            if earlier is not None and self.prior_means is not None:
+                part.go_on_from(earlier, self.prior_means.means, n_threads)
+
     def improve_means(self, n_threads: int) -> None:
         """Add up the side's penalties, and improve its prior means."""
         self.penalty_sum = float(self.loss[:, 1].sum())
