@@ -173,7 +173,7 @@ def test_the_code_of_the_readme_is_all_run(readme):
 
 
 DOCTESTED = [
-    "ratings.container", "_models.estimator",
+    "ratings.container", "_models.estimator", "_models.encoder",
     "_models.bias", "_models.factor", "_models.bayes", "_models.recommender", "metrics", "model_selection",
 ]  # fmt: skip
 

@@ -14,7 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from alsx import _check, _threads
 from alsx._models import persistence, top_n
-from alsx._models.estimator import CallbackTasks, Estimator, with_callbacks
+from alsx._models.estimator import CallbackTasks, Estimator, one_column, with_callbacks
 from alsx._models.fold_in import fold_in
 from alsx._models.seen import count_items
 from alsx._models.side import FittedSide, Packed
@@ -114,7 +114,7 @@ class Recommender(Estimator):
     @with_callbacks  # type: ignore[untyped-decorator, unused-ignore]
     def _fit(self, R: Any, y: Any, sample_weight: Any, eval_set: Any, features: tuple[Any, Any] = (None, None)) -> None:
         """Fit the model; `features` are those of users and of items."""
-        specification = self._specification()
+        specification, y = self._specification(), one_column(y)
         stopping = stopping_rules(
             self.callback, self.early_stopping, self.validation_fraction, self.n_iter_no_change, self.on_interrupt
         )
