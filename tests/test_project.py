@@ -173,8 +173,11 @@ def test_the_code_of_the_readme_is_all_run(readme):
 
 
 DOCTESTED = [
-    "ratings.container", "_models.estimator", "_models.encoder",
-    "_models.bias", "_models.factor", "_models.bayes", "_models.recommender", "metrics", "model_selection",
+    "_models.estimator", "_models.encoder",
+    "ratings.container", "_models.bias", "_models.factor", "_models.bayes", "_models.recommender",
+    "_models.recommendations", "_models.updates", "_models.latent", "_models.explanations", "metrics._errors",
+    "metrics._evaluate", "metrics._lists", "metrics._relevance", "model_selection._folds", "model_selection._split",
+    "model_selection._tune", "model_selection._validate",
 ]  # fmt: skip
 
 

@@ -230,6 +230,9 @@ def test_features(data):
     more = frame_of(X, y)[["rating", "movieId", "userId"]].assign(note="x")
     assert model.fit(more).feature_names_in_.tolist() == ["userId", "movieId"]
     assert model.fit(frame_of(X, y, pl)).feature_names_in_.tolist() == ["userId", "movieId"]
+    folded = model.fold_in([(10_000, int(X[0, 1]))], [3.0])
+    assert folded.feature_names_in_.tolist() == ["userId", "movieId"]
+    assert folded.n_features_in_ == 2
     assert not hasattr(model.fit(X, y), "feature_names_in_")
     assert not hasattr(model.fit(pd.DataFrame(X), y), "feature_names_in_")
     assert model.fit(sp.csr_array((y, X.T))).n_features_in_ == 2

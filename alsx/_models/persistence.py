@@ -10,18 +10,19 @@ from pathlib import Path
 from typing import IO, Any, TypeVar
 
 import numpy as np
+import scipy.sparse
 from numpy.typing import NDArray
 
 from alsx import _check
 from alsx._files import atomic_write
 from alsx._models.features import FeatureEncoder
 from alsx._models.side import FittedSide
-from alsx._models.state import ModelState
+from alsx._models.state import ModelState, Titles
 from alsx._models.training import fitted_uncertainty
 from alsx._solver import SIDES
 from alsx._solver.gibbs import Chain, Samples
 from alsx._solver.posterior import Evidence, Posterior, SeenEvidence
-from alsx._solver.prior import FittedPrior
+from alsx._solver.prior import Basis, FittedPrior
 from alsx._solver.uncertainty import SHAPE_LEVELS, Errors, Noise, Uncertainty
 from alsx._version import __version__
 from alsx.ratings import CSR, Ids
@@ -30,7 +31,7 @@ Model = TypeVar("Model")
 Array = NDArray[Any]
 
 # The layout of saved files. Nothing has been released yet, so that only this one is read.
-FORMAT = 3
+FORMAT = 4
 
 # How many times as large as the file its arrays may be said to be. They are stored as they are, so that it is hardly more than
 # once; a file that was compressed by other means is read, one that would fill the memory is not.
@@ -38,6 +39,9 @@ MAX_EXPANSION = 20
 
 # The largest rank that a file may have: beyond, a single row's system would not fit into memory.
 MAX_RANK = 100_000
+
+# Where the prior that rows were solved with differs from the one of the model.
+BASIS_EFFECTS = ("implicit_effects", "feature_effects")
 
 # Arrays that every file has.
 REQUIRED = (
@@ -163,12 +167,35 @@ def arrays_of(
         arrays[f"{name}_has_data"] = side.has_data
         arrays[f"{name}_table"] = side.table[:, : side.k + 1]
         arrays |= {f"{name}_{key}": x for key, x in side.prior._asdict().items() if isinstance(x, np.ndarray)}
+        arrays |= {f"{name}_{key}": x for key, x in _solving_arrays(side).items()}
     arrays |= _chain_arrays(state.chain)
+    if state.titles is not None:
+        arrays |= {"title_ids": state.titles.ids.values, "title_texts": state.titles.texts}
     if state.uncertainty is not None:
         text, arrays_of_uncertainty = _uncertainty_arrays(state, state.uncertainty, n_threads)
         about |= text
         arrays |= arrays_of_uncertainty
     return {"about": np.array(json.dumps(about)), **arrays}
+
+
+def _solving_arrays(side: FittedSide) -> dict[str, Array]:
+    """Return what a side's rows were solved from, besides the model as it stands."""
+    arrays: dict[str, Array] = {}
+    if side.features is not None:
+        arrays |= {f"features_{key}": getattr(side.features, key) for key in ("indptr", "indices", "data")}
+    if side.solved_at is not None:
+        arrays["solved_at"] = side.solved_at
+    if side.of_fit is not None:
+        arrays["of_fit"] = side.of_fit
+    if side.basis is not None:
+        if side.basis.table is not None:
+            arrays["basis_table"] = side.basis.table[:, : side.k + 1]
+        arrays |= {
+            f"basis_{key}": getattr(side.basis.prior, key)
+            for key in BASIS_EFFECTS
+            if getattr(side.basis.prior, key) is not None
+        }
+    return arrays
 
 
 def _chain_arrays(chain: Chain | None) -> dict[str, Array]:
@@ -270,6 +297,7 @@ def _restored(about: dict[str, Any], stored: dict[str, Array]) -> tuple[str, dic
         reg_bias,
         stored["folded_in_ids"],
         _check.integer("best_iter", about["best_iter"], 1, len(history["loss"])),
+        _restored_titles(stored, items),
     )
     return str(about["model"]), parameters, state
 
@@ -354,11 +382,44 @@ def _restored_side(name: str, about: dict[str, Any], stored: dict[str, Array], k
     reg, reg_bias, exponent, min_count = (
         float(numbers[key]) for key in ("reg", "reg_bias", "exponent", "typical_min_count")
     )
-    if not (0 <= reg < np.inf and 0 <= reg_bias < np.inf and 0 <= exponent <= 1 and 0 <= min_count < np.inf):
+    if not (0 <= reg < np.inf and 0 <= reg_bias < np.inf and 0 <= exponent <= 1 and 0 < min_count < np.inf):
         raise ValueError(f"its prior of {name}s is out of range")
     prior = FittedPrior(reg, reg_bias, exponent, typical_min_count=min_count, **arrays)
     has_data = _checked(stored, f"{name}_has_data", (len(ids),), np.bool_)
-    return FittedSide(name, ids, counts, has_data, table, k, prior, encoder)
+    solved_at = None
+    if f"{name}_solved_at" in stored:
+        solved_at = _checked(stored, f"{name}_solved_at", (len(ids),), np.int32)
+        if solved_at.min() < 0:
+            raise ValueError(f"its {name}_solved_at are not all at least 0")
+    of_fit = _checked(stored, f"{name}_of_fit", (len(ids),), np.bool_) if f"{name}_of_fit" in stored else None
+    features = None if f is None else _restored_features(stored, f"{name}_features_", len(ids), f)
+    basis = _restored_basis(stored, f"{name}_basis_", prior, (n_others, k + 1), table.dtype)
+    return FittedSide(name, ids, counts, has_data, table, k, prior, encoder, features, basis, solved_at, of_fit)
+
+
+def _restored_features(stored: dict[str, Array], prefix: str, n: int, f: int) -> scipy.sparse.csr_array:
+    """Return the features of a side's rows."""
+    indptr, indices = (
+        stored[f"{prefix}{key}"].astype(kind) for key, kind in (("indptr", np.int64), ("indices", np.int32))
+    )
+    checked = {f"{prefix}indptr": indptr, f"{prefix}indices": indices}
+    indptr, indices = _checked_csr(checked, prefix, n, f, "features that the model knows")
+    data = _checked(stored, f"{prefix}data", indices.shape, np.float64)
+    return scipy.sparse.csr_array((data, indices, indptr), shape=(n, f))
+
+
+def _restored_basis(
+    stored: dict[str, Array], prefix: str, prior: FittedPrior, shape: tuple[int, int], dtype: np.dtype[Any]
+) -> Basis | None:
+    """Return what a side's rows were solved from; None where the file has nothing of it."""
+    names = [name for name in ("table", *BASIS_EFFECTS) if f"{prefix}{name}" in stored]
+    if not names:
+        return None
+    found: dict[str, Any] = {}
+    for name in names:
+        own = shape if name == "table" else getattr(prior, name).shape  # the same effects, from before
+        found[name] = _checked(stored, f"{prefix}{name}", own, dtype)
+    return Basis(found.pop("table", None), prior._replace(**found))
 
 
 def _restored_uncertainty(
@@ -391,6 +452,16 @@ def _restored_uncertainty(
         (first, second),
     )
     return Uncertainty(posteriors[0], posteriors[1], k, shape, noise)
+
+
+def _restored_titles(stored: dict[str, Array], items: FittedSide) -> Titles | None:
+    """Return the titles of items; None where there are none."""
+    if "title_ids" not in stored:
+        return None
+    ids, texts = Ids(stored["title_ids"], "title_ids"), stored["title_texts"]
+    if texts.shape != (len(ids),) or texts.dtype.kind != "U" or ids.kind != items.ids.kind:
+        raise ValueError(f"its title_texts are {texts.dtype} of shape {texts.shape}, not texts for {len(ids)} items")
+    return Titles(ids, texts)
 
 
 def _restored_chain(stored: dict[str, Array], users: FittedSide, items: FittedSide) -> Chain | None:

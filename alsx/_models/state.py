@@ -4,13 +4,33 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import numpy as np
 from numpy.typing import NDArray
 
 from alsx._models.side import FittedSide
 from alsx._models.training import Fitted, fitted_uncertainty
 from alsx._solver.gibbs import Chain
 from alsx._solver.uncertainty import Uncertainty
-from alsx.ratings import CSR
+from alsx.ratings import CSR, Ids
+
+
+class Titles(NamedTuple):
+    """What people call items.
+
+    Parameters
+    ----------
+    ids : Ids
+        Of the items that have titles.
+    texts : ndarray of str, shape (n,)
+    """
+
+    ids: Ids
+    texts: NDArray[np.str_]
+
+    def of(self, items: Any) -> list[str | None]:
+        """Return the titles of items by id, None where there is none."""
+        codes = self.ids.codes(items)
+        return [None if code < 0 else str(self.texts[code]) for code in codes.tolist()]
 
 
 class ModelState(NamedTuple):
@@ -36,6 +56,8 @@ class ModelState(NamedTuple):
         Of the rows that the last fold-in added or replaced.
     best_iter : int
         The iteration of the fit whose model this is, from 1.
+    titles : Titles or None
+        Of the items, for tables that people read.
     """
 
     mean: float
@@ -50,6 +72,7 @@ class ModelState(NamedTuple):
     reg_bias: tuple[float, float]
     folded_in_ids: NDArray[Any]
     best_iter: int
+    titles: Titles | None = None
 
     @classmethod
     def of(cls, fitted: Fitted) -> ModelState:

@@ -422,6 +422,8 @@ def _fitted(
             k,
             snapshot.prior,
             encoder,
+            side.features,
+            snapshot.basis,
         )
         for side, ids, snapshot, encoder in (
             (alternation.users, ratings.user_ids, users, encoders[0]),

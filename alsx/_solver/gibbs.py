@@ -567,7 +567,7 @@ class Gibbs:
         # The mean of draws of rows that no rating informs is known without drawing.
         table[side.fit_scale == 0, : self.k + 1] = common_mean
         coefficients = [means[f"{side.name}_coefficients_{place}"] for place in range(len(side.regressions))]
-        copy, prior = side.snapshot(self.unit, table, coefficients, common_mean)
+        copy, prior, _ = side.snapshot(self.unit, table, coefficients, common_mean)
         scale = unit_factors(self.unit, self.k)
         return SideSnapshot(
             copy,

@@ -79,7 +79,7 @@ class RowPrior(NamedTuple):
 
 
 class Contributions(NamedTuple):
-    """What a linear form z'x of a solved row x is made of: ``ratings.sum() + prior`` is z'x.
+    """What a linear form z'x of a solved row x is made of: ``ratings.sum() + missing + prior`` is z'x.
 
     Parameters
     ----------
@@ -89,11 +89,14 @@ class Contributions(NamedTuple):
         z' A^-1 s Lambda m.
     prior_weights : ndarray of float64, shape (k+1,)
         z' A^-1 s Lambda: its product with a part of the prior mean m is what that part contributes.
+    missing : float
+        What pairs without ratings contribute, of models that count them.
     """
 
     ratings: Floats
     prior: float
     prior_weights: Floats
+    missing: float = 0.0
 
 
 class KernelRows(NamedTuple):

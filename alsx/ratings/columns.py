@@ -72,8 +72,15 @@ def plain_column(x: Any, name: str) -> Array | pa.ChunkedArray | list[Any]:
         if not isinstance(column, np.ndarray):
             return column if isinstance(column, list) else _checked_arrow(column, name)
         x = column
-    # The kernels read 4 or 8 bytes at once; a column of a packed record may lie at an odd address.
-    return x if x.flags.aligned else x.copy()
+    return x if x.flags.aligned else x.copy()  # which Arrow, too, wants
+
+
+def kernel_array(x: Array, dtype: np.dtype[Any] | type | None = None) -> Array:
+    """Return an array as kernels read it, 4 or 8 bytes at once: contiguous, and at an address that is a multiple of them.
+
+    A column of a packed record lies at an odd address, as does an Arrow buffer that was made from one.
+    """
+    return np.require(x, dtype, ("C_CONTIGUOUS", "ALIGNED"))
 
 
 def _checked_arrow(x: pa.ChunkedArray, name: str) -> pa.ChunkedArray:

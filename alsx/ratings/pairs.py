@@ -49,7 +49,7 @@ def split_pairs(data: Any, caller: Caller) -> tuple[Any, Any]:
     if data.ndim == 2 and data.shape[1] < 2:
         raise ValueError(
             f"{name} has {data.shape[1]} feature(s) (shape={data.shape}) while a minimum of 2 is required: pass pairs of ids of "
-            "shape (n, 2)"
+            f"shape (n, 2) (X has {data.shape[1]} features, but alsx is expecting 2 features as input)"
         )
     is_matrix = isinstance(data, np.matrix)
     if data.ndim == 2 and data.shape[1] == 2 and not is_matrix:
