@@ -8,8 +8,10 @@ from importlib import metadata
 from typing import Any
 
 import numpy as np
+import scipy.sparse
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.utils import column_or_1d
 from sklearn.utils.metadata_routing import UNUSED
 from sklearn.utils.validation import check_is_fitted
 
@@ -58,6 +60,12 @@ class DocumentationLinks:
     def _doc_link_template(self) -> str:
         """The address of an estimator's page; empty, so that there is no link, where the package names no documentation."""
         return f"{documentation()}/{PAGE}" if documentation() else ""
+
+
+def one_column(y: Any) -> Any:
+    """Return ratings; those of a column vector in one dimension, with scikit-learn's warning."""
+    is_column = isinstance(getattr(y, "shape", None), tuple) and len(y.shape) == 2 and y.shape[1] == 1
+    return column_or_1d(y, warn=True) if is_column and not scipy.sparse.issparse(y) else y
 
 
 def named_columns(R: Any) -> Array | None:

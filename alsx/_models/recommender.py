@@ -14,7 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from alsx import _check
 from alsx._models import persistence
-from alsx._models.estimator import CallbackTasks, Estimator, with_callbacks
+from alsx._models.estimator import CallbackTasks, one_column, with_callbacks
 from alsx._models.explanations import Explanations
 from alsx._models.fitted import FittedModel
 from alsx._models.seen import count_items
@@ -34,7 +34,7 @@ Array = npt.NDArray[Any]
 PAIRS = Caller("users", options="Ratings")
 
 
-class Recommender(Explanations, Updates, Vectors, FittedModel, Estimator):
+class Recommender(Explanations, Updates, Vectors, FittedModel):
     """A model of ratings: global mean, biases of users and items and, where k > 0, factors of both.
 
     The base of all estimators; it has no constructor of its own. A subclass says by `_specification` what its parameters ask
@@ -109,7 +109,7 @@ class Recommender(Explanations, Updates, Vectors, FittedModel, Estimator):
     @with_callbacks  # type: ignore[untyped-decorator, unused-ignore]
     def _fit(self, R: Any, y: Any, sample_weight: Any, eval_set: Any, features: tuple[Any, Any] = (None, None)) -> None:
         """Fit the model; `features` are those of users and of items."""
-        specification = self._specification()
+        specification, y = self._specification(), one_column(y)
         stopping = stopping_rules(
             self.callback, self.early_stopping, self.validation_fraction, self.n_iter_no_change, self.on_interrupt
         )
@@ -172,6 +172,8 @@ class Recommender(Explanations, Updates, Vectors, FittedModel, Estimator):
         """Return a model like this one, of another state."""
         model = type(self)(**self.get_params(deep=False))
         model._set_state(state, item_counts)
+        if hasattr(self, "feature_names_in_"):
+            model.feature_names_in_ = self.feature_names_in_
         return model
 
     # ------------------------------------------------------------------------------------------------------------

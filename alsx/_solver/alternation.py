@@ -179,17 +179,6 @@ class TrainingSide:
         if regressions:
             self.prior_means = PriorMeans(regressions, aligned(len(self.table), ld, dtype))
 
-    def remember_basis(self, other: TrainingSide) -> None:
-        """Keep what the rows were just solved from: a row can be explained, and solved again, from that alone."""
-        if self.name == "user":  # the users do not move any more once the items are solved
-            if self.solved_against is None:
-                self.solved_against = aligned(len(other.table), other.table.shape[1], other.table.dtype)
-            np.copyto(self.solved_against, other.table)
-        if not self.solved_coefficients:
-            self.solved_coefficients = [np.empty_like(part.coefficients) for part in self.regressions]
-        for kept, part in zip(self.solved_coefficients, self.regressions, strict=True):
-            np.copyto(kept, part.coefficients)
-
     def go_on_from(self, places: Array, rows: Array, coefficients: list[Array | None], n_threads: int) -> None:
         """Go on from an earlier fit, in units in which the ratings have standard deviation 1.
 
@@ -207,6 +196,17 @@ class TrainingSide:
         for part, earlier in zip(self.regressions, coefficients, strict=True):
             if earlier is not None and self.prior_means is not None:
                 part.go_on_from(earlier, self.prior_means.means, n_threads)
+
+    def remember_basis(self, other: TrainingSide) -> None:
+        """Keep what the rows were just solved from: a row can be explained, and solved again, from that alone."""
+        if self.name == "user":  # the users do not move any more once the items are solved
+            if self.solved_against is None:
+                self.solved_against = aligned(len(other.table), other.table.shape[1], other.table.dtype)
+            np.copyto(self.solved_against, other.table)
+        if not self.solved_coefficients:
+            self.solved_coefficients = [np.empty_like(part.coefficients) for part in self.regressions]
+        for kept, part in zip(self.solved_coefficients, self.regressions, strict=True):
+            np.copyto(kept, part.coefficients)
 
     def improve_means(self, n_threads: int) -> None:
         """Add up the side's penalties, and improve its prior means."""
