@@ -199,9 +199,102 @@ def info(model: str | None = None) -> None:
     _cli.table(["what", "value"], rows)
 
 
+@_reader.reads_ratings
+@_cli.strings("ratings", "model", "model_kind", "metric")
+def tune(
+    ratings: str,
+    *,
+    model: str | None = None,
+    model_kind: str = "factor",
+    k: Any = None,
+    reg: Any = None,
+    iterations: int | None = None,
+    metric: str = "rmse",
+    n: int = 10,
+    min_rating: float | None = None,
+    seed: int = 0,
+    n_jobs: int | None = None,
+    format: str = "table",
+    json: bool = False,
+    **reader: Any,
+) -> None:
+    """Choose rank and regularisation on a part of the ratings that is held out, and print all fits, the best first.
+
+    All settings are fitted with a few iterations, the best half goes on with twice as many, and so on.
+
+    Parameters
+    ----------
+    ratings : str
+        A CSV or Parquet file, or a MovieLens archive or name. Keep test ratings out of it.
+    model : str
+        File to write, .npz: the best setting fitted to all of the ratings. Default: none is.
+    model_kind : str
+        What to fit: factor or bias (and what else this version has).
+    k : ints
+        Ranks to try, with commas between them, such as 10,20,40. Default: 10,20,40,80.
+    reg : floats
+        Regularisations to try. Default: six around the model's own.
+    iterations : int
+        The most iterations. Default: the model's own.
+    metric : str
+        What is to be best: rmse, mae, or a measure of lists such as ndcg.
+    n : int
+        The length of the lists that are measured.
+    min_rating : float
+        The lowest rating that makes an item relevant, for measures of lists.
+    seed : int
+        For the split and the random starts.
+    n_jobs : int
+        Threads. Default: all processors.
+    format : str
+        Print a table, csv or json.
+    json : bool
+        As --format=json.
+    """
+    from alsx.model_selection import tune as tune_model
+
+    form = _cli.check_format(format, json)
+    kind = check_kind(model_kind, 1)
+    file = None if model is None else _cli.check_file(model, "--model")
+    known = inspect.signature(kind).parameters
+    own = {"max_iter": iterations, "random_state": seed, "n_jobs": n_jobs}
+    base = kind(**{name: value for name, value in own.items() if value is not None and name in known})
+    grid = {name: listed(values) for name, values in (("k", k), ("reg", reg)) if values is not None}
+    data = _reader.read_data(ratings, **reader)
+    resource = "max_iter" if "max_iter" in known else None
+    found = tune_model(
+        base,
+        data.ratings,
+        grid or None,
+        metric=metric,
+        n=n,
+        min_rating=min_rating,
+        resource=resource,
+        random_state=seed,
+    )
+    columns = [name for name in found.table if name not in ("rung", "kept")]
+    records = [dict(zip(found.table, row, strict=True)) for row in zip(*found.table.values(), strict=True)]
+    best = {**found.best_params, "score": found.best_score}
+    records.sort(key=lambda record: (any(record[name] != value for name, value in best.items()), -record["rung"]))
+    formats = {name: {"score": ".4f", "seconds": ".2f"}.get(name, "g") for name in columns}
+    _cli.show(records, formats, form)
+    if file is not None:
+        fitted = base.set_params(**found.best_params).fit(data.ratings)
+        if data.titles is not None:
+            fitted.set_titles(data.titles)
+        fitted.save(file)
+        _cli.tell(f"{fitted!r} is in {file}")
+
+
+def listed(values: Any) -> list[Any]:
+    """Return the values of a flag, one or several with commas between them."""
+    return list(values) if isinstance(values, (tuple, list)) else [values]
+
+
 COMMANDS = {
     "fit": fit,
     "evaluate": evaluate,
+    "tune": tune,
     "recommend": recommend,
     "similar": similar,
     "explain": explain,

@@ -30,9 +30,6 @@ if TYPE_CHECKING:
 
 Array = npt.NDArray[Any]
 
-# What the id of somebody who has none is in messages, by the kind of ids.
-NO_ID = {"integers": 0, "strings": "somebody"}
-
 
 class ListOptions(NamedTuple):
     """What is asked of lists, checked but for ids; see `Recommendations.recommend`."""
@@ -331,7 +328,7 @@ class Recommendations(FittedModel):
                 )
             if not ratings:
                 raise ValueError('ratings is empty; leave it out and pass unknown="prior" for somebody without ratings')
-            users = NO_ID[self._users.ids.kind] if users is None else users
+            users = new_id(self._users.ids) if users is None else users
             ratings, y = [(users, item) for item in ratings], list(ratings.values())
         elif isinstance(ratings, tuple) and len(ratings) == 2:
             ratings, y = ratings
@@ -418,6 +415,15 @@ def write_blocks(file: Any, blocks: Iterator[pa.Table]) -> None:
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Arguments
+
+
+def new_id(ids: Ids) -> Any:
+    """Return an id of the kind of these that none of them is, for somebody who has none."""
+    values = ids.values
+    if ids.kind == "integers":  # the numbers below and above all of them are ids, too, but for the mark of missing ones
+        highest = int(values[-1])
+        return highest + 1 if highest < 2**63 - 1 else int(values[0]) - 1
+    return f"{values[-1]}+"
 
 
 def check_unknown(unknown: Any) -> str | None:
