@@ -132,7 +132,8 @@ def arrays_of(
     # A generator's state is no parameter of a fitted model, and how many threads there are is a matter of this machine.
     if not isinstance(parameters.get("random_state"), (int, type(None))):
         parameters = {**parameters, "random_state": None}
-    parameters = {name: _plain(value) for name, value in parameters.items()}
+    # Nor is a function that followed the fit.
+    parameters = {name: None if name == "callback" else _plain(value) for name, value in parameters.items()}
     about: dict[str, Any] = {
         "format": FORMAT,
         "version": __version__,
@@ -144,6 +145,7 @@ def arrays_of(
         "k": state.users.k,
         "reg": state.reg,
         "reg_bias": state.reg_bias,
+        "best_iter": state.best_iter,
         "priors": {side.name: _prior_numbers(side) for side in (state.users, state.items)},
     }
     arrays: dict[str, Any] = {"seen_indptr": state.seen.indptr, "seen_indices": state.seen.indices}
@@ -288,6 +290,7 @@ def _restored(about: dict[str, Any], stored: dict[str, Array]) -> tuple[str, dic
         reg,
         reg_bias,
         stored["folded_in_ids"],
+        _check.integer("best_iter", about["best_iter"], 1, len(history["loss"])),
         _restored_titles(stored, items),
     )
     return str(about["model"]), parameters, state
