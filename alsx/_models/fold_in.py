@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 from alsx._models.features import place_features
 from alsx._models.seen import merge_items, merge_users
 from alsx._models.side import FittedSide, Merge
-from alsx._models.training import FIT, singular_message
+from alsx._models.training import FIT, check_counts, singular_message
+from alsx._solver.missing import MissingPairs
 from alsx._solver.posterior import Evidence
-from alsx._solver.rows import RowSystems, SingularRowError
+from alsx._solver.rows import RowBase, RowSystems, SingularRowError
 from alsx._solver.tables import factor_table, weight_sums
 from alsx._solver.uncertainty import Uncertainty
 from alsx.ratings import CSR, Ids, read_ratings
@@ -46,6 +47,7 @@ def fold_in(
     other: FittedSide,
     seen: CSR,
     mean: float,
+    missing: MissingPairs | None,
     uncertainty: Uncertainty | None,
     R: Any,
     y: Any,
@@ -64,6 +66,8 @@ def fold_in(
         The ratings seen, by user.
     mean : float
         Of the training ratings.
+    missing : MissingPairs or None
+        What pairs without a rating count as; None for nothing.
     uncertainty : Uncertainty or None
     R, y, sample_weight, features
         As of `FactorALS.fold_in`.
@@ -74,11 +78,11 @@ def fold_in(
     ratings = CSR(np.zeros(1, np.int64), np.empty(0, np.int32), other.table[0:0, 0], None)
     ids = None
     if R is not None:
-        ids, ratings = _new_ratings(own, other, R, y, sample_weight, n_jobs)
+        ids, ratings = _new_ratings(own, other, R, y, sample_weight, n_jobs, missing)
     matrix = None
     if features is not None:
         ids, ratings, matrix = _new_features(own, ids, ratings, features)
-    new, errors = _solved(own, other, mean, Ids(ids, own.name), ratings, matrix, n_threads)
+    new, errors = _solved(own, other, mean, missing, Ids(ids, own.name), ratings, matrix, n_threads)
     merge = Merge.of(own.ids, new.ids, f"{own.name}s")
     merged = own.merged(new, merge)
     # What a new row says of the other side's rows by rating them was never learned.
@@ -93,12 +97,22 @@ def fold_in(
 
 
 def _new_ratings(
-    own: FittedSide, other: FittedSide, R: Any, y: Any, sample_weight: Any, n_jobs: int | None
+    own: FittedSide,
+    other: FittedSide,
+    R: Any,
+    y: Any,
+    sample_weight: Any,
+    n_jobs: int | None,
+    missing: MissingPairs | None,
 ) -> tuple[Array, CSR]:
     """Return the ids of new rows, and their ratings with codes of the other side, ascending in each row."""
+    implicit = missing is not None and missing.confidence is not None
     ratings = read_ratings(
-        R, y, caller=FIT, sample_weight=sample_weight, timestamp=False, dtype=other.table.dtype, n_jobs=n_jobs
-    )
+        R, y, caller=FIT, sample_weight=sample_weight, timestamp=False, dtype=other.table.dtype, n_jobs=n_jobs,
+        duplicates="sum" if implicit else "raise",
+    )  # fmt: skip
+    if implicit:
+        check_counts(ratings.by_user, ratings.user_ids, ratings.item_ids)
     mine, theirs, rows = ratings.user_ids, ratings.item_ids, ratings.by_user
     if own.name == "item":
         mine, theirs, rows = theirs, mine, ratings.by_item
@@ -133,17 +147,21 @@ def _new_features(own: FittedSide, ids: Array | None, ratings: CSR, features: An
 
 
 def _solved(
-    own: FittedSide, other: FittedSide, mean: float, ids: Ids, ratings: CSR, features: Any, n_threads: int
+    own: FittedSide,
+    other: FittedSide,
+    mean: float,
+    missing: MissingPairs | None,
+    ids: Ids,
+    ratings: CSR,
+    features: Any,
+    n_threads: int,
 ) -> tuple[FittedSide, Floats]:
     """Return new rows as a side, and their squared errors."""
     k, dtype, n = own.k, other.table.dtype, len(ids)
-    out, means = factor_table(n, k, dtype), factor_table(n, k, dtype)
-    means[:, : k + 1] = own.prior.means(ratings, features, k)
-    prior = own.prior.row_prior(weight_sums(ratings.indptr, ratings.weights), means)
-    loss = np.zeros((n, 2))
+    out, loss = factor_table(n, k, dtype), np.zeros((n, 2))
     try:
         with np.errstate(all="ignore"):
-            RowSystems(ratings, other.table, k, prior, mean, side=own.name).solve(out, loss, n_threads)
+            row_systems(own, other, mean, missing, ratings, features, n_threads).solve(out, loss, n_threads)
     except SingularRowError as error:
         raise np.linalg.LinAlgError(singular_message(error, ids.values)) from None
     beyond = np.flatnonzero(~(np.isfinite(out).all(axis=1) & np.isfinite(loss[:, 0])))
@@ -155,3 +173,36 @@ def _solved(
     counts = np.diff(ratings.indptr)
     has_data = counts > 0 if features is None else (counts > 0) | (np.diff(features.indptr) > 0)
     return FittedSide(own.name, ids, counts, has_data, out, k, own.prior, own.encoder), loss[:, 0]
+
+
+def row_systems(
+    own: FittedSide,
+    other: FittedSide,
+    mean: float,
+    missing: MissingPairs | None,
+    ratings: CSR,
+    features: Any,
+    n_threads: int,
+) -> RowSystems:
+    """Return the systems, in rating units, of rows of one side with these ratings, given the other side of a fitted model.
+
+    Parameters
+    ----------
+    own, other, mean, missing, n_threads
+        As of `fold_in`.
+    ratings : CSR
+        By row; `indices` are rows of `other`.
+    features : scipy CSR matrix, shape (n, f), or None
+        Features of the rows.
+    """
+    k, base = own.k, None
+    offset, unit = mean, 1.0
+    if missing is not None:
+        ratings = missing.evidence(ratings)
+        offset, unit = missing.offset_and_unit(mean, 1.0)
+        gram = other.missing_gram(missing.value - mean, n_threads)
+        base = RowBase(gram, np.full(len(ratings.indptr) - 1, missing.system_weight))
+    means = factor_table(len(ratings.indptr) - 1, k, other.table.dtype)
+    means[:, : k + 1] = own.prior.means(ratings, features, k)
+    prior = own.prior.row_prior(weight_sums(ratings.indptr, ratings.weights), means)
+    return RowSystems(ratings, other.table, k, prior, offset, unit, own.name, base=base)

@@ -115,6 +115,7 @@ class Recommender(BaseEstimator):  # type: ignore[misc]
             (users.reg, items.reg),
             (users.reg_bias, items.reg_bias),
             fitted.users.ids.values[:0],
+            fitted.missing,
         )
         self._set_state(state, fitted.items.counts)
         return self
@@ -131,12 +132,13 @@ class Recommender(BaseEstimator):  # type: ignore[misc]
         self._users, self._items, self._seen = state.users, state.items, state.seen
         self._uncertainty, self._chain = state.uncertainty, state.chain
         self._reg, self._reg_bias = state.reg, state.reg_bias
+        self._missing = state.missing
 
     def _state(self) -> ModelState:
         """Return what this fitted model is."""
         return ModelState(
             self.mean_, self.rating_range_, self.history_, self._users, self._items, self._seen, self._uncertainty, self._chain,
-            self._reg, self._reg_bias, self.folded_in_ids_,
+            self._reg, self._reg_bias, self.folded_in_ids_, self._missing,
         )  # fmt: skip
 
     def _n_threads(self) -> int:
@@ -481,7 +483,7 @@ class Recommender(BaseEstimator):  # type: ignore[misc]
         self, rows: Array, allowed: npt.NDArray[np.bool_] | None, random_state: Any, n_threads: int
     ) -> tuple[Array, Array, Packed]:
         """Return one draw from the posterior: of the users asked for, of the cold-start vector, and of the items."""
-        uncertainty, sigma = self._uncertainty_of_fit(), self._sigma("thompson")
+        sigma, uncertainty = self._sigma("thompson"), self._uncertainty_of_fit()
         generator = _check.generator(random_state)
         seed = int(generator.integers(2**63))
         wanted = np.zeros(len(self._users), bool)
@@ -581,7 +583,7 @@ class Recommender(BaseEstimator):  # type: ignore[misc]
                 f"features: the model was fitted without {side}_features, so it has learned nothing of them"
             )
         folded = fold_in(
-            own, other, self._seen, self.mean_, self._uncertainty, R, y, sample_weight, features, self.n_jobs,
+            own, other, self._seen, self.mean_, self._missing, self._uncertainty, R, y, sample_weight, features, self.n_jobs,
             self._n_threads(),
         )  # fmt: skip
         model = type(self)(**self.get_params(deep=False))

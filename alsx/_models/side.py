@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from alsx import _scores
 from alsx._models.features import FeatureEncoder
+from alsx._solver.missing import missing_gram
 from alsx._solver.posterior import PlainData
 from alsx._solver.prior import FittedPrior
 from alsx._solver.tables import aligned, factor_table, kernel_table
@@ -127,6 +128,15 @@ class FittedSide(PlainData):
         table = aligned(len(self.table), self.table.shape[1], self.table.dtype)
         table[:, : self.k] = self.table[:, : self.k] / np.where(self.lengths > 0, self.lengths, 1)[:, None]
         return table
+
+    def missing_gram(self, target: float, n_threads: int) -> Floats:
+        """Return the Gram matrix of all rows with ratings, see `missing.missing_gram`; found once for a target."""
+        found: tuple[float, Floats] | None = self.__dict__.get("_missing_gram")
+        if found is None or found[0] != target:
+            rows = np.flatnonzero(self.counts > 0).astype(np.int32)
+            found = target, missing_gram(self.table, self.k, rows, target, n_threads)
+            self.__dict__["_missing_gram"] = found
+        return found[1]
 
     def packed(self, n_threads: int) -> Packed:
         """Return the rows in the order in which top-n reads them; found once."""

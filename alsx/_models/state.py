@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from alsx._models.side import FittedSide
 from alsx._solver.gibbs import Chain
+from alsx._solver.missing import MissingPairs
 from alsx._solver.uncertainty import Uncertainty
 from alsx.ratings import CSR
 
@@ -33,6 +34,8 @@ class ModelState(NamedTuple):
         The regularisation of the fit.
     folded_in_ids : ndarray
         Of the rows that the last fold-in added or replaced.
+    missing : MissingPairs or None
+        What pairs without a rating count as, in a model that ranks; None for nothing.
     """
 
     mean: float
@@ -46,3 +49,4 @@ class ModelState(NamedTuple):
     reg: tuple[float, float]
     reg_bias: tuple[float, float]
     folded_in_ids: NDArray[Any]
+    missing: MissingPairs | None = None

@@ -25,6 +25,7 @@ from alsx._models.side import FittedSide
 from alsx._solver import SIDES
 from alsx._solver.alternation import Alternation, Iteration, Trainer, sweeps
 from alsx._solver.gibbs import Chain, Gibbs
+from alsx._solver.missing import MissingOptions, MissingPairs, RankAlternation
 from alsx._solver.posterior import Posterior, SeenEvidence
 from alsx._solver.prediction import HeldOut
 from alsx._solver.prior import Penalty, PriorSources
@@ -84,6 +85,10 @@ class Specification(NamedTuple):
         Choose a multiple of the penalties by held-out ratings.
     sampler : SamplerOptions or None
         Draw from the posterior; None minimises the loss.
+    missing : MissingOptions or None
+        What pairs without a rating count as; None for nothing.
+    duplicates : str
+        What becomes of pairs that are there twice, as of `Ratings`.
     """
 
     name: str
@@ -96,6 +101,8 @@ class Specification(NamedTuple):
     feature_ridges: tuple[float, float] = (0.0, 0.0)
     tune: bool = False
     sampler: SamplerOptions | None = None
+    missing: MissingOptions | None = None
+    duplicates: str = "raise"
 
 
 class Run(NamedTuple):
@@ -127,10 +134,13 @@ class Fitted(NamedTuple):
     users, items : FittedSide
     seen : CSR
         The training ratings by user.
-    errors : Errors
+    errors : Errors or None
+        None where predictions are no ratings.
     history : dict of lists of float
     penalties : pair of Penalty (users, items)
     chain : Chain or None
+    missing : MissingPairs or None
+        What pairs without a rating count as.
     """
 
     mean: float
@@ -138,10 +148,11 @@ class Fitted(NamedTuple):
     users: FittedSide
     items: FittedSide
     seen: CSR
-    errors: Errors
+    errors: Errors | None
     history: dict[str, list[float]]
     penalties: tuple[Penalty, Penalty]
     chain: Chain | None
+    missing: MissingPairs | None
 
 
 def train(
@@ -173,7 +184,7 @@ def _train(
     # a frame's are not read; those of a `Ratings` come along.
     ratings = read_ratings(
         R, y, caller=FIT, sample_weight=sample_weight, timestamp=False, dtype=specification.dtype, n_jobs=run.n_jobs,
-        copy=False,
+        copy=False, duplicates=specification.duplicates,
     )  # fmt: skip
     encoders: list[FeatureEncoder | None] = [None, None]
     sources: list[PriorSources] = []
@@ -189,7 +200,7 @@ def _train(
     pair = sources[0], sources[1]
     _check_memory(specification, ratings, run)
     penalties = _tuned(specification, ratings, pair, run) if specification.tune else specification.penalties
-    alternation = Alternation(ratings, specification.k, penalties, run.generator, run.n_threads, pair)
+    alternation = _alternation(specification, ratings, penalties, pair, run)
     held_out = None if eval_set is None else held_out_ratings(eval_set, ratings, alternation)
     progress = Progress(specification.name, specification.max_iter, run.verbose)
     if run.verbose:
@@ -204,6 +215,34 @@ def _train(
                 trainer = _chain_start(alternation, specification.sampler, run)
                 history = run_sweeps(trainer, specification, held_out, run, progress)
     return _fitted(specification, ratings, trainer, alternation, encoders, history, penalties, run)
+
+
+def _alternation(
+    specification: Specification,
+    ratings: Ratings,
+    penalties: tuple[Penalty, Penalty],
+    sources: tuple[PriorSources, PriorSources],
+    run: Run,
+) -> Alternation:
+    """Return the alternation that a specification asks for, at its random start."""
+    if specification.missing is None:
+        return Alternation(ratings, specification.k, penalties, run.generator, run.n_threads, sources)
+    if specification.missing.confidence is not None:
+        check_counts(ratings.by_user, ratings.user_ids, ratings.item_ids)
+    missing = specification.missing.pairs(ratings)
+    return RankAlternation(ratings, specification.k, penalties, run.generator, run.n_threads, sources, missing)
+
+
+def check_counts(rows: CSR, ids: Array, other_ids: Array) -> None:
+    """Refuse implicit feedback of a negative count."""
+    wrong = np.flatnonzero(rows.values < 0)
+    if len(wrong):
+        row = int(np.searchsorted(rows.indptr, wrong[0], side="right")) - 1
+        raise ValueError(
+            f"R: the count of {ids[row].item()!r} and {other_ids[rows.indices[wrong[0]]].item()!r} is "
+            f"{rows.values[wrong[0]]:g}; counts of implicit feedback must be at least 0: leave such pairs out, or use "
+            'feedback="ratings"'
+        )
 
 
 def _encoded(features: Any, side: str, ratings: Ratings) -> tuple[FeatureEncoder, Ratings, scipy.sparse.csr_array]:
@@ -331,13 +370,15 @@ def _fitted(
         raise FloatingPointError(
             "the loss left the range of float64 numbers: rescale the ratings, or take a smaller reg"
         )
-    # Where numbers are next to the ends of their range, only uncertainty suffers.
-    with np.errstate(all="ignore"):
-        sums = None
-        if specification.sampler is None:  # a sampler's means are no solutions of its last half-sweeps
-            by_user, by_item = (alternation.unit**2 * x.loss[:, 0] for x in (alternation.users, alternation.items))
-            sums = by_user, by_item
-        errors = training_errors(ratings, (users.table, items.table), k, sums, run.n_threads)
+    errors = None
+    if specification.missing is None:
+        # Where numbers are next to the ends of their range, only uncertainty suffers.
+        with np.errstate(all="ignore"):
+            sums = None
+            if specification.sampler is None:  # a sampler's means are no solutions of its last half-sweeps
+                by_user, by_item = (alternation.unit**2 * x.loss[:, 0] for x in (alternation.users, alternation.items))
+                sums = by_user, by_item
+            errors = training_errors(ratings, (users.table, items.table), k, sums, run.n_threads)
     fitted_users, fitted_items = (
         FittedSide(
             side.name,
@@ -356,7 +397,7 @@ def _fitted(
     )
     chain = trainer.chain() if isinstance(trainer, Gibbs) else None
     return Fitted(
-        ratings.mean,
+        alternation.mean,
         rating_range(ratings),
         fitted_users,
         fitted_items,
@@ -365,6 +406,7 @@ def _fitted(
         history,
         penalties,
         chain,
+        alternation.missing if isinstance(alternation, RankAlternation) else None,
     )
 
 
@@ -377,11 +419,13 @@ def rating_range(ratings: Ratings) -> tuple[float, float]:
     return float(values.min()), float(values.max())
 
 
-def fitted_uncertainty(users: FittedSide, items: FittedSide, seen: CSR, errors: Errors) -> Uncertainty | None:
+def fitted_uncertainty(users: FittedSide, items: FittedSide, seen: CSR, errors: Errors | None) -> Uncertainty | None:
     """Return the uncertainty of a model as it was fitted, before anything was folded in.
 
-    None where squared errors leave the range of float64: nothing can be told from them.
+    None where predictions are no ratings, and where squared errors leave the range of float64: nothing can be told from them.
     """
+    if errors is None:
+        return None
     if not (np.isfinite(errors.user).all() and np.isfinite(errors.item).all() and np.isfinite(errors.shape).all()):
         return None
     posteriors = [
