@@ -195,14 +195,13 @@ def row_systems(
     features : scipy CSR matrix, shape (n, f), or None
         Features of the rows.
     """
-    k, base = own.k, None
-    offset, unit = mean, 1.0
+    k, unit, base = own.k, 1.0, None
     if missing is not None:
-        ratings = missing.evidence(ratings)
-        offset, unit = missing.offset_and_unit(mean, 1.0)
-        gram = other.missing_gram(missing.value - mean, n_threads)
-        base = RowBase(gram, np.full(len(ratings.indptr) - 1, missing.system_weight))
+        ratings, unit = missing.evidence(ratings), missing.unit_of(1.0)
+    weight_sum = weight_sums(ratings.indptr, ratings.weights)
+    if missing is not None:
+        base = RowBase(other.missing_gram(n_threads), missing.scales(weight_sum))
     means = factor_table(len(ratings.indptr) - 1, k, other.table.dtype)
     means[:, : k + 1] = own.prior.means(ratings, features, k)
-    prior = own.prior.row_prior(weight_sums(ratings.indptr, ratings.weights), means)
-    return RowSystems(ratings, other.table, k, prior, offset, unit, own.name, base=base)
+    prior = own.prior.row_prior(weight_sum, means)
+    return RowSystems(ratings, other.table, k, prior, mean, unit, own.name, base=base)

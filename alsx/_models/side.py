@@ -129,14 +129,14 @@ class FittedSide(PlainData):
         table[:, : self.k] = self.table[:, : self.k] / np.where(self.lengths > 0, self.lengths, 1)[:, None]
         return table
 
-    def missing_gram(self, target: float, n_threads: int) -> Floats:
-        """Return the Gram matrix of all rows with ratings, see `missing.missing_gram`; found once for a target."""
-        found: tuple[float, Floats] | None = self.__dict__.get("_missing_gram")
-        if found is None or found[0] != target:
-            rows = np.flatnonzero(self.counts > 0).astype(np.int32)
-            found = target, missing_gram(self.table, self.k, rows, target, n_threads)
+    def missing_gram(self, n_threads: int) -> Floats:
+        """Return what missing ratings of all rows with ratings add up to, see `missing.missing_gram`; found once."""
+        found: Floats | None = self.__dict__.get("_missing_gram")
+        if found is None:
+            rows = np.flatnonzero((self.counts > 0) & self.has_data).astype(np.int32)
+            found = missing_gram(self.table, self.k, rows, n_threads)
             self.__dict__["_missing_gram"] = found
-        return found[1]
+        return found
 
     def packed(self, n_threads: int) -> Packed:
         """Return the rows in the order in which top-n reads them; found once."""

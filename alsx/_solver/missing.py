@@ -3,15 +3,16 @@
 Every user has an opinion of every item, and most of those that were not given are low. With m the value and v the weight of a
 missing rating, where a rating has the weight 1, the objective is (AllRank)
 
-    sum over rated pairs (r - y)^2 + v sum over missing pairs (m - y)^2 + penalties,        y = mu + b_u + c_i + p_u . q_i.
+    sum over rated pairs (r - y)^2 + v sum over missing pairs (m - y)^2 + penalties,        y = m + b_u + c_i + p_u . q_i.
 
-A rated pair is a missing one that something is known of: with r' = (r - v m) / (1 - v) the objective is, but for a constant,
+A rated pair is a missing one that something is known of: with r' = m + (r - m) / (1 - v) the objective is, but for a constant,
 
     (1 - v) [ sum over rated pairs (r' - y)^2 + v / (1 - v) sum over all pairs (m - y)^2 ] + penalties,
 
 whose second sum is one Gram matrix of the other side's table for all rows of a half-sweep: the base of `rows`. So a sweep
-costs what one over the ratings alone does, and the loss over all pairs comes from the row solves. Implicit feedback has
-targets 1 of a weight 1 + alpha f(count) among missing ones of 0 and weight 1, which is the same with other numbers.
+costs what one over the ratings alone does, and the loss over all pairs comes from the row solves. A rating of weight w takes
+the place of w missing ones. Implicit feedback has targets 1 of a weight 1 + alpha f(count) among missing ones of 0 and weight
+1, which is the same with other numbers. Pairs are those of users and items that have ratings.
 
 References
 ----------
@@ -92,7 +93,7 @@ class MissingPairs(NamedTuple):
         return self.weight / self.unit_weight
 
     def evidence(self, ratings: CSR) -> CSR:
-        """Return ratings with the values and weights that row systems take; those of `offset_and_unit` are still to be applied."""
+        """Return ratings with the values and weights that row systems take, for targets (value - m) / `unit_of` (...)."""
         if self.confidence is None:
             return ratings
         dtype = ratings.values.dtype
@@ -105,11 +106,13 @@ class MissingPairs(NamedTuple):
         weights = None if (known == 1).all() else known.astype(dtype)
         return ratings._replace(values=values.astype(dtype), weights=weights)
 
-    def offset_and_unit(self, mean: float, unit: float) -> tuple[float, float]:
-        """Return the offset and the unit of rated pairs' targets in row systems, where those of scores are `mean` and `unit`."""
-        if self.confidence is not None:
-            return mean, unit
-        return mean + self.weight * (self.value - mean), unit * self.unit_weight
+    def unit_of(self, unit: float) -> float:
+        """Return the unit of rated pairs' targets in row systems, where that of scores is `unit`."""
+        return unit if self.confidence is not None else unit * self.unit_weight
+
+    def scales(self, weight_sum: Floats) -> Floats:
+        """Return how many times rows with these (weighted) numbers of ratings have the base: not at all without any."""
+        return np.where(weight_sum > 0, self.system_weight, 0.0)
 
     def loss_constant(self, ratings: CSR) -> float:
         """Return what the objective has besides the row systems' sums, in squared rating units."""
@@ -147,9 +150,9 @@ class MissingOptions(NamedTuple):
 
 
 def missing_gram(
-    table: Array, k: int, rows: Array, target: float, n_threads: int, work: Array | None = None
+    table: Array, k: int, rows: Array, n_threads: int, work: Array | None = None
 ) -> Floats:
-    """Return sum z z' over rows of a table, z = [q ; 1 ; target - bias], shape (k+2, k+2).
+    """Return sum z z' over rows of a table, z = [q ; 1 ; -bias], shape (k+2, k+2): what missing ratings of 0 add up to.
 
     Parameters
     ----------
@@ -157,7 +160,6 @@ def missing_gram(
     k : int
     rows : ndarray of int32
         Which rows.
-    target : float
     n_threads : int
         It changes no bit of the result.
     work : ndarray, default=None
@@ -168,7 +170,7 @@ def missing_gram(
     # Rows that have rated everything: their sums are in the tables' type within a part, and in double over the parts.
     step = max(MIN_PART_ROWS, -(-len(rows) // MAX_PARTS))
     indptr = np.append(np.arange(0, len(rows), step), len(rows)).astype(np.int64)
-    everything = CSR(indptr, rows, np.full(len(rows), target, table.dtype), None)
+    everything = CSR(indptr, rows, np.zeros(len(rows), table.dtype), None)
     prior = RowPrior(0.0, 0.0, np.ones(len(indptr) - 1))
     return np.asarray(RowSystems(everything, table, k, prior, 0.0).gram_matrices(n_threads, work).sum(axis=0))
 
@@ -202,7 +204,9 @@ class RankAlternation(Alternation):
         self.total_weight = missing.unit_weight * float(self.users.weight_sum.sum()) + missing.weight * n_pairs
 
     def _location(self, ratings: Ratings) -> tuple[float, float]:
-        return super()._location(ratings) if self.missing.confidence is None else (0.0, 1.0)
+        # A pair of which nothing is known is a missing one; of implicit feedback targets are 0 and 1.
+        unit = super()._location(ratings)[1] if self.missing.confidence is None else 1.0
+        return self.missing.value, unit
 
     def _evidence(self, rows: CSR) -> CSR:
         return self.missing.evidence(rows)
@@ -210,11 +214,10 @@ class RankAlternation(Alternation):
     def systems(self, side: TrainingSide, prior: RowPrior) -> RowSystems:
         """Return the row systems of one side given the other side as it stands."""
         other, missing = self.other(side), self.missing
-        target = (missing.value - self.mean) / self.unit
-        gram = missing_gram(other.table, self.k, self.rated[other.name], target, self.n_threads, self.work)
-        base = RowBase(gram, np.full(len(side.table), missing.system_weight))
-        offset, unit = missing.offset_and_unit(self.mean, self.unit)
-        return RowSystems(side.ratings, other.table, self.k, prior, offset, unit, side.name, side.tasks, base)
+        gram = missing_gram(other.table, self.k, self.rated[other.name], self.n_threads, self.work)
+        base = RowBase(gram, missing.scales(side.weight_sum))
+        unit = missing.unit_of(self.unit)
+        return RowSystems(side.ratings, other.table, self.k, prior, self.mean, unit, side.name, side.tasks, base)
 
     @property
     def loss(self) -> float:
