@@ -119,7 +119,7 @@ cdef list describe_rows(alsx_rows *described, rows, const floating *_):
         empty_scale  IN  s of a row that is not among these and has no ratings
         precision    IN  (k+1, padded k + PAD) Lambda of every row, whatever s; or (0, 0): diag(reg, ..., reg, reg_bias)
         means        IN  (n, ld) m; or (0, 0): 0
-        base         IN  (matrix, sums, scale), or None: none. Sums over all rows of the other side that every system has
+        base         IN  (matrix, sums, scale), or None: none. Sums over rows of the other side that every system has
                          besides, that of row x scale[x] times, where x has ratings; they are float64 but for
             matrix   IN  (k+2, padded k + PAD) sum v q q', sum v q and sum v t q, zeros from column k on
             sums     IN  (3,) sum v, sum v t, sum v t^2

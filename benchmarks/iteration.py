@@ -108,7 +108,9 @@ def main(
     R = read(ratings, scale)
     print(repr(R), f"level {_core.simd_level()}", sep="\n", flush=True)
     if learned or rank:
-        name, own = ("implicit_features='both'", {"implicit_features": "both"}) if learned else ("RankALS", {"feedback": "ratings"})
+        name, own = "implicit_features='both'", {"implicit_features": "both"}
+        if rank:
+            name, own = "RankALS", {"feedback": "ratings"}
         for factors in many(k):
             for n in many(threads):
                 pairs = [[ours(R, factors, n, dtype, iterations, **x) for x in ({}, own)] for _ in range(rounds)]

@@ -104,7 +104,7 @@ def test_the_loss_is_the_objective_and_never_rises(kind, implicit_features):
         matrix(u, i, values), sample_weight=w, item_features=features
     )
     losses = model.history_["loss"]
-    assert all(b <= a * (1 + 1e-12) for a, b in zip(losses, losses[1:], strict=False))
+    assert all(b <= a * (1 + 1e-12) for a, b in itertools.pairwise(losses))
     assert losses[-1] < losses[0]
 
 
@@ -129,7 +129,7 @@ def test_the_loss_never_rises(seed, kind, weight, missing, alpha, implicit_featu
     losses = model.fit(matrix(u, i, values_of(kind, ratings, counts), (30, 20)), sample_weight=w).history_["loss"]
     slack = 1e-12 if dtype == "float64" else 1e-5
     scale = max(np.abs(losses))
-    assert all(b <= a + slack * scale for a, b in zip(losses, losses[1:], strict=False))
+    assert all(b <= a + slack * scale for a, b in itertools.pairwise(losses))
 
 
 def test_implicit_feedback_is_that_of_hu_koren_and_volinsky():
@@ -323,7 +323,7 @@ def test_cold_rows_have_what_features_say():
         ({"missing_weight": 0}, ValueError, "missing_weight is 0; it must be above 0 and below 1"),
         ({"missing_weight": 1}, ValueError, "missing_weight is 1; it must be above 0 and below 1"),
         ({"feedback": "implicit", "missing": 2}, ValueError, "missing is 2, but .*: leave it out"),
-        ({"feedback": "implicit", "missing_weight": 0.5}, ValueError, "missing_weight is 0.5, but .*: leave it out, and use alpha"),
+        ({"feedback": "implicit", "missing_weight": 0.5}, ValueError, "missing_weight is 0.5, but .*, and use alpha"),
         ({"feedback": "implicit", "alpha": 0}, ValueError, "alpha is 0; it must be above 0"),
         ({"feedback": "implicit", "confidence": "root"}, ValueError, "confidence is 'root'; it must be"),
         ({"reg": "auto"}, ValueError, 'reg is "auto", but'),

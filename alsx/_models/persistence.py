@@ -287,7 +287,7 @@ def _restored_missing(numbers: dict[str, Any] | None) -> MissingPairs | None:
             raise ValueError(f"its confidence is {alpha} and {transform!r}")
         confidence = Confidence(alpha, transform)
     missing = MissingPairs(value, weight, confidence)
-    if not (np.isfinite(value) and 0 < weight < np.inf and 0 < missing.unit_weight):
+    if not (np.isfinite(value) and 0 < weight < np.inf and missing.unit_weight > 0):
         raise ValueError(f"its missing ratings are {value} of weight {weight}")
     return missing
 

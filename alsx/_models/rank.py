@@ -21,58 +21,59 @@ FEEDBACK = ("ratings", "implicit")
 MISSING_STD, MISSING_WEIGHT = 1.4, 0.7
 
 # The regularisation of factors and biases that None stands for, (users, items), by kind of feedback.
-DEFAULT_REG = {"ratings": (1.7, 1.0), "implicit": (1.7, 1.0)}
+DEFAULT_REG = {"ratings": (1.7, 1.0), "implicit": (1.4, 1.0)}
 
 
 class RankALS(PenalisedFactors):
     """Factors that rank all items, rated or not, by exact alternating least squares over all pairs of users and items.
 
-    A model of ratings predicts what somebody gives to an item that he chose to rate; a list consists of items that he did not choose.
-    So this model takes every pair without a rating for a low one of a small weight, and minimises over all pairs
+    A model of ratings predicts what somebody gives to an item that he chose to rate; a list consists of items that he did not
+    choose. So this model takes every pair without a rating for a low one of a small weight, and minimises over all pairs
 
         sum over rated pairs (r - y)^2 + v sum over missing pairs (m - y)^2
             + sum_u n_u^e (reg_user sd |p_u - m_u|^2 + reg_bias_user (b_u - m'_u)^2) + the same over items
 
-    with ``y = m + b_u + c_i + p_u . q_i`` the score of a pair, m what a missing rating is taken for (`missing_`), v `missing_weight`,
-    n the number of ratings of a row, taken to be 30 where it is less, e `reg_scaling`, sd the standard deviation of the ratings, and
-    the prior means of rows as of `FactorALS`. **A score is no rating**: it lies between m and the ratings, and only the order of
-    scores means something. All pairs are counted and none is visited, so that an iteration takes hardly longer than one of
-    `FactorALS`; each half-sweep is exact, and the loss over all pairs never rises. Pairs are those of users and items that have
-    ratings: what nobody has rated yet is not taken for bad.
+    with ``y = m + b_u + c_i + p_u . q_i`` the score of a pair, m what a missing rating is taken for (`missing_`), v
+    `missing_weight`, n the number of ratings of a row, taken to be 30 where it is less, e `reg_scaling`, sd the standard deviation
+    of the ratings, and the prior means of rows as of `FactorALS`. **A score is no rating**: it lies between m and the ratings, and
+    only the order of scores means something. All pairs are counted and none is visited, so that an iteration takes hardly longer
+    than one of `FactorALS`; each half-sweep is exact, and the loss over all pairs never rises. Pairs are those of users and items
+    that have ratings: what nobody has rated yet is not taken for bad.
 
     With ``feedback="implicit"`` the data are counts (clicks, plays, purchases), or pairs alone, which count once each; counts of a
-    pair that comes again are added up. As in Hu, Koren and Volinsky, targets are 1 where something was counted, of the weight
-    1 + `alpha` f(count), and 0 elsewhere, of the weight 1. ``implicit.als.AlternatingLeastSquares(alpha=a)`` takes ``a * count`` for the
-    weight of a pair that was counted: that is ours with ``confidence="linear"`` but for the 1. It has no biases, and its
+    pair that comes again are added up. As in Hu, Koren and Volinsky, targets are 1 where something was counted, of the weight 1 +
+    `alpha` f(count), and 0 elsewhere, of the weight 1. ``implicit.als.AlternatingLeastSquares(alpha=a)`` takes ``a * count`` for
+    the weight of a pair that was counted: that is ours with ``confidence="linear"`` but for the 1. It has no biases, and its
     ``regularization`` is `reg` with ``reg_scaling=0``.
 
     Parameters
     ----------
     k : int, default=128
-        Rank: latent factors a user and an item. On MovieLens 100k and latest-small lists get better up to 100 or 200; 40 is a little worse and five times as fast.
+        Rank: latent factors a user and an item. Lists get better up to 100 or 200 on MovieLens 100k and latest-small; 40 costs a
+        few percent of NDCG, and is several times as fast.
     feedback : {"ratings", "implicit"}, default="ratings"
         What the values are: ratings, of which missing ones are low, or counts, of which missing ones are 0.
     missing : float, default=None
-        What a missing rating is taken for, in rating units. None is 1.4 standard deviations below the mean of the ratings. The lower
-        it is, the more a list is made of what will be rated, whatever the rating; the higher, of what will be liked.
-        Ratings only.
+        What a missing rating is taken for, in rating units. None is 1.4 standard deviations below the mean of the ratings. The
+        lower it is, the more a list is made of what will be rated, whatever the rating; the higher, of what will be liked. Ratings
+        only.
     missing_weight : float, default=None
-        The weight of a missing rating, above 0 and below 1, where a rating has 1. None is 0.7. Weights by the popularity of the items
-        were tried: with powers of their counts from -0.5 to 0.75, NDCG is the best at 0. Ratings only.
+        The weight of a missing rating, above 0 and below 1, where a rating has 1. None is 0.7. Weights by the popularity of the
+        items were tried: with powers of their counts from -0.5 to 0.75, NDCG is the best at 0. Ratings only.
     alpha : float, default=0.5
         How much the weight of a pair of implicit feedback grows with its count, above 0. Implicit feedback only.
     confidence : {"linear", "log"}, default="linear"
         f(count): the count itself, or log(1 + count), for counts of which some are very large. Implicit feedback only.
     reg : float or pair of floats (users, items), default=None
-        Regularisation of the factors, at least 0, in units in which the ratings have standard deviation 1. None is 1.7 (1.5 for
+        Regularisation of the factors, at least 0, in units in which the ratings have standard deviation 1. None is 1.7 (1.4 for
         implicit feedback). "auto" is refused: errors of held-out ratings do not judge lists.
     reg_bias : float or pair of floats (users, items), default=None
         Regularisation of the biases, without a unit. None is 1.
     reg_scaling : float, default=0.5
         Exponent of a row's (weighted) number of ratings that multiplies both: 0 is constant. 0.25 and 0.75 are worse.
     implicit_features : {"user", "both", "item"} or None, default="user"
-        Whose prior means are learned from rated-item sets, as in `FactorALS`. Those of users make lists better; those of items, which
-        `FactorALS` gains most by, do not, since who rates an item is what this model is fitted to anyway.
+        Whose prior means are learned from rated-item sets, as in `FactorALS`. Those of users make lists better; those of items,
+        which `FactorALS` gains most by, do not, since who rates an item is what this model is fitted to anyway.
     reg_implicit : float or pair of floats (users, items), default=10.0
         Ridge of the regression on rated-item sets, in numbers of average rows.
     reg_features : float or pair of floats (users, items), default=(60.0, 20.0)
@@ -111,25 +112,26 @@ class RankALS(PenalisedFactors):
     n_iter_ : int
         Iterations done.
     history_ : dict of lists of float
-        One entry an iteration: ``loss`` (the objective above, over all pairs, in squared rating units), ``train_rmse`` (the weighted
-        root mean squared error of all pairs, rated and missing) and ``seconds``.
+        One entry an iteration: ``loss`` (the objective above, over all pairs, in squared rating units), ``train_rmse`` (the
+        weighted root mean squared error of all pairs, rated and missing) and ``seconds``.
 
     Notes
     -----
-    A rating of weight w takes the place of w missing ones: its terms are ``w ((r - y)^2 - v (m - y)^2) + v (m - y)^2``, so that one of
-    weight 0 is missing. In a count's weight, sample weights multiply ``alpha f(count)``. The defaults for ratings were chosen by NDCG of
-    liked and of any items on inner splits of MovieLens 100k and latest-small (the last fifth of each user's ratings), one setting for both.
+    A rating of weight w takes the place of w missing ones: its terms are ``w ((r - y)^2 - v (m - y)^2) + v (m - y)^2``, so that one
+    of weight 0 is missing. In a count's weight, sample weights multiply ``alpha f(count)``. The defaults for ratings were chosen by
+    NDCG of liked and of any items on inner splits of MovieLens 100k and latest-small (the last fifth of each user's ratings), one
+    setting for both.
 
     References
     ----------
-    H. Steck, "Training and testing of recommender systems on data missing not at random", KDD 2010, pages 713-722 (missing
-    ratings as low ones of a small weight: AllRank).
+    H. Steck, "Training and testing of recommender systems on data missing not at random", KDD 2010, pages 713-722 (missing ratings
+    as low ones of a small weight: AllRank).
 
     Y. Hu, Y. Koren, C. Volinsky, "Collaborative filtering for implicit feedback datasets", ICDM 2008, pages 263-272 (confidence
     weights; the Gram matrix that all rows share).
 
-    S. Rendle, W. Krichene, L. Zhang, Y. Koren, "Revisiting the performance of iALS on item recommendation benchmarks", RecSys
-    2022, pages 427-435 (how far the model goes where rank and regularisation are chosen well).
+    S. Rendle, W. Krichene, L. Zhang, Y. Koren, "Revisiting the performance of iALS on item recommendation benchmarks", RecSys 2022,
+    pages 427-435 (how far the model goes where rank and regularisation are chosen well).
 
     Examples
     --------
@@ -284,7 +286,9 @@ class RankALS(PenalisedFactors):
             return MissingOptions(0.0, 0.0, 1.0, Confidence(alpha, self.confidence))
         weight = MISSING_WEIGHT if self.missing_weight is None else _check.real("missing_weight", self.missing_weight)
         if not 0 < weight < 1:
-            raise ValueError(f"missing_weight is {weight:g}; it must be above 0 and below 1, where a rating has the weight 1")
+            raise ValueError(
+                f"missing_weight is {weight:g}; it must be above 0 and below 1, where a rating has the weight 1"
+            )
         value = None if self.missing is None else _check.real("missing", self.missing, -np.inf)
         return MissingOptions(value, MISSING_STD, weight)
 
@@ -304,8 +308,8 @@ class RankALS(PenalisedFactors):
         Returns
         -------
         scores : float, or ndarray of float64, shape (n,)
-            A float where user and item are single ids. A missing pair of which nothing is known has the score `missing_`; scores are
-            not clipped.
+            A float where user and item are single ids. A missing pair of which nothing is known has the score `missing_`;
+            scores are not clipped.
 
         Raises
         ------
@@ -319,15 +323,15 @@ class RankALS(PenalisedFactors):
         Warns
         -----
         UserWarning
-            If more than half of the pairs have an unknown user or item; if a `Ratings` was made from rows in another order than that
-            of the scores.
+            If more than half of the pairs have an unknown user or item; if a `Ratings` was made from rows in another order than
+            that of the scores.
         """
         user_codes, item_codes, scalar = self._pairs(users, items)
         scores = self._predict_codes(user_codes, item_codes, clip=False)
         return float(scores[0]) if scalar else scores
 
     @property
-    def predict_interval(self) -> NoReturn:  # type: ignore[override]
+    def predict_interval(self) -> NoReturn:
         """Not there: scores are no ratings."""
         raise AttributeError("RankALS has no predict_interval: its scores are no ratings; FactorALS predicts ratings")
 
@@ -339,4 +343,6 @@ class RankALS(PenalisedFactors):
 
     def _uncertainty_of_fit(self) -> Uncertainty:
         """Refuse what needs a standard deviation."""
-        raise ValueError("scores of RankALS have no standard deviation: FactorALS predicts ratings, and how certain they are")
+        raise ValueError(
+            "scores of RankALS have no standard deviation: FactorALS predicts ratings, and how certain they are"
+        )

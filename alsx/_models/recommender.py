@@ -632,7 +632,7 @@ def load(path: str | os.PathLike[str] | IO[bytes]) -> Recommender:
 
     Returns
     -------
-    model : BiasALS, FactorALS or BayesALS
+    model : BiasALS, FactorALS, RankALS or BayesALS
         Fitted; it predicts the same bits.
 
     Raises

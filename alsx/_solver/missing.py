@@ -149,9 +149,7 @@ class MissingOptions(NamedTuple):
         return MissingPairs(value, self.weight, self.confidence)
 
 
-def missing_gram(
-    table: Array, k: int, rows: Array, n_threads: int, work: Array | None = None
-) -> Floats:
+def missing_gram(table: Array, k: int, rows: Array, n_threads: int, work: Array | None = None) -> Floats:
     """Return sum z z' over rows of a table, z = [q ; 1 ; -bias], shape (k+2, k+2): what missing ratings of 0 add up to.
 
     Parameters
@@ -198,7 +196,9 @@ class RankAlternation(Alternation):
         self.missing = missing
         of_systems = penalties[0].times(1 / missing.unit_weight), penalties[1].times(1 / missing.unit_weight)
         super().__init__(ratings, k, of_systems, generator, n_threads, sources)
-        self.rated = {side.name: np.flatnonzero(side.weight_sum > 0).astype(np.int32) for side in (self.users, self.items)}
+        self.rated = {
+            side.name: np.flatnonzero(side.weight_sum > 0).astype(np.int32) for side in (self.users, self.items)
+        }
         self.loss_constant = missing.loss_constant(ratings.by_user)
         n_pairs = len(self.rated["user"]) * len(self.rated["item"])
         self.total_weight = missing.unit_weight * float(self.users.weight_sum.sum()) + missing.weight * n_pairs
