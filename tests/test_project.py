@@ -173,7 +173,7 @@ def test_the_code_of_the_readme_is_all_run(readme):
 
 
 DOCTESTED = [
-    "ratings.container", "_models.bias", "_models.factor", "_models.bayes", "_models.recommender", "metrics", "model_selection",
+    "ratings.container", "_models.bias", "_models.factor", "_models.rank", "_models.bayes", "_models.recommender", "metrics", "model_selection",
 ]  # fmt: skip
 
 
