@@ -230,7 +230,7 @@ def best(scores: Scores, limits: Limits, n: int, n_threads: int) -> Lists:
         width = min(n, packed.n)
         codes, found = _best_products(products, own.left_out(packed.n), width, n_threads)
         lists.codes[part, :width] = codes
-        lists.scores[part, :width] = np.where(codes >= 0, found, np.nan) + products.base[:, None]
+        np.add(found, products.base[:, None], out=lists.scores[part, :width], where=codes >= 0)
     return lists
 
 
