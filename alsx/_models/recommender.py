@@ -102,11 +102,10 @@ class Recommender(Explanations, Updates, FittedModel):
         sklearn.exceptions.ConvergenceWarning
             If the fit was interrupted, and `on_interrupt` is "keep".
         """
-        self._fit(R, y, sample_weight, eval_set)
-        return self
+        return self._fit(R, y, sample_weight, eval_set)
 
-    @with_callbacks  # type: ignore[untyped-decorator, unused-ignore]
-    def _fit(self, R: Any, y: Any, sample_weight: Any, eval_set: Any, features: tuple[Any, Any] = (None, None)) -> None:
+    @with_callbacks
+    def _fit(self, R: Any, y: Any, sample_weight: Any, eval_set: Any, features: tuple[Any, Any] = (None, None)) -> Self:
         """Fit the model; `features` are those of users and of items."""
         specification, y = self._specification(), one_column(y)
         stopping = stopping_rules(
@@ -139,6 +138,7 @@ class Recommender(Explanations, Updates, FittedModel):
             )
         if tasks is not None:
             tasks.finish()
+        return self
 
     def _attributes_of(self, fitted: Fitted) -> dict[str, Any]:
         """Return the attributes that this estimator would have with a fitted model."""
