@@ -30,8 +30,9 @@ class FittedModel(Estimator):
     The base of what `Recommender` is made of. It has no constructor of its own.
     """
 
-    # A parameter of every model; a subclass's constructor sets it.
+    # Parameters of every model; a subclass's constructor sets them.
     n_jobs: int | None
+    verbose: int
 
     mean_: float
     rating_range_: tuple[float, float]

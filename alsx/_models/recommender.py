@@ -22,6 +22,7 @@ from alsx._models.state import ModelState
 from alsx._models.stopping import stopping_rules
 from alsx._models.training import Fitted, Run, Specification, train
 from alsx._models.updates import Updates
+from alsx._models.vectors import Vectors
 from alsx._models.warm_start import WarmStart
 from alsx._solver.posterior import CHUNK_PAIRS
 from alsx._solver.uncertainty import deviations
@@ -33,7 +34,7 @@ Array = npt.NDArray[Any]
 PAIRS = Caller("users", options="Ratings")
 
 
-class Recommender(Explanations, Updates, FittedModel):
+class Recommender(Explanations, Updates, Vectors, FittedModel):
     """A model of ratings: global mean, biases of users and items and, where k > 0, factors of both.
 
     The base of all estimators; it has no constructor of its own. A subclass says by `_specification` what its parameters ask
@@ -356,14 +357,49 @@ class Recommender(Explanations, Updates, FittedModel):
         )
         persistence.save(arrays, path)
 
+    @classmethod
+    def load(cls, path: str | os.PathLike[str] | IO[bytes], *, mmap: bool = False) -> Self:
+        """Read a model of this class that `save` wrote; `alsx.load` reads those of any class.
 
-def load(path: str | os.PathLike[str] | IO[bytes]) -> Recommender:
+        Parameters
+        ----------
+        path : path-like or binary file object
+            The file.
+        mmap : bool, default=False
+            Map the arrays of a file into memory instead of reading them, see `alsx.load`.
+
+        Returns
+        -------
+        model : of this class
+            Fitted; it predicts the same bits.
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is no such file.
+        TypeError
+            If the file holds a model of another class.
+        ValueError
+            If the file is not a whole model that this version can read; if a file object is to be mapped.
+        """
+        model = load(path, mmap=mmap)
+        if not isinstance(model, cls):
+            kind = type(model).__name__
+            raise TypeError(f"path is a file of a {kind}, not of a {cls.__name__}: use alsx.load or alsx.{kind}.load")
+        return model
+
+
+def load(path: str | os.PathLike[str] | IO[bytes], *, mmap: bool = False) -> Recommender:
     """Read a model that `save` wrote.
 
     Parameters
     ----------
     path : path-like or binary file object
         The file.
+    mmap : bool, default=False
+        Map the arrays of a file into memory instead of reading them: processes that load the same file share one copy, and what is
+        not asked for need not stay in memory. All of the file is read once all the same, since every array is checked. The file
+        must stay as it is (`save` to the same path is fine: it puts a new file there).
 
     Returns
     -------
@@ -375,9 +411,9 @@ def load(path: str | os.PathLike[str] | IO[bytes]) -> Recommender:
     FileNotFoundError
         If there is no such file.
     ValueError
-        If the file is not a whole model that this version can read.
+        If the file is not a whole model that this version can read; if a file object is to be mapped.
     """
-    return persistence.read(path, _restored)
+    return persistence.read(path, _restored, mmap=mmap)
 
 
 def _restored(kind: str, parameters: dict[str, Any], state: ModelState) -> Recommender:
