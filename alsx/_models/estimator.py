@@ -82,6 +82,7 @@ class Estimator(DocumentationLinks, CallbackSupportMixin, RegressorMixin, BaseEs
 
     # The first arguments are data, whatever they are called, and no metadata that a meta-estimator could route.
     __metadata_request__fit = {"R": UNUSED}  # noqa: RUF012, scikit-learn reads it from the class
+    __metadata_request__partial_fit = {"R": UNUSED}  # noqa: RUF012
     __metadata_request__score = {"R": UNUSED}  # noqa: RUF012
     __metadata_request__predict = {"users": UNUSED, "items": UNUSED}  # noqa: RUF012
 
