@@ -193,7 +193,7 @@ class Recommender(Explanations, Updates, Vectors, FittedModel):
             Keep predictions within the range of the training ratings, since no rating can lie outside it.
         return_std : bool, default=False
             Also say how far from its prediction a rating is expected to be. The first such call after a fit takes about as
-            long as two or three iterations of it. Sample weights of the fit count as 1 here.
+            long as two or three iterations of it. Sample weights of the fit, unless they are 0, count as 1 here.
 
         Returns
         -------
