@@ -55,6 +55,12 @@ Array = NDArray[Any]
 # The name of the parameter that chooses SVD++'s sets of rated items; it was `implicit` before.
 RATED_SETS = next(x for x in inspect.signature(alsx.FactorALS).parameters if x in ("implicit", "implicit_features"))
 
+# The parameter of lists that names what may appear in them; it was `items` before.
+CANDIDATES = next(x for x in inspect.signature(alsx.FactorALS.recommend).parameters if x in ("candidates", "items"))
+
+# A single unknown user was recommended what most like; now that has to be asked for.
+UNKNOWN = {"unknown": "prior"} if "unknown" in inspect.signature(alsx.FactorALS.recommend).parameters else {}
+
 STRATEGIES = ("mean", "lower", "upper", "thompson")
 THREADS = 2
 
@@ -257,12 +263,14 @@ def add_uses(record: Record, name: str, model: Any, data: Data, users: Array, it
         find = functools.partial(model.recommend, own, strategy=strategy, random_state=23)
         record.add_list(f"{name}: {strategy}", find(n=12))
         record.add_list(f"{name}: {strategy}, min_ratings", find(min_ratings=15))
-        record.add_list(f"{name}: {strategy}, items", find(items=all_items[:15], n=20, n_std=1.7))
+        record.add_list(f"{name}: {strategy}, items", find(**{CANDIDATES: all_items[:15]}, n=20, n_std=1.7))
     record.add_list(f"{name}: mean, everybody", model.recommend(all_users, 5))
     record.add_list(f"{name}: mean, rated ones too", model.recommend(asked, exclude_rated=False))
     record.add_list(f"{name}: mean, one user", model.recommend(all_users[0]))
-    record.add_list(f"{name}: mean, one unknown user", model.recommend(data.unknown_user, 3))
-    record.add_list(f"{name}: thompson, one user", model.recommend(asked_draws[0], strategy="thompson", random_state=1))
+    record.add_list(f"{name}: mean, one unknown user", model.recommend(data.unknown_user, 3, **UNKNOWN))
+    record.add_list(
+        f"{name}: thompson, one user", model.recommend(asked_draws[0], strategy="thompson", random_state=1, **UNKNOWN)
+    )
     record.add_list(f"{name}: more than there are", model.recommend(asked[:3], len(model.item_ids_) + 5))
     if getattr(model, "k", 0):
         # Items without ratings in the fit are refused, and those whose factors are zeros.
@@ -511,7 +519,7 @@ def case_metrics(data: Data) -> Record:
     users = test.user_ids
     lists = {
         "whole": model.recommend(users, 10)[0],
-        "padded": model.recommend(users, 10, items=test.item_ids[:6].tolist())[0],
+        "padded": model.recommend(users, 10, **{CANDIDATES: test.item_ids[:6].tolist()})[0],
     }
     for least in (None, 4.0):
         relevant = metrics.relevant_items(test, users, min_rating=least)

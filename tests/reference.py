@@ -1,6 +1,7 @@
 """Slow, obvious float64 twins of what the compiled modules do. A test compares; nothing else uses them."""
 
 import itertools
+import math
 
 import numpy as np
 
@@ -367,3 +368,83 @@ def gibbs_sweep(ratings, mean, unit, tables, commons, alpha, normals, generator,
         commons[side] = normal_wishart(tables[side], generator, *normal)
     n = ratings.n_ratings if ratings.by_user.weights is None else ratings.by_user.weights.sum()
     return tables, commons, generator.gamma(shape + n / 2, 1 / (rate + error / 2))
+
+
+def early_stopping(errors, patience, burn_in=0):
+    """How many iterations run, and which of them is best: the first that comes with the lowest error after the burn-in.
+
+    The fit ends after `patience` iterations in a row that are no better; where no error is a number, the last one is kept.
+    """
+    for n in range(1, len(errors) + 1):
+        after = [(errors[at], at + 1) for at in range(burn_in, n) if not np.isnan(errors[at])]
+        best = min(after)[1] if after else None
+        since = n - (best or burn_in)
+        if n > burn_in and since >= patience:
+            break
+    return n, best or n
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Measures of lists
+
+
+def measures_of_list(row, gains, n, padding):
+    """Measures of one user's list at n, from their definitions; `gains` maps relevant items to gains."""
+    listed = [item for item in row if item != padding]
+    first = row[:n]
+    hits = [rank for rank, item in enumerate(first, 1) if item in gains]
+    n_relevant = len(gains)
+
+    def dcg(worths):
+        return sum(worth / math.log2(rank + 1) for rank, worth in enumerate(worths, 1))
+
+    def average_precision():
+        return sum(sum(1 for other in hits if other <= rank) / rank for rank in hits) / n_relevant
+
+    def auc():
+        others = [item for item in listed if item not in gains]
+        if not others:
+            return math.nan
+        right = sum(
+            1 for item in gains if item in listed for other in others if listed.index(item) < listed.index(other)
+        )
+        return right / (n_relevant * len(others))
+
+    precision, recall = len(hits) / n, len(hits) / n_relevant
+    best = dcg(sorted(gains.values(), reverse=True)[:n])
+    return {
+        "precision": precision,
+        "recall": recall,
+        "f1": 2 * precision * recall / (precision + recall) if hits else 0.0,
+        "hit_rate": float(bool(hits)),
+        "ndcg": dcg([item in gains for item in first]) / dcg([1] * min(n, n_relevant)),
+        "graded_ndcg": dcg([gains.get(item, 0) for item in first]) / best if best else math.nan,
+        "map": average_precision(),
+        "mrr": 1 / hits[0] if hits else 0.0,
+        "r_precision": sum(item in gains for item in row[:n_relevant]) / n_relevant,
+        "auc": auc(),
+    }
+
+
+def novelty_of_list(row, n, counts, n_users):
+    """Mean of -log2 of the share of users who have rated an item, at least one; `counts` maps items to ratings."""
+    bits = [-math.log2(max(counts[item], 1) / n_users) for item in row[:n] if item in counts]
+    return sum(bits) / len(bits) if bits else math.nan
+
+
+def diversity_of_list(row, n, vectors):
+    """Mean of 1 - cosine over all pairs of a list; `vectors` maps items to vectors."""
+    items = [item for item in row[:n] if item in vectors]
+    distances = []
+    for place, a in enumerate(items):
+        for b in items[:place]:
+            lengths = np.linalg.norm(vectors[a]) * np.linalg.norm(vectors[b])
+            distances.append(1 - (vectors[a] @ vectors[b] / lengths if lengths else 0))
+    return sum(distances) / len(distances) if distances else math.nan
+
+
+def gini_of_counts(counts):
+    """Half the mean absolute difference of all ordered pairs of two different items, over the mean."""
+    n = len(counts)
+    differences = sum(abs(a - b) for a in counts for b in counts)
+    return differences / (2 * n * (n - 1)) / (sum(counts) / n)

@@ -17,6 +17,7 @@ import alsx
 from alsx import Ratings
 from alsx.model_selection import k_fold, train_test_split
 from alsx.ratings import Caller, as_ratings, id_pairs, read_ratings
+from alsx.ratings.ids import encode
 
 FIT = Caller("R", options="Ratings")
 COMMAND = Caller("RATINGS", options="flags", flags=(("item", "item-column"), ("header", "header"), ("names", "names")))
@@ -715,6 +716,11 @@ def test_arrays_at_odd_addresses_are_copied():
     found = Ratings.from_arrays(misaligned(users), misaligned(items), misaligned(values), timestamps=misaligned(users))
     assert rows(found) == expected
     np.testing.assert_array_equal(found.user_codes(misaligned(users)), users)
+    # Arrow takes such a column without a copy, and gives it back as it was.
+    buffers = [pa.array(misaligned(x)) for x in (users, items, values)]
+    assert not buffers[0].to_numpy().flags.aligned
+    assert rows(Ratings.from_arrays(*buffers)) == expected
+    assert encode(buffers[0], "users", 1).codes.raw.flags.aligned
     record = np.zeros(5, np.dtype([("flag", "u1"), ("user", "i8"), ("item", "i4"), ("rating", "f8")]))
     record["user"], record["item"], record["rating"] = users, items, values
     assert rows(Ratings.from_arrays(record["user"], record["item"], record["rating"])) == expected

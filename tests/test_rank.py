@@ -14,11 +14,10 @@ from sklearn.base import clone
 
 import alsx
 from alsx import FactorALS, RankALS, Ratings
-from alsx._models.fold_in import row_systems
 from alsx._solver.alternation import sweeps
-from alsx._solver.missing import Confidence, MissingPairs, RankAlternation
+from alsx._solver.missing import Confidence, MissingPairs
 from alsx._solver.prior import Penalty, PriorSources
-from alsx._solver.tables import factor_table
+from alsx._solver.rank import RankAlternation
 from alsx.datasets import load_movielens, make_ratings
 
 KINDS = ["ratings", "linear", "log"]
@@ -64,6 +63,12 @@ def tables(model):
         np.column_stack([model.user_factors_, model.user_biases_]),
         np.column_stack([model.item_factors_, model.item_biases_]),
     ]
+
+
+def solved_from(model, side):
+    """The other side's table that rows of one side are solved from."""
+    own, other = (model._users, model._items) if side == "user" else (model._items, model._users)
+    return own.solving(other)[0][:, : own.k + 1]
 
 
 def unit_of(kind, values, w):
@@ -220,37 +225,58 @@ def test_a_fold_in_is_a_row_solve_over_all_pairs(kind, side):
     if side == "item":
         terms, W = [(C.T, T.T) for C, T in terms], W.T
     unit = unit_of(kind, values, w)
-    rest = tables(model)[1 if side == "user" else 0]
-    reg = 1.3 if kind == "ratings" else model.reg_[0]
+    rest = solved_from(model, side)
     reg, reg_bias = model.reg_[side == "item"], model.reg_bias_[side == "item"]
     s = max(W[7].sum(), 30) ** 0.5
     # A rated item of a weight of 0 alone has no missing ratings in the fit; none of these is.
     A, h = reference.rank_row(terms, 7, rest, model.mean_, s * np.diag([reg * unit] * 3 + [reg_bias]))
     found = tables(folded)[side == "item"][-1]
     np.testing.assert_allclose(found, np.linalg.solve(A, h), atol=1e-9)
+    np.testing.assert_allclose(found, tables(model)[side == "item"][7], atol=1e-9)
     for a, b in zip(tables(model), tables(folded), strict=True):
         np.testing.assert_array_equal(a, b[: len(a)])
     ids, _ = folded.recommend(100 if side == "user" else 0, n=3)
     assert len(set(ids)) == 3
 
 
+@pytest.mark.parametrize("implicit_features", [None, "both"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_parts_of_a_score_add_up(kind):
+def test_parts_of_a_score_add_up(kind, implicit_features):
     u, i, ratings, counts, w = data(weighted=True)
     values = values_of(kind, ratings, counts)
-    model = model_of(kind, max_iter=20, implicit_features="both").fit(matrix(u, i, values), sample_weight=w)
-    users, items = model._users, model._items
-    systems = row_systems(users, items, model.mean_, model._missing, model._seen, None, 1)
-    solved, loss = factor_table(30, 3, np.dtype(float)), np.zeros((30, 2))
-    systems.solve(solved, loss, 1)
+    model = model_of(kind, max_iter=5, implicit_features=implicit_features).fit(matrix(u, i, values), sample_weight=w)
     for user, item in ((0, 7), (12, 0), (3, 1)):
-        z = np.append(items.table[item, :3], 1.0)
-        parts = systems.contributions(user, z)
-        assert len(parts.ratings) == model.user_counts_[user]
-        total = parts.ratings.sum() + parts.missing + parts.prior
-        assert total == pytest.approx(z @ solved[user, :4], abs=1e-10)
-        if user != 3:  # the fit has come to rest
-            assert model.mean_ + items.table[item, 3] + total == pytest.approx(model.predict(user, item), abs=0.05)
+        explanation = model.explain(user, item, n=None)
+        assert explanation.prediction == model.predict(user, item)
+        assert sum(part.contribution for part in explanation.parts) == pytest.approx(explanation.prediction, abs=1e-9)
+        kinds = [part.part for part in explanation.parts]
+        assert kinds.count("rating") == model.user_counts_[user]
+        assert kinds.count("missing pairs") == (user != 3)
+        assert explanation.parts[0].contribution == model.missing_
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_updates_solve_rows_over_all_pairs(kind):
+    u, i, ratings, counts, _ = data()
+    values = values_of(kind, ratings, counts)
+    model = model_of(kind, max_iter=5).fit(matrix(u, i, values))
+    pairs = np.array([[0, 19], [0, 18]])
+    more = clone(model).fit(matrix(u, i, values)).partial_fit(pairs, [4.0, 2.0])
+    assert more.explain(0, 7).prediction == pytest.approx(
+        sum(p.contribution for p in more.explain(0, 7).parts), abs=1e-9
+    )
+    # A user's row is that of a fold-in of all his ratings, given the items as they are now.
+    terms, W = terms_of(kind, *np.array([(a, b) for a, b in zip(u, i, strict=True) if a or b < 18] + [(0, 18), (0, 19)]).T,
+                        np.array([x for a, b, x in zip(u, i, values, strict=True) if a or b < 18] + [2.0, 4.0]), None)  # fmt: skip
+    unit = unit_of(kind, values, None)
+    s = max(W[0].sum(), 30) ** 0.5
+    A, h = reference.rank_row(
+        terms, 0, solved_from(more, "user"), more.mean_, s * np.diag([more.reg_[0] * unit] * 3 + [more.reg_bias_[0]])
+    )
+    np.testing.assert_allclose(tables(more)[0][0], np.linalg.solve(A, h), atol=1e-9)
+    assert model.fold_in([(99, 1)], [3]).explain(99, 2).prediction == pytest.approx(
+        model.recommend(ratings={1: 3.0}, n=20)[1][list(model.recommend(ratings={1: 3.0}, n=20)[0]).index(2)]
+    )
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -262,7 +288,7 @@ def test_files_pickles_and_clones(kind, tmp_path):
     for again in (alsx.load(tmp_path / "model.npz"), pickle.loads(pickle.dumps(model))):
         assert isinstance(again, RankALS)
         assert again.get_params() == model.get_params()
-        assert again._missing == model._missing
+        assert again._users.prior.missing == model._users.prior.missing is not None
         for x, y in zip(model.recommend([0, 99], 5), again.recommend([0, 99], 5), strict=True):
             np.testing.assert_array_equal(x, y)
         for x, y in zip(tables(model.fold_in([(77, 4)], [5])), tables(again.fold_in([(77, 4)], [5])), strict=True):
@@ -276,17 +302,18 @@ def test_files_of_models_without_missing_ratings_have_no_word_of_them():
     model.save(file)
     file.seek(0)
     with np.load(file) as arrays:
-        assert "missing" not in str(arrays["about"]).replace("min", "")
+        assert '"missing"' not in str(arrays["about"])
 
 
 def test_scores_are_no_ratings():
     R = make_ratings(100, 60, 1500, random_state=0)
     model = RankALS(4, random_state=0).fit(R)
     assert not hasattr(model, "predict_interval")
+    assert not hasattr(model, "score")
     with pytest.raises(TypeError, match="return_std"):
         model.predict(1, 2, return_std=True)
     for strategy in ("lower", "upper", "thompson"):
-        with pytest.raises(ValueError, match=rf'strategy is "{strategy}".*no standard deviation'):
+        with pytest.raises(ValueError, match="scores of RankALS, which are no ratings, have none"):
             model.recommend(model.user_ids_[0], strategy=strategy)
     with pytest.raises(TypeError, match="eval_set"):
         model.fit(R, eval_set=R)

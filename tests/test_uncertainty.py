@@ -265,7 +265,7 @@ def test_limits(model, strategy, block, monkeypatch):
     np.testing.assert_allclose(found, best, rtol=1e-5)
     few = model.item_ids_[[4, 30, 31]]
     ids, found = model.recommend(
-        model.user_ids_[3], n=5, strategy=strategy, items=few, exclude_rated=False, min_ratings=1
+        model.user_ids_[3], n=5, strategy=strategy, candidates=few, exclude_rated=False, min_ratings=1
     )
     assert sorted(ids[:3]) == sorted(few)
     assert (ids[3:] == np.iinfo(np.int64).min).all()
@@ -291,8 +291,7 @@ def test_thompson_is_deterministic_and_one_users_own(model):
     assert (model.recommend(u[[3, 9]], n=6, strategy="thompson", random_state=5)[1] != scores[:2]).any()
     for row, user in enumerate((3, 9)):
         assert not np.isin(ids[row], model.item_ids_[rated_by(model, user)]).any()
-    with pytest.warns(UserWarning, match="not in the training"):
-        stranger = [model.recommend(-1, n=3, strategy="thompson", random_state=s)[1] for s in (1, 1, 2)]
+    stranger = [model.recommend(-1, n=3, strategy="thompson", random_state=s, unknown="prior")[1] for s in (1, 1, 2)]
     np.testing.assert_array_equal(stranger[0], stranger[1])
     assert (stranger[0] != stranger[2]).all()
 
@@ -302,7 +301,7 @@ def test_draws_have_the_moments_that_are_told(model):
     draws = []
     for seed in range(600):
         ids, scores = model.recommend(
-            users, n=3, strategy="thompson", items=items, exclude_rated=False, random_state=seed
+            users, n=3, strategy="thompson", candidates=items, exclude_rated=False, random_state=seed
         )
         draws.append(np.take_along_axis(scores, np.argsort(ids, axis=1), 1))
     mean = all_scores(model, np.array([5, 20]), np.array([0, 7, 50]), 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,13 +14,16 @@ from alsx._models.side import FittedSide, Merge
 from alsx._models.training import FIT, check_counts, singular_message
 from alsx._solver.missing import MissingPairs
 from alsx._solver.posterior import Evidence
-from alsx._solver.rows import RowBase, RowSystems, SingularRowError
-from alsx._solver.tables import factor_table, weight_sums
+from alsx._solver.rows import SingularRowError
+from alsx._solver.tables import factor_table
 from alsx._solver.uncertainty import Uncertainty
-from alsx.ratings import CSR, Ids, read_ratings
+from alsx.ratings import CSR, Caller, Ids, Ratings, read_ratings
 
 Array = NDArray[Any]
 Floats = NDArray[np.float64]
+
+# What messages call the ratings of guests.
+RATINGS = Caller("ratings", "ratings", options="Ratings")
 
 
 class FoldedModel(NamedTuple):
@@ -47,7 +51,6 @@ def fold_in(
     other: FittedSide,
     seen: CSR,
     mean: float,
-    missing: MissingPairs | None,
     uncertainty: Uncertainty | None,
     R: Any,
     y: Any,
@@ -66,8 +69,6 @@ def fold_in(
         The ratings seen, by user.
     mean : float
         Of the training ratings.
-    missing : MissingPairs or None
-        What pairs without a rating count as; None for nothing.
     uncertainty : Uncertainty or None
     R, y, sample_weight, features
         As of `FactorALS.fold_in`.
@@ -78,22 +79,67 @@ def fold_in(
     ratings = CSR(np.zeros(1, np.int64), np.empty(0, np.int32), other.table[0:0, 0], None)
     ids = None
     if R is not None:
-        ids, ratings = _new_ratings(own, other, R, y, sample_weight, n_jobs, missing)
+        ids, ratings = _new_ratings(own, other, R, y, sample_weight, n_jobs)
     matrix = None
     if features is not None:
         ids, ratings, matrix = _new_features(own, ids, ratings, features)
-    new, errors = _solved(own, other, mean, missing, Ids(ids, own.name), ratings, matrix, n_threads)
+    update = 1 + max(own.last_update, other.last_update)
+    new, errors = _solved(own, other, mean, Ids(ids, own.name), ratings, matrix, n_threads, update)
     merge = Merge.of(own.ids, new.ids, f"{own.name}s")
     merged = own.merged(new, merge)
-    # What a new row says of the other side's rows by rating them was never learned.
-    other = other.with_prior(other.prior.with_other_rows(merge.from_old, len(merge)))
     if uncertainty is not None:
-        evidence = Evidence(ratings.indptr, ratings.indices, other.table, errors)
+        evidence = Evidence(ratings.indptr, ratings.indices, own.solving(other)[0], errors)
         uncertainty = uncertainty.folded(own.name, evidence, merge.from_old, merge.from_new, len(merge))
+    other = other.after_merge(merge, merged)
     if own.name == "user":
         other.packed(n_threads)  # once, for all users to come
         return FoldedModel(merged, other, merge_users(seen, ratings, merge), uncertainty, new.ids.values)
     return FoldedModel(other, merged, merge_items(seen, ratings, merge), uncertainty, new.ids.values)
+
+
+class Guests(NamedTuple):
+    """Users who are folded in for one call, by themselves.
+
+    Parameters
+    ----------
+    users : FittedSide
+        They alone.
+    seen : CSR
+        Their ratings.
+    uncertainty : Uncertainty or None
+        Of a model whose users they are.
+    """
+
+    users: FittedSide
+    seen: CSR
+    uncertainty: Uncertainty | None
+
+
+def guests(
+    users: FittedSide,
+    items: FittedSide,
+    mean: float,
+    uncertainty: Uncertainty | None,
+    R: Any,
+    y: Any,
+    n_jobs: int | None,
+    n_threads: int,
+) -> Guests:
+    """Return the users of some ratings by themselves: the model is not copied, so that it takes no longer than their solves.
+
+    Parameters
+    ----------
+    users, items, mean, uncertainty, n_jobs, n_threads
+        As of `fold_in`.
+    R, y
+        Ratings, as `fit` takes them.
+    """
+    ids, ratings = _new_ratings(users, items, R, y, None, n_jobs, RATINGS)
+    new, errors = _solved(users, items, mean, Ids(ids, "users"), ratings, None, n_threads)
+    if uncertainty is not None:
+        evidence = Evidence(ratings.indptr, ratings.indices, users.solving(items)[0], errors)
+        uncertainty = uncertainty.of_new_users(evidence)
+    return Guests(new, ratings, uncertainty)
 
 
 def _new_ratings(
@@ -103,30 +149,45 @@ def _new_ratings(
     y: Any,
     sample_weight: Any,
     n_jobs: int | None,
-    missing: MissingPairs | None,
+    caller: Caller = FIT,
 ) -> tuple[Array, CSR]:
     """Return the ids of new rows, and their ratings with codes of the other side, ascending in each row."""
-    implicit = missing is not None and missing.confidence is not None
-    ratings = read_ratings(
-        R, y, caller=FIT, sample_weight=sample_weight, timestamp=False, dtype=other.table.dtype, n_jobs=n_jobs,
-        duplicates="sum" if implicit else "raise",
-    )  # fmt: skip
-    if implicit:
-        check_counts(ratings.by_user, ratings.user_ids, ratings.item_ids)
+    ratings = read_more(own.prior.missing, R, y, sample_weight, other.table.dtype, n_jobs, caller)
     mine, theirs, rows = ratings.user_ids, ratings.item_ids, ratings.by_user
     if own.name == "item":
         mine, theirs, rows = theirs, mine, ratings.by_item
-    own.ids.codes(mine, "R")  # ids of another kind are refused: they cannot be in one model with those that are there
-    codes = np.asarray(other.ids.codes(theirs, "R"))
+    # Ids of another kind are refused: they cannot be in one model with those that are there.
+    own.ids.codes(mine, caller.data)
+    codes = np.asarray(other.ids.codes(theirs, caller.data))
     # A sparse matrix has columns without ratings, which need not be known.
     used = np.unique(rows.indices)
     unknown = used[codes[used] < 0]
     if len(unknown):
         raise ValueError(
-            f"R: {other.name} {theirs[unknown[0]].item()!r} was not among the training ratings, so it can tell nothing of a new "
-            f"{own.name}: leave it out, or fold it in first with side={other.name!r}"
+            f"{caller.data}: {other.name} {theirs[unknown[0]].item()!r} was not among the training ratings, so it can tell nothing "
+            f"of a new {own.name}: leave it out, or fold it in first with side={other.name!r}"
         )
     return mine, rows._replace(indices=codes[rows.indices])
+
+
+def read_more(
+    missing: MissingPairs | None,
+    R: Any,
+    y: Any,
+    sample_weight: Any,
+    dtype: np.dtype[Any],
+    n_jobs: int | None,
+    caller: Caller,
+) -> Ratings:
+    """Read ratings that come after a fit; of implicit feedback counts, which are added up."""
+    implicit = missing is not None and missing.confidence is not None
+    ratings = read_ratings(
+        R, y, caller=caller, sample_weight=sample_weight, timestamp=False, dtype=dtype, n_jobs=n_jobs,
+        duplicates="sum" if implicit else "raise",
+    )  # fmt: skip
+    if implicit:
+        check_counts(ratings, caller)
+    return ratings
 
 
 def _new_features(own: FittedSide, ids: Array | None, ratings: CSR, features: Any) -> tuple[Array, CSR, Any]:
@@ -150,58 +211,68 @@ def _solved(
     own: FittedSide,
     other: FittedSide,
     mean: float,
-    missing: MissingPairs | None,
     ids: Ids,
     ratings: CSR,
     features: Any,
     n_threads: int,
+    update: int = 0,
 ) -> tuple[FittedSide, Floats]:
-    """Return new rows as a side, and their squared errors."""
-    k, dtype, n = own.k, other.table.dtype, len(ids)
-    out, loss = factor_table(n, k, dtype), np.zeros((n, 2))
-    try:
-        with np.errstate(all="ignore"):
-            row_systems(own, other, mean, missing, ratings, features, n_threads).solve(out, loss, n_threads)
-    except SingularRowError as error:
-        raise np.linalg.LinAlgError(singular_message(error, ids.values)) from None
-    beyond = np.flatnonzero(~(np.isfinite(out).all(axis=1) & np.isfinite(loss[:, 0])))
-    if len(beyond):
-        raise FloatingPointError(
-            f"R: the ratings of {own.name} {ids.values[beyond[0]].item()!r} leave the range of {dtype} numbers: give them on the "
-            "scale of the fit"
-        )
+    """Return new rows as a side, and their squared errors; `update` is the number of the update that they come with."""
+    learned_from = own.were_fitted(np.asarray(own.ids.codes(ids.values)))
+    out, errors = solve(own, other, mean, ids.values, ratings, features, learned_from, n_threads)
     counts = np.diff(ratings.indptr)
     has_data = counts > 0 if features is None else (counts > 0) | (np.diff(features.indptr) > 0)
-    return FittedSide(own.name, ids, counts, has_data, out, k, own.prior, own.encoder), loss[:, 0]
+    side = FittedSide(own.name, ids, counts, has_data, out, own.k, own.prior, own.encoder, features, own.basis)
+    return dataclasses.replace(side, solved_at=np.full(len(ids), update, np.int32)), errors
 
 
-def row_systems(
+def solve(
     own: FittedSide,
     other: FittedSide,
     mean: float,
-    missing: MissingPairs | None,
+    ids: Array,
     ratings: CSR,
     features: Any,
+    learned_from: Array,
     n_threads: int,
-) -> RowSystems:
-    """Return the systems, in rating units, of rows of one side with these ratings, given the other side of a fitted model.
+) -> tuple[Array, Floats]:
+    """Solve rows of one side from what those of the fit were solved from.
 
     Parameters
     ----------
-    own, other, mean, missing, n_threads
-        As of `fold_in`.
+    own, other : FittedSide
+    mean : float
+        Of the training ratings.
+    ids : ndarray, shape (n,)
+        Of the rows, for messages.
     ratings : CSR
-        By row; `indices` are rows of `other`.
-    features : scipy CSR matrix, shape (n, f), or None
-        Features of the rows.
+        Of the n rows, with codes of the other side.
+    features : scipy CSR array, shape (n, f), or None
+    learned_from : ndarray of bool, shape (n,)
+        Which rows took part in the fit.
+    n_threads : int
+
+    Returns
+    -------
+    rows : ndarray, shape (n, ld)
+    errors : ndarray of float64, shape (n,)
+        Their squared errors.
     """
-    k, unit, base = own.k, 1.0, None
-    if missing is not None:
-        ratings, unit = missing.evidence(ratings), missing.unit_of(1.0)
-    weight_sum = weight_sums(ratings.indptr, ratings.weights)
-    if missing is not None:
-        base = RowBase(other.missing_gram(n_threads), missing.scales(weight_sum))
-    means = factor_table(len(ratings.indptr) - 1, k, other.table.dtype)
-    means[:, : k + 1] = own.prior.means(ratings, features, k)
-    prior = own.prior.row_prior(weight_sum, means)
-    return RowSystems(ratings, other.table, k, prior, mean, unit, own.name, base=base)
+    k, dtype, n = own.k, other.table.dtype, len(ids)
+    prior = own.solving(other)[1]
+    evidence = prior.evidence(ratings)
+    out, means = factor_table(n, k, dtype), factor_table(n, k, dtype)
+    means[:, : k + 1] = prior.means(evidence, features, k, learned_from)
+    loss = np.zeros((n, 2))
+    try:
+        with np.errstate(all="ignore"):
+            own.row_systems(other, evidence, means, mean, n_threads).solve(out, loss, n_threads)
+    except SingularRowError as error:
+        raise np.linalg.LinAlgError(singular_message(error, ids)) from None
+    beyond = np.flatnonzero(~(np.isfinite(out).all(axis=1) & np.isfinite(loss[:, 0])))
+    if len(beyond):
+        raise FloatingPointError(
+            f"R: the ratings of {own.name} {ids[beyond[0]].item()!r} leave the range of {dtype} numbers: give them on the "
+            "scale of the fit"
+        )
+    return out, loss[:, 0]

@@ -9,9 +9,12 @@ import numpy.typing as npt
 from sklearn.utils.validation import check_is_fitted
 
 from alsx import _check
-from alsx._models import top_n
+from alsx._models.frames import check_kind
+from alsx._models.recommendations import check_unknown
 from alsx._models.recommender import Recommender
 from alsx._models.side import FittedSide
+from alsx._models.strategies import by_cosine
+from alsx._models.top_n import CodeSets, Limits, best
 from alsx._solver.prior import Penalty
 
 if TYPE_CHECKING:
@@ -67,7 +70,8 @@ class LatentFactors(Recommender):
         FloatingPointError
             Where numbers leave the range of their type, which needs absurdly large ratings or weights.
         """
-        return self._fit(R, y, sample_weight, eval_set, (user_features, item_features))
+        self._fit(R, y, sample_weight, eval_set, (user_features, item_features))
+        return self
 
     def _learns_from_rated_items(self) -> tuple[bool, bool]:
         """Return whose prior means are learned from rated-item sets: (users, items)."""
@@ -112,8 +116,14 @@ class LatentFactors(Recommender):
         return self._items.table[:, : self._k]
 
     def similar_items(
-        self, items: Any, n: int = 10, *, min_ratings: int = 0
-    ) -> tuple[npt.NDArray[Any], npt.NDArray[np.float64]]:
+        self,
+        items: Any,
+        n: int = 10,
+        *,
+        min_ratings: int = 0,
+        unknown: str | None = None,
+        as_frame: bool | str = False,
+    ) -> Any:
         """Items whose factors point the same way: liked and disliked by the same users.
 
         Parameters
@@ -124,6 +134,12 @@ class LatentFactors(Recommender):
             How many similar items each.
         min_ratings : int, default=0
             Leave out items with fewer training ratings, whose factors are little more than the prior.
+        unknown : {None, "raise", "prior"}, default=None
+            What is done with an unknown item. "prior": it is compared by the cold-start vector, where that has a length (with
+            `implicit_features`). Else an error that names ids like it.
+        as_frame : bool or {"pandas", "polars", "arrow"}, default=False
+            Return a data frame of pandas (True), polars or pyarrow instead: columns ``of`` (the item asked for), ``rank`` (from
+            1), ``item``, ``title`` (after `set_titles`) and ``score``, without padding.
 
         Returns
         -------
@@ -139,34 +155,89 @@ class LatentFactors(Recommender):
             If the model was not fitted.
         ValueError
             If an item is unknown, has no training ratings, or only zeros as factors: there is nothing to compare.
-        """
-        check_is_fitted(self, "mean_")
-        n = _check.integer("n", n, 1)
-        allowed = self._candidates(min_ratings, None)
-        return self._similar(self._items, items, "items", n, allowed)
 
-    def _similar(
-        self, side: FittedSide, ids: Any, argument: str, n: int, allowed: npt.NDArray[np.bool_] | None
-    ) -> tuple[npt.NDArray[Any], npt.NDArray[np.float64]]:
+        Examples
+        --------
+        >>> from alsx import FactorALS
+        >>> from alsx.datasets import make_ratings
+        >>> model = FactorALS(k=2, random_state=0).fit(make_ratings(50, 20, 500, random_state=0))
+        >>> ids, cosines = model.similar_items(3, n=2)
+        >>> ids.shape, bool(cosines[0] >= cosines[1])
+        ((2,), True)
+        """
+        return self._similar("item", items, n, min_ratings, unknown, as_frame)
+
+    def similar_users(
+        self,
+        users: Any,
+        n: int = 10,
+        *,
+        min_ratings: int = 0,
+        unknown: str | None = None,
+        as_frame: bool | str = False,
+    ) -> Any:
+        """Users whose factors point the same way: who like and dislike the same items.
+
+        Parameters
+        ----------
+        users : id, or array-like of ids, shape (m,)
+            Users to start from.
+        n, min_ratings, unknown, as_frame
+            As of `similar_items`, of users; a frame has the columns ``of``, ``rank``, ``user`` and ``score``.
+
+        Returns
+        -------
+        ids : ndarray, shape (n,) or (m, n)
+            The most similar users first, never the user himself; padded as in `similar_items`.
+        scores : ndarray of float64, shape (n,) or (m, n)
+            Cosine of the angle between the factors, from -1 to 1.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            If the model was not fitted.
+        ValueError
+            If a user is unknown, has no training ratings, or only zeros as factors: there is nothing to compare.
+
+        Examples
+        --------
+        >>> from alsx import FactorALS
+        >>> from alsx.datasets import make_ratings
+        >>> model = FactorALS(k=2, random_state=0).fit(make_ratings(50, 20, 500, random_state=0))
+        >>> ids, cosines = model.similar_users([3, 4], n=2)
+        >>> ids.shape
+        (2, 2)
+        """
+        return self._similar("user", users, n, min_ratings, unknown, as_frame)
+
+    def _similar(self, name: str, ids: Any, n: int, min_ratings: int, unknown: str | None, as_frame: bool | str) -> Any:
         """Return the rows of one side whose factors have the highest cosines with those asked for."""
-        codes = np.asarray(side.ids.codes(ids, argument))
-        rows = np.atleast_1d(codes).astype(np.int32)
-        comparable = (side.lengths > 0) & side.has_data
-        for place in np.flatnonzero((rows < 0) | ~comparable[rows]):
-            self._refuse_comparison(side, ids, argument, int(place), int(rows[place]))
-        allowed = comparable if allowed is None else comparable & allowed
+        check_is_fitted(self, "mean_")
+        side, argument = (self._items, "items") if name == "item" else (self._users, "users")
+        n, min_ratings = _check.integer("n", n, 1), _check.integer("min_ratings", min_ratings, 0)
+        kind = check_kind(as_frame)
+        # There is nothing to compare an unknown row with but what is expected of all, so that it has to be asked for.
+        codes = self._codes_of(side, ids, argument, check_unknown(unknown) or "raise")
+        rows = np.atleast_1d(codes)
+        comparable = side.comparable
+        known = np.where(rows >= 0, comparable[rows], bool(side.cold_start_vector[: side.k].any()))
+        if not known.all():
+            place = int(np.argmin(known))
+            self._refuse_comparison(side, ids, argument, place, int(rows[place]))
+        allowed = None
+        if min_ratings:
+            counts = self.item_counts_ if name == "item" else self.user_counts_
+            allowed = counts >= min_ratings
         n_threads = self._n_threads()
-        lists = top_n.by_product(
-            rows, side.unit_vectors, side.k, side.packed_unit_vectors(n_threads), top_n.Excluded.itself(len(side)), n,
-            allowed, n_threads,
-        )  # fmt: skip
-        return self._named(side, lists, codes.ndim == 0)
+        limits = Limits(allowed, None, rows, excluded=CodeSets.singles(rows))
+        lists = best(by_cosine(side, rows, n_threads), limits, n, n_threads)
+        return self._shown(ids, codes, side, lists, kind, ("of", name))
 
     def _refuse_comparison(self, side: FittedSide, ids: Any, argument: str, place: int, row: int) -> NoReturn:
         """Say why nothing can be compared with a row."""
         asked = np.atleast_1d(np.asarray(ids))[place].item()
         if row < 0:
-            why = f"is unknown: it was not among the training {argument}"
+            why = "is unknown, and the model expects nothing of unknown ones"
         elif not side.has_data[row]:
             why = "has no training ratings" + ("" if side.encoder is None else " and no features")
         else:

@@ -4,25 +4,27 @@ from __future__ import annotations
 
 import json
 import os
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
 import numpy as np
+import scipy.sparse
 from numpy.typing import NDArray
 
 from alsx import _check
 from alsx._files import atomic_write
+from alsx._models import archive
 from alsx._models.features import FeatureEncoder
 from alsx._models.side import FittedSide
-from alsx._models.state import ModelState
+from alsx._models.state import ModelState, Titles
 from alsx._models.training import fitted_uncertainty
 from alsx._solver import SIDES
 from alsx._solver.gibbs import Chain, Samples
 from alsx._solver.missing import TRANSFORMS, Confidence, MissingPairs
 from alsx._solver.posterior import Evidence, Posterior, SeenEvidence
-from alsx._solver.prior import FittedPrior
+from alsx._solver.prior import Basis, FittedPrior
+from alsx._solver.tables import row_width
 from alsx._solver.uncertainty import SHAPE_LEVELS, Errors, Noise, Uncertainty
 from alsx._version import __version__
 from alsx.ratings import CSR, Ids
@@ -31,14 +33,13 @@ Model = TypeVar("Model")
 Array = NDArray[Any]
 
 # The layout of saved files. Nothing has been released yet, so that only this one is read.
-FORMAT = 3
-
-# How many times as large as the file its arrays may be said to be. They are stored as they are, so that it is hardly more than
-# once; a file that was compressed by other means is read, one that would fill the memory is not.
-MAX_EXPANSION = 20
+FORMAT = 4
 
 # The largest rank that a file may have: beyond, a single row's system would not fit into memory.
 MAX_RANK = 100_000
+
+# Where the prior that rows were solved with differs from the one of the model.
+BASIS_EFFECTS = ("implicit_effects", "feature_effects")
 
 # Arrays that every file has.
 REQUIRED = (
@@ -51,13 +52,18 @@ def save(arrays: dict[str, Any], path: str | os.PathLike[str] | IO[bytes]) -> No
     if not isinstance(path, (str, os.PathLike)):
         if not hasattr(path, "write"):
             raise TypeError(f"path is of type {type(path).__name__}; it must be a path or a binary file object")
-        np.savez(path, **arrays)
+        archive.write(path, arrays)
         return
     with atomic_write(path) as file:
-        np.savez(file, **arrays)
+        archive.write(file, arrays)
 
 
-def read(path: str | os.PathLike[str] | IO[bytes], make: Callable[[str, dict[str, Any], ModelState], Model]) -> Model:
+def read(
+    path: str | os.PathLike[str] | IO[bytes],
+    make: Callable[[str, dict[str, Any], ModelState], Model],
+    *,
+    mmap: bool = False,
+) -> Model:
     """Read a model that `save` wrote; see `alsx.load`.
 
     Parameters
@@ -65,22 +71,26 @@ def read(path: str | os.PathLike[str] | IO[bytes], make: Callable[[str, dict[str
     path : path-like or binary file object
     make : callable
         ``make(kind, parameters, state)`` returns the estimator of this name with these parameters, fitted.
+    mmap : bool, default=False
+        Map arrays into memory instead of reading them.
     """
     if not isinstance(path, (str, os.PathLike)):
         if not hasattr(path, "read"):
             raise TypeError(f"path is of type {type(path).__name__}; it must be a path or a binary file object")
+        if mmap:
+            raise ValueError("mmap is True, but path is a file object; give the path of a file, or leave mmap out")
         return _read(path, getattr(path, "name", "the file object"), make)
     file = Path(path).expanduser()
     with file.open("rb") as opened:
-        return _read(opened, file, make)
+        return _read(opened, file, make, mmap=mmap)
 
 
-def _read(file: IO[bytes], name: Any, make: Callable[[str, dict[str, Any], ModelState], Model]) -> Model:
+def _read(
+    file: IO[bytes], name: Any, make: Callable[[str, dict[str, Any], ModelState], Model], *, mmap: bool = False
+) -> Model:
     """Read a model from an open file that messages call `name`."""
     try:
-        _check_sizes(file)
-        with np.load(file, allow_pickle=False) as arrays:
-            stored = {member: arrays[member] for member in arrays.files}
+        stored = archive.read(file, mmap=mmap)
         about = json.loads(str(stored["about"]))
         # Asked first: a later version may have other arrays and parameters.
         newer = about["format"] > FORMAT
@@ -91,19 +101,6 @@ def _read(file: IO[bytes], name: Any, make: Callable[[str, dict[str, Any], Model
         version = str(about.get("version"))[:40]
         raise ValueError(f"{name} was written by alsx {version}, which is newer than this one: upgrade alsx")
     return model
-
-
-def _check_sizes(file: IO[bytes]) -> None:
-    """Refuse a file whose members are said to be much larger than the file: `save` does not compress them."""
-    start = file.tell()
-    file.seek(0, os.SEEK_END)
-    size = file.tell() - start
-    file.seek(start)
-    with zipfile.ZipFile(file) as archive:
-        said = sum(member.file_size for member in archive.infolist())
-    file.seek(start)
-    if said > MAX_EXPANSION * size:
-        raise ValueError(f"its arrays are said to have {said:,} bytes, but the file has {size:,}")
 
 
 def _reason(error: Exception) -> str:
@@ -136,7 +133,8 @@ def arrays_of(
     # A generator's state is no parameter of a fitted model, and how many threads there are is a matter of this machine.
     if not isinstance(parameters.get("random_state"), (int, type(None))):
         parameters = {**parameters, "random_state": None}
-    parameters = {name: _plain(value) for name, value in parameters.items()}
+    # Nor is a function that followed the fit.
+    parameters = {name: None if name == "callback" else _plain(value) for name, value in parameters.items()}
     about: dict[str, Any] = {
         "format": FORMAT,
         "version": __version__,
@@ -148,11 +146,9 @@ def arrays_of(
         "k": state.users.k,
         "reg": state.reg,
         "reg_bias": state.reg_bias,
+        "best_iter": state.best_iter,
         "priors": {side.name: _prior_numbers(side) for side in (state.users, state.items)},
     }
-    if state.missing is not None:
-        about["missing"] = state.missing._asdict()
-        about["missing"]["confidence"] = None if state.missing.confidence is None else list(state.missing.confidence)
     arrays: dict[str, Any] = {"seen_indptr": state.seen.indptr, "seen_indices": state.seen.indices}
     if with_ratings:
         arrays["seen_values"] = state.seen.values
@@ -163,14 +159,38 @@ def arrays_of(
         name = side.name
         arrays[f"{name}_ids"], arrays[f"{name}_counts"] = side.ids.values, side.counts
         arrays[f"{name}_has_data"] = side.has_data
-        arrays[f"{name}_table"] = side.table[:, : side.k + 1]
+        # As wide as in memory, so that they can be used where they are when the file is mapped.
+        arrays[f"{name}_table"] = side.table
         arrays |= {f"{name}_{key}": x for key, x in side.prior._asdict().items() if isinstance(x, np.ndarray)}
+        arrays |= {f"{name}_{key}": x for key, x in _solving_arrays(side).items()}
     arrays |= _chain_arrays(state.chain)
+    if state.titles is not None:
+        arrays |= {"title_ids": state.titles.ids.values, "title_texts": state.titles.texts}
     if state.uncertainty is not None:
         text, arrays_of_uncertainty = _uncertainty_arrays(state, state.uncertainty, n_threads)
         about |= text
         arrays |= arrays_of_uncertainty
     return {"about": np.array(json.dumps(about)), **arrays}
+
+
+def _solving_arrays(side: FittedSide) -> dict[str, Array]:
+    """Return what a side's rows were solved from, besides the model as it stands."""
+    arrays: dict[str, Array] = {}
+    if side.features is not None:
+        arrays |= {f"features_{key}": getattr(side.features, key) for key in ("indptr", "indices", "data")}
+    if side.solved_at is not None:
+        arrays["solved_at"] = side.solved_at
+    if side.of_fit is not None:
+        arrays["of_fit"] = side.of_fit
+    if side.basis is not None:
+        if side.basis.table is not None:
+            arrays["basis_table"] = side.basis.table
+        arrays |= {
+            f"basis_{key}": getattr(side.basis.prior, key)
+            for key in BASIS_EFFECTS
+            if getattr(side.basis.prior, key) is not None
+        }
+    return arrays
 
 
 def _chain_arrays(chain: Chain | None) -> dict[str, Array]:
@@ -185,7 +205,11 @@ def _chain_arrays(chain: Chain | None) -> dict[str, Array]:
 
 def _prior_numbers(side: FittedSide) -> dict[str, Any]:
     """Return what the text says of a side's prior and encoder; arrays apart."""
-    numbers = {name: x for name, x in side.prior._asdict().items() if isinstance(x, float)}
+    numbers: dict[str, Any] = {name: x for name, x in side.prior._asdict().items() if isinstance(x, float)}
+    if side.prior.missing is not None:
+        numbers["missing"] = side.prior.missing._asdict()
+        confidence = side.prior.missing.confidence
+        numbers["missing"]["confidence"] = None if confidence is None else list(confidence)
     return {"encoder": None if side.encoder is None else side.encoder.state(), **numbers}
 
 
@@ -209,7 +233,7 @@ def _uncertainty_arrays(
         arrays[f"errors_{name}"] = evidence.errors
         arrays[f"evidence_{name}_indptr"], arrays[f"evidence_{name}_indices"] = evidence.indptr, evidence.indices
         if evidence.table is not other.table:
-            arrays[f"evidence_{name}_table"] = evidence.table[:, : other.k + 1]
+            arrays[f"evidence_{name}_table"] = evidence.table
     return {"noise": {"sigma2": noise.sigma2, "taken": noise.taken}}, arrays
 
 
@@ -271,25 +295,11 @@ def _restored(about: dict[str, Any], stored: dict[str, Array]) -> tuple[str, dic
         reg,
         reg_bias,
         stored["folded_in_ids"],
-        _restored_missing(about.get("missing")),
+        # Files that were written before a fit could keep another iterate than the last have no word of it.
+        _check.integer("best_iter", about.get("best_iter", len(history["loss"])), 1, len(history["loss"])),
+        _restored_titles(stored, items),
     )
     return str(about["model"]), parameters, state
-
-
-def _restored_missing(numbers: dict[str, Any] | None) -> MissingPairs | None:
-    """Return what pairs without a rating count as; None in a model that takes ratings alone."""
-    if numbers is None:
-        return None
-    value, weight, confidence = float(numbers["value"]), float(numbers["weight"]), numbers["confidence"]
-    if confidence is not None:
-        alpha, transform = float(confidence[0]), str(confidence[1])
-        if not (0 < alpha < np.inf and transform in TRANSFORMS):
-            raise ValueError(f"its confidence is {alpha} and {transform!r}")
-        confidence = Confidence(alpha, transform)
-    missing = MissingPairs(value, weight, confidence)
-    if not (np.isfinite(value) and 0 < weight < np.inf and missing.unit_weight > 0):
-        raise ValueError(f"its missing ratings are {value} of weight {weight}")
-    return missing
 
 
 def _checked(stored: dict[str, Array], name: str, shape: tuple[int, ...], kind: Any) -> Array:
@@ -339,7 +349,7 @@ def _restored_side(name: str, about: dict[str, Any], stored: dict[str, Array], k
     ids = Ids(stored[f"{name}_ids"], f"{name}s")
     table = stored[f"{name}_table"]
     dtype = _check.float_dtype(f"the type of {name}_table", table.dtype)
-    _checked(stored, f"{name}_table", (len(ids), k + 1), dtype)
+    _checked(stored, f"{name}_table", (len(ids), row_width(k, dtype)), dtype)
     if not len(ids):
         raise ValueError(f"it has no {name}s")
     counts = _checked(stored, f"{name}_counts", (len(ids),), np.int64)
@@ -372,11 +382,61 @@ def _restored_side(name: str, about: dict[str, Any], stored: dict[str, Array], k
     reg, reg_bias, exponent, min_count = (
         float(numbers[key]) for key in ("reg", "reg_bias", "exponent", "typical_min_count")
     )
-    if not (0 <= reg < np.inf and 0 <= reg_bias < np.inf and 0 <= exponent <= 1 and 0 <= min_count < np.inf):
+    if not (0 <= reg < np.inf and 0 <= reg_bias < np.inf and 0 <= exponent <= 1 and 0 < min_count < np.inf):
         raise ValueError(f"its prior of {name}s is out of range")
-    prior = FittedPrior(reg, reg_bias, exponent, typical_min_count=min_count, **arrays)
+    missing = _restored_missing(numbers.get("missing"))
+    prior = FittedPrior(reg, reg_bias, exponent, typical_min_count=min_count, missing=missing, **arrays)
     has_data = _checked(stored, f"{name}_has_data", (len(ids),), np.bool_)
-    return FittedSide(name, ids, counts, has_data, table, k, prior, encoder)
+    solved_at = None
+    if f"{name}_solved_at" in stored:
+        solved_at = _checked(stored, f"{name}_solved_at", (len(ids),), np.int32)
+        if solved_at.min() < 0:
+            raise ValueError(f"its {name}_solved_at are not all at least 0")
+    of_fit = _checked(stored, f"{name}_of_fit", (len(ids),), np.bool_) if f"{name}_of_fit" in stored else None
+    features = None if f is None else _restored_features(stored, f"{name}_features_", len(ids), f)
+    basis = _restored_basis(stored, f"{name}_basis_", prior, (n_others, row_width(k, table.dtype)), table.dtype)
+    return FittedSide(name, ids, counts, has_data, table, k, prior, encoder, features, basis, solved_at, of_fit)
+
+
+def _restored_missing(numbers: dict[str, Any] | None) -> MissingPairs | None:
+    """Return what pairs without a rating count as; None in a model that takes ratings alone."""
+    if numbers is None:
+        return None
+    value, weight, confidence = float(numbers["value"]), float(numbers["weight"]), numbers["confidence"]
+    if confidence is not None:
+        alpha, transform = float(confidence[0]), str(confidence[1])
+        if not (0 < alpha < np.inf and transform in TRANSFORMS):
+            raise ValueError(f"its confidence is {alpha} and {transform!r}")
+        confidence = Confidence(alpha, transform)
+    missing = MissingPairs(value, weight, confidence)
+    if not (np.isfinite(value) and 0 < weight < np.inf and missing.unit_weight > 0):
+        raise ValueError(f"its missing ratings are {value} of weight {weight}")
+    return missing
+
+
+def _restored_features(stored: dict[str, Array], prefix: str, n: int, f: int) -> scipy.sparse.csr_array:
+    """Return the features of a side's rows."""
+    indptr, indices = (
+        stored[f"{prefix}{key}"].astype(kind) for key, kind in (("indptr", np.int64), ("indices", np.int32))
+    )
+    checked = {f"{prefix}indptr": indptr, f"{prefix}indices": indices}
+    indptr, indices = _checked_csr(checked, prefix, n, f, "features that the model knows")
+    data = _checked(stored, f"{prefix}data", indices.shape, np.float64)
+    return scipy.sparse.csr_array((data, indices, indptr), shape=(n, f))
+
+
+def _restored_basis(
+    stored: dict[str, Array], prefix: str, prior: FittedPrior, shape: tuple[int, int], dtype: np.dtype[Any]
+) -> Basis | None:
+    """Return what a side's rows were solved from; None where the file has nothing of it."""
+    names = [name for name in ("table", *BASIS_EFFECTS) if f"{prefix}{name}" in stored]
+    if not names:
+        return None
+    found: dict[str, Any] = {}
+    for name in names:
+        own = shape if name == "table" else getattr(prior, name).shape  # the same effects, from before
+        found[name] = _checked(stored, f"{prefix}{name}", own, dtype)
+    return Basis(found.pop("table", None), prior._replace(**found))
 
 
 def _restored_uncertainty(
@@ -395,7 +455,8 @@ def _restored_uncertainty(
     for own, other, sums in ((users, items, of_users), (items, users, of_items)):
         prefix, table = f"evidence_{own.name}_", other.table
         if f"{prefix}table" in stored:
-            table = _checked(stored, f"{prefix}table", (len(stored[f"{prefix}table"]), k + 1), table.dtype)
+            own_shape = len(stored[f"{prefix}table"]), row_width(k, table.dtype)
+            table = _checked(stored, f"{prefix}table", own_shape, table.dtype)
         indptr, indices = _checked_csr(stored, prefix, len(own), len(table), "rows of its table")
         posteriors.append(Posterior(Evidence(indptr, indices, table, sums), own.prior, k))
     sigma2 = float(about["noise"]["sigma2"])
@@ -409,6 +470,16 @@ def _restored_uncertainty(
         (first, second),
     )
     return Uncertainty(posteriors[0], posteriors[1], k, shape, noise)
+
+
+def _restored_titles(stored: dict[str, Array], items: FittedSide) -> Titles | None:
+    """Return the titles of items; None where there are none."""
+    if "title_ids" not in stored:
+        return None
+    ids, texts = Ids(stored["title_ids"], "title_ids"), stored["title_texts"]
+    if texts.shape != (len(ids),) or texts.dtype.kind != "U" or ids.kind != items.ids.kind:
+        raise ValueError(f"its title_texts are {texts.dtype} of shape {texts.shape}, not texts for {len(ids)} items")
+    return Titles(ids, texts)
 
 
 def _restored_chain(stored: dict[str, Array], users: FittedSide, items: FittedSide) -> Chain | None:

@@ -84,6 +84,8 @@ class RankALS(PenalisedFactors):
         Stop when an iteration lowers the loss by less than this share of it.
     dtype : {"float32", "float64"}, default="float32"
         Type of the factors.
+    callback, warm_start, on_interrupt
+        As of `FactorALS`. There is no early stopping, since errors of held-out ratings do not judge lists.
     random_state : int, Generator, RandomState or None, default=None
         For the random start of the items' factors. An int gives the same bits at each call.
     n_jobs : int or None, default=None
@@ -109,8 +111,8 @@ class RankALS(PenalisedFactors):
         Ratings of each that the model has seen: those of the fit, and of rows that were folded in.
     folded_in_ids_ : ndarray
         The ids that the last `fold_in` added or replaced; empty after a fit.
-    n_iter_ : int
-        Iterations done.
+    n_iter_, best_iter_ : int
+        Iterations done, and the one whose model this is.
     history_ : dict of lists of float
         One entry an iteration: ``loss`` (the objective above, over all pairs, in squared rating units), ``train_rmse`` (the
         weighted root mean squared error of all pairs, rated and missing) and ``seconds``.
@@ -164,6 +166,9 @@ class RankALS(PenalisedFactors):
         max_iter: int = 15,
         tol: float = 1e-4,
         dtype: Any = "float32",
+        callback: Any = None,
+        warm_start: bool = False,
+        on_interrupt: str = "raise",
         random_state: Any = None,
         n_jobs: int | None = None,
         verbose: int = 0,
@@ -183,6 +188,9 @@ class RankALS(PenalisedFactors):
         self.max_iter = max_iter
         self.tol = tol
         self.dtype = dtype
+        self.callback = callback
+        self.warm_start = warm_start
+        self.on_interrupt = on_interrupt
         self.random_state = random_state
         self.n_jobs = n_jobs
         self.verbose = verbose
@@ -191,8 +199,9 @@ class RankALS(PenalisedFactors):
     def missing_(self) -> float:
         """What a missing rating was taken for, in rating units; 0 for implicit feedback."""
         check_is_fitted(self, "mean_")
-        assert self._missing is not None
-        return self._missing.value
+        missing = self._items.prior.missing
+        assert missing is not None
+        return missing.value
 
     def fit(  # type: ignore[override]
         self,
@@ -232,7 +241,8 @@ class RankALS(PenalisedFactors):
         FloatingPointError
             Where numbers leave the range of their type, which needs absurdly large ratings or weights.
         """
-        return self._fit(R, self._values_of(R, y), sample_weight, None, (user_features, item_features))
+        self._fit(R, self._values_of(R, y), sample_weight, None, (user_features, item_features))
+        return self
 
     def _values_of(self, R: Any, y: Any) -> Any:
         """Return the ratings of pairs; of implicit feedback without counts each pair counts once."""
@@ -335,14 +345,16 @@ class RankALS(PenalisedFactors):
         """Not there: scores are no ratings."""
         raise AttributeError("RankALS has no predict_interval: its scores are no ratings; FactorALS predicts ratings")
 
-    def _sigma(self, strategy: str) -> float:
-        """Refuse a strategy that needs a standard deviation."""
-        raise ValueError(
-            f'strategy is "{strategy}", but scores of RankALS have no standard deviation: use strategy="mean", or FactorALS'
+    @property
+    def score(self) -> NoReturn:
+        """Not there: scores are no ratings, so that they explain no share of the ratings' variance."""
+        raise AttributeError(
+            "RankALS has no score: its scores are no ratings; alsx.metrics.ndcg_at_n judges lists of recommend"
         )
 
     def _uncertainty_of_fit(self) -> Uncertainty:
         """Refuse what needs a standard deviation."""
         raise ValueError(
-            "scores of RankALS have no standard deviation: FactorALS predicts ratings, and how certain they are"
+            'strategies "lower", "upper" and "thompson" need standard deviations, and scores of RankALS, which are no ratings, '
+            'have none: use strategy="mean"'
         )

@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import warnings
 from typing import IO, Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.base import BaseEstimator
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
 
-from alsx import _check, _threads
-from alsx._models import persistence, top_n
-from alsx._models.fold_in import fold_in
+from alsx import _check
+from alsx._models import persistence
+from alsx._models.estimator import CallbackTasks, one_column, with_callbacks
+from alsx._models.explanations import Explanations
+from alsx._models.fitted import FittedModel
 from alsx._models.seen import count_items
-from alsx._models.side import FittedSide, Packed
 from alsx._models.state import ModelState
-from alsx._models.training import Run, Specification, fitted_uncertainty, train
-from alsx._solver import SIDES
+from alsx._models.stopping import stopping_rules
+from alsx._models.training import Fitted, Run, Specification, train
+from alsx._models.updates import Updates
+from alsx._models.vectors import Vectors
+from alsx._models.warm_start import WarmStart
 from alsx._solver.posterior import CHUNK_PAIRS
-from alsx._solver.prediction import predict_codes
-from alsx._solver.uncertainty import Uncertainty, deviations
+from alsx._solver.uncertainty import deviations
 from alsx.ratings import Caller, Ratings, id_pairs
 
 Array = npt.NDArray[Any]
@@ -29,13 +33,8 @@ Array = npt.NDArray[Any]
 # What messages call the pairs that `predict` is given.
 PAIRS = Caller("users", options="Ratings")
 
-STRATEGIES = ("mean", "lower", "upper", "thompson")
 
-# Fewer predictions than this are not worth sharing between threads.
-MIN_SHARED_PREDICTIONS = 10_000
-
-
-class Recommender(BaseEstimator):  # type: ignore[misc]
+class Recommender(Explanations, Updates, Vectors, FittedModel):
     """A model of ratings: global mean, biases of users and items and, where k > 0, factors of both.
 
     The base of all estimators; it has no constructor of its own. A subclass says by `_specification` what its parameters ask
@@ -53,6 +52,13 @@ class Recommender(BaseEstimator):  # type: ignore[misc]
     random_state: Any
     n_jobs: int | None
     verbose: int
+    # These have defaults, for models whose constructor does not offer them.
+    callback: Any = None
+    early_stopping: bool = False
+    validation_fraction: float = 0.1
+    n_iter_no_change: int = 3
+    warm_start: bool = False
+    on_interrupt: str = "raise"
 
     def _specification(self) -> Specification:
         """Return what the parameters ask for, once they are checked."""
@@ -73,7 +79,7 @@ class Recommender(BaseEstimator):  # type: ignore[misc]
             sparse, of `Ratings.by_user` where it is a `Ratings`). A rating of weight 2 counts like two. Default: all 1.
         eval_set : like `R`, or a pair (X, y), default=None
             Held-out ratings; their RMSE is added to ``history_["test_rmse"]`` after each iteration. They do not
-            influence the fit.
+            influence the fit, unless `early_stopping` is True.
 
         Returns
         -------
@@ -88,94 +94,87 @@ class Recommender(BaseEstimator):  # type: ignore[misc]
             Where a row's equations have no unique solution, which needs a regularisation of 0 or next to it.
         FloatingPointError
             Where numbers leave the range of their type, which needs absurdly large ratings or weights.
-        """
-        return self._fit(R, y, sample_weight, eval_set)
+        KeyboardInterrupt
+            If the fit is interrupted. The model is then what it was before, as after any other error; `on_interrupt` "keep" is
+            another choice.
 
-    def _fit(self, R: Any, y: Any, sample_weight: Any, eval_set: Any, features: tuple[Any, Any] = (None, None)) -> Self:
+        Warns
+        -----
+        sklearn.exceptions.ConvergenceWarning
+            If the fit was interrupted, and `on_interrupt` is "keep".
+        """
+        self._fit(R, y, sample_weight, eval_set)
+        return self
+
+    @with_callbacks  # type: ignore[untyped-decorator, unused-ignore]
+    def _fit(self, R: Any, y: Any, sample_weight: Any, eval_set: Any, features: tuple[Any, Any] = (None, None)) -> None:
         """Fit the model; `features` are those of users and of items."""
-        specification = self._specification()
+        specification, y = self._specification(), one_column(y)
+        stopping = stopping_rules(
+            self.callback, self.early_stopping, self.validation_fraction, self.n_iter_no_change, self.on_interrupt
+        )
+        start = None
+        if _check.boolean("warm_start", self.warm_start) and hasattr(self, "mean_"):
+            start = WarmStart(self._users, self._items)
+            start.check(specification.k)
+        tasks = CallbackTasks.of(self, specification.max_iter, R, y, sample_weight, self._attributes_of)
         run = Run(
             _check.generator(self.random_state),
             self._n_threads(),
             self.n_jobs,
             _check.integer("verbose", int(self.verbose) if isinstance(self.verbose, bool) else self.verbose, 0),
+            stopping,
+            start,
+            tasks,
         )
         fitted = train(specification, R, y, sample_weight, eval_set, features, run)
         # All at once and last, so that an interrupted fit leaves the model as it was.
-        users, items = fitted.penalties
-        state = ModelState(
-            fitted.mean,
-            fitted.rating_range,
-            fitted.history,
-            fitted.users,
-            fitted.items,
-            fitted.seen,
-            fitted_uncertainty(fitted.users, fitted.items, fitted.seen, fitted.errors),
-            fitted.chain,
-            (users.reg, items.reg),
-            (users.reg_bias, items.reg_bias),
-            fitted.users.ids.values[:0],
-            fitted.missing,
-        )
-        self._set_state(state, fitted.items.counts)
-        return self
+        self._set_state(ModelState.of(fitted), fitted.items.counts)
+        self._name_features(R)
+        if fitted.is_interrupted:
+            warnings.warn(
+                f"the fit was interrupted after {self.n_iter_} of {specification.max_iter} iterations: the model is that of "
+                f"iteration {self.best_iter_}",
+                ConvergenceWarning,
+                stacklevel=4,
+            )
+        if tasks is not None:
+            tasks.finish()
+
+    def _attributes_of(self, fitted: Fitted) -> dict[str, Any]:
+        """Return the attributes that this estimator would have with a fitted model."""
+        model = copy.copy(self)
+        model._set_state(ModelState.of(fitted), fitted.items.counts)
+        return {name: value for name, value in vars(model).items() if vars(self).get(name) is not value}
 
     def _set_state(self, state: ModelState, item_counts: npt.NDArray[np.int64] | None = None) -> None:
         """Make this the fitted model of that state; the items' counts are found where they are not given."""
         self.mean_ = state.mean
         self.rating_range_ = state.rating_range
         self.history_ = state.history
-        self.n_iter_ = len(state.history["loss"])
+        self.n_iter_, self.best_iter_ = len(state.history["loss"]), state.best_iter
         self.folded_in_ids_ = state.folded_in_ids
         self.user_counts_ = np.diff(state.seen.indptr)
         self.item_counts_ = count_items(state.seen, len(state.items)) if item_counts is None else item_counts
         self._users, self._items, self._seen = state.users, state.items, state.seen
         self._uncertainty, self._chain = state.uncertainty, state.chain
         self._reg, self._reg_bias = state.reg, state.reg_bias
-        self._missing = state.missing
+        self._titles = state.titles
 
     def _state(self) -> ModelState:
         """Return what this fitted model is."""
         return ModelState(
             self.mean_, self.rating_range_, self.history_, self._users, self._items, self._seen, self._uncertainty, self._chain,
-            self._reg, self._reg_bias, self.folded_in_ids_, self._missing,
+            self._reg, self._reg_bias, self.folded_in_ids_, self.best_iter_, self._titles,
         )  # fmt: skip
 
-    def _n_threads(self) -> int:
-        """Return how many threads a call may use."""
-        return _threads.resolve(self.n_jobs)
-
-    # ------------------------------------------------------------------------------------------------------------
-    # Learned
-
-    @property
-    def _k(self) -> int:
-        """The rank."""
-        return self._items.k
-
-    @property
-    def user_ids_(self) -> Array:
-        """The users' own ids, ascending; row x of `user_factors_` belongs to ``user_ids_[x]``."""
-        check_is_fitted(self, "mean_")
-        return self._users.ids.values
-
-    @property
-    def item_ids_(self) -> Array:
-        """The items' own ids, ascending; row x of `item_factors_` belongs to ``item_ids_[x]``."""
-        check_is_fitted(self, "mean_")
-        return self._items.ids.values
-
-    @property
-    def user_biases_(self) -> Array:
-        """b_u in rating units, shape (n_users,)."""
-        check_is_fitted(self, "mean_")
-        return self._users.table[:, self._k]
-
-    @property
-    def item_biases_(self) -> Array:
-        """c_i in rating units, shape (n_items,)."""
-        check_is_fitted(self, "mean_")
-        return self._items.table[:, self._k]
+    def _with_state(self, state: ModelState, item_counts: npt.NDArray[np.int64] | None = None) -> Self:
+        """Return a model like this one, of another state."""
+        model = type(self)(**self.get_params(deep=False))
+        model._set_state(state, item_counts)
+        if hasattr(self, "feature_names_in_"):
+            model.feature_names_in_ = self.feature_names_in_
+        return model
 
     # ------------------------------------------------------------------------------------------------------------
     # Predictions
@@ -323,26 +322,6 @@ class Recommender(BaseEstimator):  # type: ignore[misc]
         self._warn_unknown(user_codes, item_codes, stacklevel=4)
         return np.ascontiguousarray(user_codes), np.ascontiguousarray(item_codes), scalar
 
-    def _predict_codes(self, user_codes: Array, item_codes: Array, clip: bool) -> Array:
-        """Return predictions of pairs of codes."""
-        out = predict_codes(
-            user_codes, item_codes, self._users.table, self._items.table, self._users.cold_start_vector,
-            self._items.cold_start_vector, self._k, self.mean_,
-            self._n_threads() if len(user_codes) > MIN_SHARED_PREDICTIONS else 1,
-        )  # fmt: skip
-        if clip:
-            np.clip(out, *self.rating_range_, out=out)
-        return out
-
-    def _uncertainty_of_fit(self) -> Uncertainty:
-        """Return the model's uncertainty, or say why it has none."""
-        if self._uncertainty is None:
-            raise ValueError(
-                "the model holds no training errors that it could tell its uncertainty from, as where their squares leave the "
-                "range of float64 numbers: rescale the ratings and fit it again"
-            )
-        return self._uncertainty
-
     def _variances(self, user_codes: Array, item_codes: Array) -> tuple[Array, Array]:
         """Return the variances of the ratings of pairs of codes: noise, and what is not known of the two."""
         uncertainty, n_threads = self._uncertainty_of_fit(), self._n_threads()
@@ -355,249 +334,6 @@ class Recommender(BaseEstimator):  # type: ignore[misc]
         ]
         noise, epistemic = (np.concatenate(x) for x in zip(*parts, strict=True))
         return noise, epistemic
-
-    def _warn_unknown(self, users: Array, items: Array | None = None, stacklevel: int = 3) -> None:
-        """Warn where more than half of the pairs, or of the users, are unknown."""
-        unknown = users < 0 if items is None else (users < 0) | (items < 0)
-        count = int(unknown.sum())
-        if 2 * count > len(unknown):
-            which = f"{int((users < 0).sum())} users" + (
-                "" if items is None else f" and {int((items < 0).sum())} items"
-            )
-            warnings.warn(
-                f"{count} of {len(unknown)} predictions know only part of their pair ({which} were not in the training "
-                "ratings) and are little more than the mean: are these the ids of the training data?",
-                UserWarning,
-                stacklevel=stacklevel,
-            )
-
-    def recommend(
-        self,
-        users: Any,
-        n: int = 10,
-        *,
-        min_ratings: int = 0,
-        items: Any = None,
-        exclude_rated: bool = True,
-        strategy: str = "mean",
-        n_std: float = 1.0,
-        random_state: Any = None,
-    ) -> tuple[Array, Array]:
-        """Recommend the items with the highest predicted ratings.
-
-        Parameters
-        ----------
-        users : id, or array-like of ids, shape (m,)
-            Users. An unknown user gets what the prior knows: the items with the highest biases.
-        n : int, default=10
-            How many items a user.
-        min_ratings : int, default=0
-            Leave out items with fewer training ratings. The predictions that err least on average are not the ones
-            that head a list: little-rated items have the least certain ones.
-        items : array-like of ids, default=None
-            Recommend among these only. Default: all items that have ratings or features.
-        exclude_rated : bool, default=True
-            Leave out the items that the user rated in the training ratings.
-        strategy : {"mean", "lower", "upper", "thompson"}, default="mean"
-            What an item is judged by. "mean": its predicted rating. "lower" and "upper": that minus and plus `n_std`
-            standard deviations of what more ratings would tell (the noise of ratings plays no part): "lower" is cautious,
-            "upper" tries what may be good. "thompson": its rating in a draw from the posterior, the same draw for all
-            users of a call, which tries items as often as they may be the best. All but "mean" take as long as an
-            iteration, or where there are many users, "lower" and "upper", much longer: (n_users + 1) n_items k^2.
-        n_std : float, default=1.0
-            For "lower" and "upper".
-        random_state : int, Generator, RandomState or None, default=None
-            For "thompson". An int gives the same draw at each call.
-
-        Returns
-        -------
-        ids : ndarray, shape (n,) or (m, n)
-            Items, best first; equal scores in ascending order of ids. Where fewer than `n` items are left, the
-            rest is padded with `alsx.ratings.Ids.missing`, which is no id, and a score of NaN.
-        scores : ndarray of float64, shape (n,) or (m, n)
-            What the items were judged by, in rating units; not clipped, so that the best remain distinguishable.
-
-        Raises
-        ------
-        sklearn.exceptions.NotFittedError
-            If the model was not fitted.
-        TypeError
-            If ids are of another kind than those the model was fitted to.
-        ValueError
-            If `n` is less than 1, an id in `items` is unknown, or there is no such strategy.
-
-        References
-        ----------
-        O. Chapelle, L. Li, "An empirical evaluation of Thompson sampling", NIPS 2011, pages 2249-2257; L. Li, W. Chu,
-        J. Langford, R. Schapire, "A contextual-bandit approach to personalized news article recommendation", WWW 2010, pages
-        661-670 (the upper limit).
-        """
-        check_is_fitted(self, "mean_")
-        n = _check.integer("n", n, 1)
-        n_std = _check.real("n_std", n_std)
-        if strategy not in STRATEGIES:
-            raise ValueError(f'strategy is {strategy!r}; it must be "mean", "lower", "upper" or "thompson"')
-        codes = np.asarray(self._users.ids.codes(users, "users"))
-        rows = np.atleast_1d(codes).astype(np.int32)
-        self._warn_unknown(rows)
-        allowed = self._candidates(min_ratings, items)
-        excluded = top_n.rated_by(self._seen) if exclude_rated else top_n.Excluded.nothing()
-        if strategy in ("lower", "upper"):
-            self._sigma(strategy)
-            n_std = n_std if strategy == "upper" else -n_std
-            lists = top_n.by_score(rows, len(self._items), lambda u, i: self._bounds(u, i, n_std), excluded, n, allowed)
-        else:
-            n_threads = self._n_threads()
-            table, vector, packed = self._users.table, self._users.cold_start_vector, self._items.packed(n_threads)
-            if strategy == "thompson":
-                table, vector, packed = self._draw(rows, allowed, random_state, n_threads)
-            lists = top_n.recommend_by_product(
-                rows, table, vector, self._k, packed, self.mean_, excluded, n, allowed, n_threads
-            )
-        return self._named(self._items, lists, codes.ndim == 0)
-
-    def _named(self, side: FittedSide, lists: top_n.Lists, single: bool) -> tuple[Array, Array]:
-        """Return lists with ids instead of codes; of a `single` row without the axis of rows."""
-        ids, scores = side.ids_of(lists.codes), lists.scores
-        return (ids[0], scores[0]) if single else (ids, scores)
-
-    def _bounds(self, users: Array, items: Array, n_std: float) -> Array:
-        """Return predictions plus `n_std` standard deviations of what is not known, shape (len(users), len(items))."""
-        pairs = np.repeat(users, len(items)).astype(np.int32), np.tile(items, len(users)).astype(np.int32)
-        mean = self._predict_codes(*pairs, clip=False).reshape(len(users), len(items))
-        vectors = self._users.vectors, self._items.vectors
-        variances = self._uncertainty_of_fit().of_all(users, items, *vectors, self._n_threads())
-        return np.asarray(mean + n_std * np.sqrt(variances))
-
-    def _sigma(self, strategy: str) -> float:
-        """Return the standard deviation of the noise, for a strategy that needs to know it."""
-        sigma = float(np.sqrt(self._uncertainty_of_fit().noise(self._n_threads()).sigma2))
-        if not np.isfinite(sigma):
-            raise ValueError(
-                f'strategy is "{strategy}", but the model was fitted to too few ratings to tell their noise: use '
-                'strategy="mean", or fit it to more'
-            )
-        return sigma
-
-    def _draw(
-        self, rows: Array, allowed: npt.NDArray[np.bool_] | None, random_state: Any, n_threads: int
-    ) -> tuple[Array, Array, Packed]:
-        """Return one draw from the posterior: of the users asked for, of the cold-start vector, and of the items."""
-        sigma, uncertainty = self._sigma("thompson"), self._uncertainty_of_fit()
-        generator = _check.generator(random_state)
-        seed = int(generator.integers(2**63))
-        wanted = np.zeros(len(self._users), bool)
-        wanted[rows[rows >= 0]] = True
-        if allowed is None:
-            allowed = np.ones(len(self._items), bool)
-        users = uncertainty.users.draw(self._users.table, wanted, self.mean_, sigma, seed, 0, n_threads)
-        items = uncertainty.items.draw(self._items.table, allowed, self.mean_, sigma, seed, 1, n_threads)
-        vector = uncertainty.users.draw_cold_start(sigma, generator)
-        return users, vector, Packed.of(items, self._k, n_threads)
-
-    def _candidates(self, min_ratings: int, items: Any) -> npt.NDArray[np.bool_] | None:
-        """Return which items may appear in a list; None for all.
-
-        Those of which nothing is known, such as gaps between the columns of a matrix, appear only if they are asked for.
-        """
-        min_ratings = _check.integer("min_ratings", min_ratings, 0)
-        has_data = self._items.has_data
-        if min_ratings == 0 and items is None:
-            return None if has_data.all() else has_data
-        allowed = self.item_counts_ >= min_ratings
-        if items is None:
-            allowed = allowed & has_data
-        else:
-            codes = np.atleast_1d(self._items.ids.codes(items, "items"))
-            if (codes < 0).any():
-                first = int(np.flatnonzero(codes < 0)[0])
-                unknown = np.atleast_1d(np.asarray(items))[first].item()
-                raise ValueError(
-                    f"items: {unknown!r} (place {first}) is not among the {len(self._items)} training items; leave it out"
-                )
-            listed = np.zeros(len(allowed), bool)
-            listed[codes] = True
-            allowed = allowed & listed
-        return np.asarray(allowed)
-
-    # ------------------------------------------------------------------------------------------------------------
-    # Users and items that come after the fit
-
-    def fold_in(
-        self, R: Any = None, y: Any = None, sample_weight: Any = None, *, side: str = "user", features: Any = None
-    ) -> Self:
-        """Return a model that also knows users, or items, who were not there when this one was fitted.
-
-        Each is one row solve, as in a half-sweep of the fit, with the other side as it is. Its prior mean is what the fit has
-        learned of features and, with `implicit_features`, of rated-item sets. Where `BayesALS` was fitted, each is the mean of its
-        posterior given priors at their means, and `samples_` are not carried over.
-
-        Parameters
-        ----------
-        R, y, sample_weight
-            Ratings as `fit` takes them, all that there are of these users (or items); None where there are none.
-        side : {"user", "item"}, default="user"
-            Whose rows are new. Their ids are of the kind that the model has; the ids of the other side must be known.
-        features : sparse matrix, array or data frame, default=None
-            Features of the new rows, of the kind the model was fitted with. Arrays are aligned with the users of `R`, in
-            ascending order (with 0 to n - 1 where there is no `R`). Default: nothing is known but ratings.
-
-        Returns
-        -------
-        model : like this one
-            It knows old and new rows; `folded_in_ids_` are the ids of the new ones. An id that was there before is replaced, so
-            give all of its ratings. All other rows predict the same bits as before. This model stays as it is. (Somebody of the fit
-            who is folded in with the same ratings gets nearly the same vector: the other side has moved since his row was solved,
-            and with `implicit_features` so have the prior means, of which small rated-item sets get a share.)
-
-        Raises
-        ------
-        sklearn.exceptions.NotFittedError
-            If the model was not fitted.
-        ValueError
-            If an id of the other side is unknown, if neither ratings nor features are given, or if features are given
-            to a model that was fitted without.
-        numpy.linalg.LinAlgError
-            Where a row has no unique solution, which needs a regularisation of 0.
-
-        Examples
-        --------
-        >>> from alsx import FactorALS
-        >>> R = [("ann", 7), ("bob", 7), ("ann", 3), ("cat", 3)]
-        >>> model = FactorALS(k=2, random_state=0).fit(R, [4.5, 3.0, 5.0, 4.0])
-        >>> more = model.fold_in([("dan", 7)], [3.5])
-        >>> ids, stars = more.recommend("dan", n=1)
-        >>> ids
-        array([3])
-        >>> more.folded_in_ids_
-        array(['dan'], dtype='<U3')
-        """
-        check_is_fitted(self, "mean_")
-        if side not in SIDES:
-            raise ValueError(f'side is {side!r}; it must be "user" or "item"')
-        if R is None and features is None:
-            raise ValueError("R and features are both None: give ratings of the new rows, their features, or both")
-        own, other = (self._users, self._items) if side == "user" else (self._items, self._users)
-        if features is not None and own.encoder is None:
-            raise ValueError(
-                f"features: the model was fitted without {side}_features, so it has learned nothing of them"
-            )
-        folded = fold_in(
-            own, other, self._seen, self.mean_, self._missing, self._uncertainty, R, y, sample_weight, features, self.n_jobs,
-            self._n_threads(),
-        )  # fmt: skip
-        model = type(self)(**self.get_params(deep=False))
-        state = self._state()._replace(
-            users=folded.users,
-            items=folded.items,
-            seen=folded.seen,
-            uncertainty=folded.uncertainty,
-            # Kept draws have rows for the users and items of the fit.
-            chain=None if self._chain is None else self._chain._replace(samples=None),
-            folded_in_ids=folded.ids,
-        )
-        model._set_state(state)
-        return model
 
     def save(self, path: str | os.PathLike[str] | IO[bytes], *, with_ratings: bool = True) -> None:
         """Write the fitted model to a NumPy ``.npz`` file, without pickle.
@@ -621,18 +357,53 @@ class Recommender(BaseEstimator):  # type: ignore[misc]
         )
         persistence.save(arrays, path)
 
+    @classmethod
+    def load(cls, path: str | os.PathLike[str] | IO[bytes], *, mmap: bool = False) -> Self:
+        """Read a model of this class that `save` wrote; `alsx.load` reads those of any class.
 
-def load(path: str | os.PathLike[str] | IO[bytes]) -> Recommender:
+        Parameters
+        ----------
+        path : path-like or binary file object
+            The file.
+        mmap : bool, default=False
+            Map the arrays of a file into memory instead of reading them, see `alsx.load`.
+
+        Returns
+        -------
+        model : of this class
+            Fitted; it predicts the same bits.
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is no such file.
+        TypeError
+            If the file holds a model of another class.
+        ValueError
+            If the file is not a whole model that this version can read; if a file object is to be mapped.
+        """
+        model = load(path, mmap=mmap)
+        if not isinstance(model, cls):
+            kind = type(model).__name__
+            raise TypeError(f"path is a file of a {kind}, not of a {cls.__name__}: use alsx.load or alsx.{kind}.load")
+        return model
+
+
+def load(path: str | os.PathLike[str] | IO[bytes], *, mmap: bool = False) -> Recommender:
     """Read a model that `save` wrote.
 
     Parameters
     ----------
     path : path-like or binary file object
         The file.
+    mmap : bool, default=False
+        Map the arrays of a file into memory instead of reading them: processes that load the same file share one copy, and what is
+        not asked for need not stay in memory. All of the file is read once all the same, since every array is checked. The file
+        must stay as it is (`save` to the same path is fine: it puts a new file there).
 
     Returns
     -------
-    model : BiasALS, FactorALS, RankALS or BayesALS
+    model : BiasALS, FactorALS or BayesALS
         Fitted; it predicts the same bits.
 
     Raises
@@ -640,9 +411,9 @@ def load(path: str | os.PathLike[str] | IO[bytes]) -> Recommender:
     FileNotFoundError
         If there is no such file.
     ValueError
-        If the file is not a whole model that this version can read.
+        If the file is not a whole model that this version can read; if a file object is to be mapped.
     """
-    return persistence.read(path, _restored)
+    return persistence.read(path, _restored, mmap=mmap)
 
 
 def _restored(kind: str, parameters: dict[str, Any], state: ModelState) -> Recommender:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.sparse
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from alsx import _sort
 from alsx._models.side import Merge
 from alsx.ratings import CSR
+from alsx.ratings.sorting import transpose
 
 Array = NDArray[Any]
 
@@ -20,6 +21,101 @@ def count_items(seen: CSR, n_items: int) -> NDArray[np.int64]:
     counts = np.zeros((1, n_items), np.int64)
     _sort.count_codes(seen.indices, counts)
     return np.asarray(counts[0])
+
+
+def entries_of_rows(indptr: Array, rows: Array) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return offsets of some rows by themselves, and the places of their entries among all; row -1 has none."""
+    begin = np.where(rows >= 0, indptr[rows], 0)
+    counts = np.where(rows >= 0, indptr[rows + 1] - begin, 0)
+    own = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+    # Where a row begins here and there tells how far its entries move.
+    return own, np.arange(own[-1]) + np.repeat(begin - own[:-1], counts)
+
+
+def rows_of(seen: CSR, rows: Array) -> CSR:
+    """Return some rows by themselves."""
+    indptr, places = entries_of_rows(seen.indptr, rows)
+    weights = None if seen.weights is None else seen.weights[places]
+    return CSR(indptr, seen.indices[places], seen.values[places], weights)
+
+
+def columns_of(seen: CSR, columns: Array, n_columns: int, n_threads: int) -> CSR:
+    """Return the ratings of some items by item, users ascending; `columns` ascend."""
+    wanted = np.zeros(n_columns, bool)
+    wanted[columns] = True
+    places = np.flatnonzero(wanted[seen.indices])
+    number = np.zeros(n_columns, np.int32)
+    number[columns] = np.arange(len(columns))
+    weights = None if seen.weights is None else seen.weights[places]
+    indptr = np.searchsorted(places, seen.indptr).astype(np.int64)
+    return transpose(CSR(indptr, number[seen.indices[places]], seen.values[places], weights), len(columns), n_threads)
+
+
+class Change(NamedTuple):
+    """The ratings seen after some came, and which of these are new or differ.
+
+    Parameters
+    ----------
+    seen : CSR
+        By user.
+    is_change : ndarray of bool, shape (n,)
+        Of the ratings that came.
+    """
+
+    seen: CSR
+    is_change: NDArray[np.bool_]
+
+
+def add_ratings(seen: CSR, users: Array, items: Array, values: Array, weights: Array | None) -> Change:
+    """Return the ratings seen with others, which stand instead of those of the same pairs.
+
+    Parameters
+    ----------
+    seen : CSR
+        By user; it has a row for each user.
+    users, items : ndarray, shape (n,)
+        Codes, ascending by user and then by item.
+    values, weights : ndarray, shape (n,)
+        Weights are None where all are 1.
+    """
+    # A search for all pairs at once: the first place of the row whose item is not below the one asked for.
+    low, high = seen.indptr[users].copy(), seen.indptr[users + 1].copy()
+    while (open_ := np.flatnonzero(low < high)).size:
+        middle = (low[open_] + high[open_]) // 2
+        below = seen.indices[middle] < items[open_]
+        low[open_] = np.where(below, middle + 1, low[open_])
+        high[open_] = np.where(below, high[open_], middle)
+    inside = low < seen.indptr[users + 1]
+    known = np.zeros(len(users), bool)
+    known[inside] = seen.indices[low[inside]] == items[inside]
+    all_weights = seen.weights
+    if weights is not None and all_weights is None:
+        all_weights = np.ones_like(seen.values)
+    new_weights = np.ones(len(values), seen.values.dtype) if weights is None else weights.astype(seen.values.dtype)
+    is_change = ~known
+    at = low[known]
+    is_change[known] = seen.values[at] != values[known]
+    if all_weights is not None:
+        is_change[known] |= all_weights[at] != new_weights[known]
+
+    def merged(old: Array, own: Array) -> Array:
+        out = np.insert(old, low[~known], own[~known])
+        # Those inserted before a known pair have moved it.
+        out[at + np.searchsorted(low[~known], at, side="right")] = own[known]
+        return out
+
+    added = np.bincount(users[~known], minlength=len(seen.indptr) - 1)
+    indptr = seen.indptr + np.concatenate([[0], np.cumsum(added)])
+    merged_weights = None if all_weights is None else merged(all_weights, new_weights)
+    return Change(
+        CSR(
+            indptr.astype(np.int64),
+            merged(seen.indices, items.astype(np.int32)),
+            merged(seen.values, values.astype(seen.values.dtype)),
+            merged_weights,
+        ),
+        is_change,
+    )
 
 
 def own_copy(ratings: CSR, matrix: Any) -> CSR:

@@ -8,15 +8,17 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
+import scipy.sparse
 from numpy.typing import NDArray
 
 from alsx import _scores
 from alsx._models.features import FeatureEncoder
 from alsx._solver.missing import missing_gram
 from alsx._solver.posterior import PlainData
-from alsx._solver.prior import FittedPrior
-from alsx._solver.tables import aligned, factor_table, kernel_table
-from alsx.ratings import Ids
+from alsx._solver.prior import Basis, FittedPrior
+from alsx._solver.rows import RowSystems
+from alsx._solver.tables import aligned, factor_table, kernel_table, weight_sums
+from alsx.ratings import CSR, Ids
 
 Array = NDArray[Any]
 Floats = NDArray[np.float64]
@@ -67,6 +69,14 @@ class FittedSide(PlainData):
         Of rows that come after the fit.
     encoder : FeatureEncoder or None
         Of the features that the side was fitted with.
+    features : scipy CSR array of float64, shape (n, f), or None
+        Encoded features of each row, the intercept among them; a row of zeros has none.
+    basis : Basis or None
+        What the rows of the fit were solved from, and others are; None: the model as it stands.
+    solved_at : ndarray of int32, shape (n,), or None
+        With which update of the model each row was solved, 0 being the fit; None: all with the fit.
+    of_fit : ndarray of bool, shape (n,), or None
+        Which rows took part in the fit, whenever they were solved; None: all.
     """
 
     name: str
@@ -77,10 +87,17 @@ class FittedSide(PlainData):
     k: int
     prior: FittedPrior
     encoder: FeatureEncoder | None = None
+    features: Any = None
+    basis: Basis | None = None
+    solved_at: NDArray[np.int32] | None = None
+    of_fit: NDArray[np.bool_] | None = None
 
     def __post_init__(self) -> None:
-        # From a file or a pickle it is not laid out as kernels need it.
+        # From a file or a pickle they are not laid out as kernels need it.
         object.__setattr__(self, "table", kernel_table(self.table, self.k))
+        if self.basis is not None and self.basis.table is not None:
+            table = kernel_table(self.basis.table, self.k)
+            object.__setattr__(self, "basis", self.basis._replace(table=table))
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -103,18 +120,153 @@ class FittedSide(PlainData):
 
     def merged(self, new: FittedSide, merge: Merge) -> FittedSide:
         """Return the side with the rows of another one, whose ids replace those that are there already."""
-        counts, has_data = np.zeros(len(merge), np.int64), np.zeros(len(merge), bool)
-        table = factor_table(len(merge), self.k, self.table.dtype)
+        n = len(merge)
+        counts, has_data, solved_at = np.zeros(n, np.int64), np.zeros(n, bool), np.zeros(n, np.int32)
+        of_fit = np.zeros(n, bool)
+        of_fit[merge.from_old] = self.were_fitted(np.arange(len(self)))
+        table = factor_table(n, self.k, self.table.dtype)
         for places, side in ((merge.from_old, self), (merge.from_new, new)):
             counts[places], has_data[places] = side.counts, side.has_data
+            solved_at[places] = 0 if side.solved_at is None else side.solved_at
             table[places, : self.k + 1] = side.table[:, : self.k + 1]
-        return dataclasses.replace(self, ids=merge.ids, counts=counts, has_data=has_data, table=table)
+        return dataclasses.replace(
+            self, ids=merge.ids, counts=counts, has_data=has_data, table=table, solved_at=solved_at,
+            of_fit=of_fit, features=self._merged_features(new, merge),
+        )  # fmt: skip
+
+    def _merged_features(self, new: FittedSide, merge: Merge) -> Any:
+        """Return the features of the rows of both sides; None where the side has none."""
+        if self.features is None:
+            return None
+        new_features = new.features
+        if new_features is None:
+            new_features = scipy.sparse.csr_array((len(new), self.features.shape[1]))
+        stacked = scipy.sparse.vstack([self.features, new_features], format="csr")
+        source = np.zeros(len(merge), np.int64)
+        source[merge.from_old] = np.arange(len(self))
+        source[merge.from_new] = len(self) + np.arange(len(new))
+        return scipy.sparse.csr_array(stacked[source])
+
+    def after_merge(self, merge: Merge, merged: FittedSide) -> FittedSide:
+        """Return this side where rows were merged into the other one; what was found of its own rows stays found.
+
+        What a new row of the other side says by being rated was never learned, so that it adds nothing to prior means.
+
+        Parameters
+        ----------
+        merge : Merge
+            Of the other side's rows.
+        merged : FittedSide
+            The other side afterwards.
+        """
+        prior, basis = self.prior.with_other_rows(merge.from_old, len(merge)), self.basis
+        if basis is not None:
+            table = basis.table
+            if table is not None:
+                old, table = table, factor_table(len(merge), self.k, table.dtype)
+                table[merge.from_old] = old
+                table[merge.from_new] = merged.table[merge.from_new]
+            basis = Basis(table, basis.prior.with_other_rows(merge.from_old, len(merge)))
+        return self._with(prior=prior, basis=basis)
+
+    def resolved(self, codes: Array, rows: Array, counts: Array, has_data: Array, update: int) -> FittedSide:
+        """Return the side with some rows solved again.
+
+        Parameters
+        ----------
+        codes : ndarray, shape (m,)
+        rows : ndarray, shape (m, ld)
+        counts, has_data : ndarray, shape (m,)
+        update : int
+            The number of the update.
+        """
+        table = factor_table(len(self), self.k, self.table.dtype)
+        table[:] = self.table
+        table[codes, : self.k + 1] = rows[:, : self.k + 1]
+        all_counts, all_data = self.counts.copy(), self.has_data.copy()
+        all_counts[codes], all_data[codes] = counts, has_data
+        solved_at = np.zeros(len(self), np.int32) if self.solved_at is None else self.solved_at.copy()
+        solved_at[codes] = update
+        return dataclasses.replace(self, table=table, counts=all_counts, has_data=all_data, solved_at=solved_at)
+
+    def after_solve(self, codes: Array, other: FittedSide) -> FittedSide:
+        """Return this side where rows of the other one were solved again: rows to come are solved from the new ones."""
+        if self.basis is None or self.basis.table is None:
+            return self
+        table = factor_table(len(other), self.k, self.table.dtype)
+        table[:] = self.basis.table
+        table[codes] = other.table[codes]
+        return self._with(basis=self.basis._replace(table=table))
+
+    def with_features(self, codes: Array, features: Any) -> FittedSide:
+        """Return the side with features of some rows, shape (m, f), instead of what they had."""
+        merge = Merge(self.ids, np.arange(len(self), dtype=np.int32), codes.astype(np.int32))
+        own = (
+            self
+            if self.features is not None
+            else dataclasses.replace(self, features=scipy.sparse.csr_array((len(self), features.shape[1])))
+        )
+        new = FittedSide(
+            self.name, Ids(self.ids.values[codes], f"{self.name}s"), self.counts[codes], self.has_data[codes],
+            self.table[codes], self.k, self.prior, self.encoder, features,
+        )  # fmt: skip
+        return self._with(features=own._merged_features(new, merge))
 
     def with_prior(self, prior: FittedPrior) -> FittedSide:
-        """Return the side with another prior; what has been found of its rows stays found."""
+        """Return the side with another prior, also of rows to come; what has been found of its rows stays found."""
+        return self._with(prior=prior, basis=None if self.basis is None else self.basis._replace(prior=prior))
+
+    def _with(self, **changes: Any) -> FittedSide:
+        """Return the side with other fields that its rows do not depend on."""
         new = object.__new__(FittedSide)
-        new.__dict__.update(self.__dict__, prior=prior)
+        new.__dict__.update(self.__dict__, **changes)
         return new
+
+    def solving(self, other: FittedSide) -> tuple[Array, FittedPrior]:
+        """Return the table and the prior that rows of this side are solved from."""
+        table, prior = (None, self.prior) if self.basis is None else self.basis
+        return other.table if table is None else table, prior
+
+    def row_systems(self, other: FittedSide, evidence: CSR, means: Array, mean: float, n_threads: int) -> RowSystems:
+        """Return the systems, in rating units, of rows of this side.
+
+        Parameters
+        ----------
+        other : FittedSide
+        evidence : CSR
+            Their ratings with codes of the other side, as `FittedPrior.evidence` returns them.
+        means : ndarray, shape (n, k+1) or more
+            Their prior means.
+        mean : float
+            Of the training ratings.
+        n_threads : int
+        """
+        table, prior = self.solving(other)
+        weight_sum = weight_sums(evidence.indptr, evidence.weights)
+        unit, base = 1.0, None
+        if prior.missing is not None:
+            unit = prior.missing.unit_of(1.0)
+            base = prior.missing.base(self._missing_gram(table, other, n_threads), weight_sum)
+        row_prior = prior.row_prior(weight_sum, means)
+        return RowSystems(evidence, table, self.k, row_prior, mean, unit, self.name, base=base)
+
+    def _missing_gram(self, table: Array, other: FittedSide, n_threads: int) -> Floats:
+        """Return what missing ratings of the other side's rows add up to, given its table; found once."""
+        found: tuple[Array, Array, Floats] | None = self.__dict__.get("_gram_of")
+        if found is None or found[0] is not table or found[1] is not other.counts:
+            rows = np.flatnonzero((other.counts > 0) & other.has_data).astype(np.int32)
+            found = table, other.counts, missing_gram(table, self.k, rows, n_threads)
+            self.__dict__["_gram_of"] = found
+        return found[2]
+
+    def were_fitted(self, codes: Array) -> NDArray[np.bool_]:
+        """Return which rows took part in the fit; -1 did not."""
+        return np.asarray((codes >= 0) & (True if self.of_fit is None else self.of_fit[codes]))
+
+    @property
+    def last_update(self) -> int:
+        """With which update of the model the latest of the rows was solved."""
+        return 0 if self.solved_at is None else int(self.solved_at.max(initial=0))
 
     @cached_property
     def lengths(self) -> Floats:
@@ -123,34 +275,31 @@ class FittedSide(PlainData):
         return np.asarray(np.sqrt(np.einsum("ij,ij->i", factors, factors, dtype=np.float64)))
 
     @cached_property
+    def comparable(self) -> NDArray[np.bool_]:
+        """Which rows have factors that were learned from something, shape (n,)."""
+        return np.asarray((self.lengths > 0) & self.has_data)
+
+    @cached_property
     def unit_vectors(self) -> Array:
         """The factors divided by their lengths, as a table with biases of 0; zeros where the length is 0."""
         table = aligned(len(self.table), self.table.shape[1], self.table.dtype)
         table[:, : self.k] = self.table[:, : self.k] / np.where(self.lengths > 0, self.lengths, 1)[:, None]
         return table
 
-    def missing_gram(self, n_threads: int) -> Floats:
-        """Return what missing ratings of all rows with ratings add up to, see `missing.missing_gram`; found once."""
-        found: Floats | None = self.__dict__.get("_missing_gram")
-        if found is None:
-            rows = np.flatnonzero((self.counts > 0) & self.has_data).astype(np.int32)
-            found = missing_gram(self.table, self.k, rows, n_threads)
-            self.__dict__["_missing_gram"] = found
-        return found
-
     def packed(self, n_threads: int) -> Packed:
         """Return the rows in the order in which top-n reads them; found once."""
         return self._found("_packed", self.table, n_threads)
 
     def packed_unit_vectors(self, n_threads: int) -> Packed:
-        """Return the unit vectors in this order; found once."""
-        return self._found("_packed_unit_vectors", self.unit_vectors, n_threads)
+        """Return the unit vectors of comparable rows in this order; found once."""
+        return self._found("_packed_unit_vectors", self.unit_vectors, n_threads, self.comparable)
 
-    def _found(self, name: str, table: Array, n_threads: int) -> Packed:
+    def _found(self, name: str, table: Array, n_threads: int, allowed: NDArray[np.bool_] | None = None) -> Packed:
         """Return a packed table, published when it is complete, for threads that ask at the same time."""
         found: Packed | None = self.__dict__.get(name)
         if found is None:
             found = Packed.of(table, self.k, n_threads)
+            found = found if allowed is None else found.only(allowed)
             self.__dict__[name] = found
         return found
 
@@ -171,6 +320,18 @@ class Packed(NamedTuple):
     factors: Array
     biases: Array
     n: int
+
+    def only(self, allowed: NDArray[np.bool_]) -> Packed:
+        """Return the same without rows that must not appear: their bias is -inf. `allowed` has shape (n,)."""
+        biases = self.biases.copy()
+        biases[: self.n][~allowed] = -np.inf
+        return self._replace(biases=biases)
+
+    def plus(self, constants: Array) -> Packed:
+        """Return the same with constants added to the biases, one for each row, shape (n,)."""
+        biases = self.biases.copy()
+        biases[: self.n] += constants.astype(biases.dtype)
+        return self._replace(biases=biases)
 
     @classmethod
     def of(cls, table: Array, k: int, n_threads: int) -> Packed:

@@ -4,13 +4,33 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import numpy as np
 from numpy.typing import NDArray
 
 from alsx._models.side import FittedSide
+from alsx._models.training import Fitted, fitted_uncertainty
 from alsx._solver.gibbs import Chain
-from alsx._solver.missing import MissingPairs
 from alsx._solver.uncertainty import Uncertainty
-from alsx.ratings import CSR
+from alsx.ratings import CSR, Ids
+
+
+class Titles(NamedTuple):
+    """What people call items.
+
+    Parameters
+    ----------
+    ids : Ids
+        Of the items that have titles.
+    texts : ndarray of str, shape (n,)
+    """
+
+    ids: Ids
+    texts: NDArray[np.str_]
+
+    def of(self, items: Any) -> list[str | None]:
+        """Return the titles of items by id, None where there is none."""
+        codes = self.ids.codes(items)
+        return [None if code < 0 else str(self.texts[code]) for code in codes.tolist()]
 
 
 class ModelState(NamedTuple):
@@ -34,8 +54,10 @@ class ModelState(NamedTuple):
         The regularisation of the fit.
     folded_in_ids : ndarray
         Of the rows that the last fold-in added or replaced.
-    missing : MissingPairs or None
-        What pairs without a rating count as, in a model that ranks; None for nothing.
+    best_iter : int
+        The iteration of the fit whose model this is, from 1.
+    titles : Titles or None
+        Of the items, for tables that people read.
     """
 
     mean: float
@@ -49,4 +71,24 @@ class ModelState(NamedTuple):
     reg: tuple[float, float]
     reg_bias: tuple[float, float]
     folded_in_ids: NDArray[Any]
-    missing: MissingPairs | None = None
+    best_iter: int
+    titles: Titles | None = None
+
+    @classmethod
+    def of(cls, fitted: Fitted) -> ModelState:
+        """Return what a model is that has just been fitted."""
+        users, items = fitted.penalties
+        return cls(
+            fitted.mean,
+            fitted.rating_range,
+            fitted.history,
+            fitted.users,
+            fitted.items,
+            fitted.seen,
+            fitted_uncertainty(fitted.users, fitted.items, fitted.seen, fitted.errors),
+            fitted.chain,
+            (users.reg, items.reg),
+            (users.reg_bias, items.reg_bias),
+            fitted.users.ids.values[:0],
+            fitted.best_iter,
+        )

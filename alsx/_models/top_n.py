@@ -1,14 +1,20 @@
-"""The best items for users: candidates, scores, selection."""
+"""The best rows of one side for vectors of the other: what may appear, scores, selection; arrays only.
+
+A strategy says how rows are scored, by a product with a packed table (`Product`) or pair by pair (`Pairwise`). Which rows may
+appear (`Limits`) and which of them are best (`best`) is decided here, once for all strategies, and by one kernel.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from alsx import _scores
+from alsx import _pool, _scores
+from alsx._models.seen import entries_of_rows
 from alsx._models.side import Packed
 from alsx._solver.posterior import CHUNK_PAIRS
 from alsx._solver.tables import factor_table, workspace
@@ -19,17 +25,21 @@ Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
 
-# Multiply-adds of a call of the kernel, some tenths of a second, and the fewest users that it takes at a time: enough that
+# Multiply-adds of a call of the kernel, some tenths of a second, and the fewest lists that it makes at a time: enough that
 # threads end together.
 CHUNK_WORK, MIN_CHUNK_ROWS = 8 * 10**9, 1024
 
+# Codes that are left out of the lists of a call of the kernel, at most: what lists have candidates of their own is turned into
+# what they leave out, which is next to everything.
+CHUNK_LEFT_OUT = 2**24
 
-class Excluded(NamedTuple):
-    """Codes that each row's list leaves out, ascending within a row, by CSR offsets; no offsets: none.
+
+class CodeSets(NamedTuple):
+    """A set of codes for each row, ascending, by CSR offsets.
 
     Parameters
     ----------
-    indptr : ndarray of int64, shape (n+1,) or (0,)
+    indptr : ndarray of int64, shape (n+1,)
     indices : ndarray of int32
     """
 
@@ -37,28 +47,88 @@ class Excluded(NamedTuple):
     indices: NDArray[np.int32]
 
     @classmethod
-    def nothing(cls) -> Excluded:
-        """Return what leaves out nothing."""
-        return cls(np.empty(0, np.int64), np.empty(0, np.int32))
+    def of(cls, sets: list[Array]) -> CodeSets:
+        """Return the sets of some arrays of codes, in any order and perhaps with repeats."""
+        ascending = [np.unique(codes) for codes in sets]
+        indptr = np.concatenate([[0], np.cumsum([len(codes) for codes in ascending])]).astype(np.int64)
+        return cls(indptr, np.concatenate([*ascending, np.empty(0, np.int32)]).astype(np.int32))
 
     @classmethod
-    def itself(cls, n: int) -> Excluded:
-        """Return what leaves every row out of its own list."""
-        return cls(np.arange(n + 1, dtype=np.int64), np.arange(n, dtype=np.int32))
+    def singles(cls, codes: Array) -> CodeSets:
+        """Return a set of one code for each row; of -1 an empty one."""
+        if codes.min(initial=0) >= 0:
+            return cls(np.arange(len(codes) + 1, dtype=np.int64), codes.astype(np.int32, copy=False))
+        return cls(
+            np.concatenate([[0], np.cumsum(codes >= 0)]).astype(np.int64),
+            codes[codes >= 0].astype(np.int32, copy=False),
+        )
 
-    def of(self, row: int) -> Array:
-        """Return the codes that a row's list leaves out; -1 leaves out nothing."""
-        if row < 0 or not len(self.indptr):
-            return self.indices[:0]
-        return self.indices[self.indptr[row] : self.indptr[row + 1]]
+    @property
+    def n(self) -> int:
+        """How many sets there are."""
+        return len(self.indptr) - 1
 
-    def of_rows(self, rows: Array) -> Excluded:
-        """Return what the lists of some rows leave out."""
-        if not len(self.indptr):
-            return self
-        parts = [self.of(row) for row in rows]
-        indptr = np.concatenate([[0], np.cumsum([len(part) for part in parts])]).astype(np.int64)
-        return Excluded(indptr, np.concatenate([*parts, self.indices[:0]]))
+    def of_rows(self, rows: Array) -> CodeSets:
+        """Return the sets of some rows; of -1 an empty one."""
+        indptr, places = entries_of_rows(self.indptr, rows)
+        return CodeSets(indptr, self.indices[places])
+
+    def joined(self, other: CodeSets) -> CodeSets:
+        """Return the union with the sets of another one, row by row."""
+        n = self.n
+        rows = np.concatenate([np.repeat(np.arange(n), np.diff(x.indptr)) for x in (self, other)])
+        codes = np.concatenate([self.indices, other.indices])
+        order = np.lexsort((codes, rows))
+        # A code that is there twice is hidden twice, which is no matter to the kernel.
+        indptr = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=n))]).astype(np.int64)
+        return CodeSets(indptr, codes[order])
+
+    def complement(self, n_codes: int) -> CodeSets:
+        """Return all codes below `n_codes` that are not in the sets."""
+        left = np.ones((self.n, n_codes), bool)
+        left[np.repeat(np.arange(self.n), np.diff(self.indptr)), self.indices] = False
+        indptr = np.concatenate([[0], np.cumsum(left.sum(axis=1))]).astype(np.int64)
+        return CodeSets(indptr, left.nonzero()[1].astype(np.int32))
+
+
+class Limits(NamedTuple):
+    """What may appear in m lists, among n codes.
+
+    Parameters
+    ----------
+    allowed : ndarray of bool, shape (n,), or None
+        What may appear in any list; None for all.
+    rated : CodeSets or None
+        What lists leave out, by row of `rows`: usually what users have rated. None: nothing.
+    rows : ndarray of int32, shape (m,)
+        The row of `rated` of each list; -1 leaves out nothing.
+    excluded, candidates : CodeSets of m sets, or None
+        What each list leaves out besides, and the only codes that it may have.
+    """
+
+    allowed: Mask | None
+    rated: CodeSets | None
+    rows: Array
+    excluded: CodeSets | None = None
+    candidates: CodeSets | None = None
+
+    def left_out(self, n_codes: int) -> CodeSets | None:
+        """Return all that each list leaves out; None where that is nothing."""
+        sets = [] if self.rated is None else [self.rated.of_rows(self.rows)]
+        if self.excluded is not None:
+            sets.append(self.excluded)
+        if self.candidates is not None:
+            sets.append(self.candidates.complement(n_codes))
+        return functools.reduce(CodeSets.joined, sets) if sets else None
+
+    def of(self, part: slice) -> Limits:
+        """Return the limits of some of the lists."""
+        places = np.arange(len(self.rows))[part]
+        return self._replace(
+            rows=self.rows[part],
+            excluded=None if self.excluded is None else self.excluded.of_rows(places),
+            candidates=None if self.candidates is None else self.candidates.of_rows(places),
+        )
 
 
 class Lists(NamedTuple):
@@ -74,138 +144,121 @@ class Lists(NamedTuple):
     scores: Floats
 
 
-def by_product(
-    rows: Array, table: Array, k: int, packed: Packed, excluded: Excluded, n: int, allowed: Mask | None, n_threads: int
-) -> Lists:
-    """Return the n allowed items with the highest p . q + bias of the item.
+class Product(NamedTuple):
+    """Scores that are products: of list r with code i, base[r] + v_r . q_i + bias_i.
 
     Parameters
     ----------
-    rows : ndarray of int32, shape (m,)
-        Rows of `table`.
-    table : ndarray, shape (n_users, ld)
+    vectors : ndarray, shape (m, ld)
+        v, as a table.
     k : int
+    base : ndarray of float64, shape (m,)
+        What all scores of a list have in common.
     packed : Packed
-        The items.
-    excluded : Excluded
-        By row of `table`.
+        q and the biases. What a strategy adds to an item's score is added to its bias, see `Packed.plus`.
+    """
+
+    vectors: Array
+    k: int
+    base: Floats
+    packed: Packed
+
+    def batches(self, limits: Limits) -> Iterator[tuple[slice, Product, Limits]]:
+        """Yield parts of the lists that one call of the kernel makes, so that an interruption is heard in between."""
+        n = self.packed.n
+        step = max(MIN_CHUNK_ROWS, CHUNK_WORK // (n * (self.k + 8) + 1) // MIN_CHUNK_ROWS * MIN_CHUNK_ROWS)
+        if limits.candidates is not None:
+            step = max(1, min(step, CHUNK_LEFT_OUT // max(n, 1)))
+        packed = self.packed if limits.allowed is None else self.packed.only(limits.allowed)
+        if len(self.vectors) <= step:
+            yield slice(None), self._replace(packed=packed), limits
+            return
+        for start in range(0, len(self.vectors), step):
+            part = slice(start, start + step)
+            yield part, Product(self.vectors[part], self.k, self.base[part], packed), limits.of(part)
+
+
+class Pairwise(NamedTuple):
+    """Scores that are computed pair by pair.
+
+    Parameters
+    ----------
     n : int
-    allowed : ndarray of bool, shape (n_items,), or None
-        Candidates; None for all.
+        How many codes there are.
+    score : callable
+        ``score(part, codes)`` returns the scores of some lists, a slice of them, with every code: (len(part), len(codes)).
+    """
+
+    n: int
+    score: Callable[[slice, Array], Floats]
+
+    def batches(self, limits: Limits) -> Iterator[tuple[slice, Product, Limits]]:
+        """Yield each list by itself: its scores are biases, and there are no factors."""
+        codes = np.arange(self.n) if limits.allowed is None else np.flatnonzero(limits.allowed)
+        step, dtype = max(1, CHUNK_PAIRS // max(1, len(codes))), np.dtype(np.float64)
+        for start in range(0, len(limits.rows) if len(codes) else 0, step):
+            for place, scores in enumerate(self.score(slice(start, start + step), codes), start):
+                table = factor_table(self.n, 0, dtype)
+                table[:, 0] = -np.inf
+                table[codes, 0] = scores
+                alone = slice(place, place + 1)
+                packed = Packed.of(table, 0, 1)
+                yield alone, Product(factor_table(1, 0, dtype), 0, np.zeros(1), packed), limits.of(alone)
+
+
+Scores = Product | Pairwise
+
+
+def best(scores: Scores, limits: Limits, n: int, n_threads: int) -> Lists:
+    """Return the n codes with the highest scores among those that each list may have; equal scores in ascending order.
+
+    Parameters
+    ----------
+    scores : Product or Pairwise
+        Of m lists with all codes.
+    limits : Limits
+        Of the m lists.
+    n : int
     n_threads : int
     """
-    dtype, biases = table.dtype, packed.biases
-    if allowed is not None:
-        padding = np.zeros(len(biases) - len(allowed), bool)
-        biases = np.where(np.append(allowed, padding), biases, dtype.type(-np.inf))
-    width = min(n, packed.n)
-    lists = Lists(np.full((len(rows), n), -1, np.int32), np.full((len(rows), n), np.nan))
-    # A part of the users at a time, so that an interruption is heard in between.
-    step = max(MIN_CHUNK_ROWS, CHUNK_WORK // (packed.n * (k + 8) + 1) // MIN_CHUNK_ROWS * MIN_CHUNK_ROWS)
-    for start in range(0, len(rows), step):
-        part = slice(start, start + step)
-        m = len(rows[part])
-        # Fewer users than threads: each thread takes a slice of the items, and the best of every slice are merged.
-        n_slices = max(1, min(n_threads // m, len(packed.factors)))
-        codes, scores = np.empty((n_slices * m, width), np.int32), np.empty((n_slices * m, width), dtype)
-        work = workspace(min(n_threads, n_slices * m), _scores.top_n_workspace(k), dtype)
-        _scores.top_n(rows[part], table, packed.factors, biases, *excluded, n_slices, work, codes, scores)
-        if n_slices > 1:
-            codes, scores = merge_slices(codes, scores, n_slices)
+    m = len(limits.rows)
+    if not m:
+        return Lists(np.empty((0, n), np.int32), np.empty((0, n)))
+    lists = Lists(np.full((m, n), -1, np.int32), np.full((m, n), np.nan))
+    for part, products, own in scores.batches(limits):
+        packed = products.packed
+        width = min(n, packed.n)
+        codes, found = _best_products(products, own.left_out(packed.n), width, n_threads)
         lists.codes[part, :width] = codes
-        lists.scores[part, :width] = np.where(codes >= 0, scores, np.nan)
+        lists.scores[part, :width] = np.where(codes >= 0, found, np.nan) + products.base[:, None]
     return lists
+
+
+def _best_products(products: Product, left_out: CodeSets | None, width: int, n_threads: int) -> tuple[Array, Array]:
+    """Return codes and scores of the best of a few products, by one call of the kernel: shapes (m, width)."""
+    vectors, k, _, packed = products
+    m, dtype = len(vectors), vectors.dtype
+    n_threads = _pool.threads_worth(_scores.top_n_nanoseconds(m, len(packed.biases), k), n_threads)
+    # Fewer lists than threads: each thread takes a slice of the codes, and the best of every slice are merged.
+    n_slices = max(1, min(n_threads // m, len(packed.factors)))
+    codes, scores = np.empty((n_slices * m, width), np.int32), np.empty((n_slices * m, width), dtype)
+    work = workspace(min(n_threads, n_slices * m), _scores.top_n_workspace(k), dtype)
+    hidden = CodeSets(np.empty(0, np.int64), np.empty(0, np.int32)) if left_out is None else left_out
+    _scores.top_n(
+        np.arange(m, dtype=np.int32), vectors, packed.factors, packed.biases, *hidden, n_slices, work, codes, scores
+    )
+    return merge_slices(codes, scores, n_slices) if n_slices > 1 else (codes, scores)
 
 
 def merge_slices(codes: Array, scores: Array, n_slices: int) -> tuple[Array, Array]:
-    """Return the best of lists, one per slice of the items and user: shapes (n_slices * m, n) to (m, n)."""
+    """Return the best of lists, one per slice of the codes and list: shapes (n_slices * m, n) to (m, n)."""
     m, n = len(codes) // n_slices, codes.shape[1]
     codes = codes.reshape(n_slices, m, n).swapaxes(0, 1).reshape(m, n_slices * n)
     scores = scores.reshape(n_slices, m, n).swapaxes(0, 1).reshape(m, n_slices * n)
-    best = np.lexsort((codes, -scores), axis=1)[:, :n]
-    return np.take_along_axis(codes, best, 1), np.take_along_axis(scores, best, 1)
+    best_first = np.lexsort((codes, -scores), axis=1)[:, :n]
+    return np.take_along_axis(codes, best_first, 1), np.take_along_axis(scores, best_first, 1)
 
 
-def by_score(
-    rows: Array,
-    n_items: int,
-    score: Callable[[Array, Array], Floats],
-    excluded: Excluded,
-    n: int,
-    allowed: Mask | None,
-) -> Lists:
-    """Return the n allowed items with the highest score, where scores are computed pair by pair.
-
-    Parameters
-    ----------
-    rows : ndarray, shape (m,)
-        Codes of users; -1 for unknown ones.
-    n_items : int
-    score : callable
-        ``score(users, items)`` returns the scores of every user with every item, shape (len(users), len(items)).
-    excluded : Excluded
-        By code.
-    n, allowed
-        As of `by_product`.
-    """
-    items = np.arange(n_items) if allowed is None else np.flatnonzero(allowed)
-    width = min(n, len(items))
-    lists = Lists(np.full((len(rows), n), -1, np.int32), np.full((len(rows), n), np.nan))
-    step = max(1, CHUNK_PAIRS // max(1, len(items)))
-    for start in range(0, len(rows) if width else 0, step):
-        users = rows[start : start + step]
-        scores = score(users, items)
-        for place, user in enumerate(users):
-            scores[place, np.isin(items, excluded.of(user))] = -np.inf
-        # Equal scores in ascending order of ids.
-        best = np.argsort(-scores, axis=1, kind="stable")[:, :width]
-        top = np.take_along_axis(scores, best, 1)
-        left = top > -np.inf
-        lists.codes[start : start + step, :width] = np.where(left, items[best], -1)
-        lists.scores[start : start + step, :width] = np.where(left, top, np.nan)
-    return lists
-
-
-def recommend_by_product(
-    rows: Array,
-    user_table: Array,
-    cold_start_vector: Floats,
-    k: int,
-    packed: Packed,
-    mean: float,
-    excluded: Excluded,
-    n: int,
-    allowed: Mask | None,
-    n_threads: int,
-) -> Lists:
-    """Return the items with the highest predictions; scores are in rating units.
-
-    Parameters
-    ----------
-    rows : ndarray of int32, shape (m,)
-        Codes of users; -1 for unknown ones.
-    user_table : ndarray, shape (n_users, ld)
-        Their vectors, or draws of them.
-    cold_start_vector : ndarray of float64, shape (k+1,)
-        The vector of unknown users, or a draw of it.
-    k : int
-    packed, mean, excluded, n, allowed, n_threads
-        The items, the mean of the ratings, and what `by_product` takes.
-    """
-    base = np.where(rows >= 0, user_table[rows, k], cold_start_vector[k]).astype(np.float64) + mean
-    if (rows < 0).any():
-        # A small table of those who are known, and at its end the cold-start vector, whom nothing is excluded for.
-        known, inverse = np.unique(rows[rows >= 0], return_inverse=True)
-        small = factor_table(len(known) + 1, k, user_table.dtype)
-        small[:-1] = user_table[known]
-        small[-1, : k + 1] = cold_start_vector
-        places = np.full(len(rows), len(known), np.int32)
-        places[rows >= 0] = inverse
-        rows, user_table, excluded = places, small, excluded.of_rows(np.append(known, -1))
-    lists = by_product(rows.astype(np.int32), user_table, k, packed, excluded, n, allowed, n_threads)
-    return Lists(lists.codes, lists.scores + base[:, None])
-
-
-def rated_by(seen: CSR) -> Excluded:
-    """Return what leaves out the items that each user has rated."""
-    return Excluded(seen.indptr, seen.indices)
+def rated_by(seen: CSR) -> CodeSets:
+    """Return the items that each user has rated."""
+    return CodeSets(seen.indptr, seen.indices)

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alsx._solver import SIDES
-from alsx._solver.prior import FittedPrior, Penalty, PriorSources
+from alsx._solver.prior import Basis, FittedPrior, Penalty, PriorSources
 from alsx._solver.regression import (
     PriorMeans,
     PriorRegression,
@@ -66,10 +66,19 @@ class Estimate(NamedTuple):
 
 
 class SideSnapshot(NamedTuple):
-    """One side of a model in rating units: a copy that later sweeps do not change."""
+    """One side of a model in rating units: a copy that later sweeps do not change.
+
+    Parameters
+    ----------
+    table : ndarray, shape (n, ld)
+    prior : FittedPrior
+    basis : Basis or None
+        What the rows were solved from, where that is not the model as it stands.
+    """
 
     table: Array
     prior: FittedPrior
+    basis: Basis | None = None
 
 
 class TrainingSide:
@@ -104,6 +113,10 @@ class TrainingSide:
         What the prior means are learned by; None where they are 0.
     penalty_sum : float
         The side's part of the objective besides squared errors, since it was last improved.
+    solved_against : ndarray, shape (n_other, ld), or None
+        The other side's table when the rows were last solved; None where it has not moved since.
+    solved_coefficients : list of ndarray, shape (f, ld)
+        Of each of the `regressions`, when the rows were last solved.
     """
 
     def __init__(self, name: str, ratings: CSR, k: int, penalty: Penalty, dtype: np.dtype[Any]) -> None:
@@ -118,6 +131,8 @@ class TrainingSide:
         self.regularise(penalty)
         self.prior_means: PriorMeans | None = None
         self.penalty_sum = 0.0
+        self.solved_against: Array | None = None
+        self.solved_coefficients: list[Array] = []
 
     def regularise(self, penalty: Penalty) -> None:
         """Go on with another regularisation of the same exponent."""
@@ -128,6 +143,11 @@ class TrainingSide:
     def regressions(self) -> list[PriorRegression]:
         """What the prior means are the sum of."""
         return [] if self.prior_means is None else self.prior_means.regressions
+
+    @property
+    def features(self) -> Any:
+        """Features of the rows, a scipy CSR matrix (n, f); None where there are none."""
+        return next((part.features for part in self.regressions if part.features is not None), None)
 
     @property
     def squared_error(self) -> float:
@@ -158,6 +178,35 @@ class TrainingSide:
             regressions.append(feature_regression(sources.features, ridge, self.fit_scale, columns, ld, dtype))
         if regressions:
             self.prior_means = PriorMeans(regressions, aligned(len(self.table), ld, dtype))
+
+    def go_on_from(self, places: Array, rows: Array, coefficients: list[Array | None], n_threads: int) -> None:
+        """Go on from an earlier fit, in units in which the ratings have standard deviation 1.
+
+        Parameters
+        ----------
+        places : ndarray of int64, shape (m,)
+            Rows that the earlier fit knows.
+        rows : ndarray, shape (m, k+1)
+            Their factors and biases.
+        coefficients : list of ndarray, shape (f, k+1), or None
+            Of each of the `regressions`; None for what the earlier fit has not learned.
+        n_threads : int
+        """
+        self.table[places, : self.k + 1] = rows
+        for part, earlier in zip(self.regressions, coefficients, strict=True):
+            if earlier is not None and self.prior_means is not None:
+                part.go_on_from(earlier, self.prior_means.means, n_threads)
+
+    def remember_basis(self, other: TrainingSide) -> None:
+        """Keep what the rows were just solved from: a row can be explained, and solved again, from that alone."""
+        if self.name == "user":  # the users do not move any more once the items are solved
+            if self.solved_against is None:
+                self.solved_against = aligned(len(other.table), other.table.shape[1], other.table.dtype)
+            np.copyto(self.solved_against, other.table)
+        if not self.solved_coefficients:
+            self.solved_coefficients = [np.empty_like(part.coefficients) for part in self.regressions]
+        for kept, part in zip(self.solved_coefficients, self.regressions, strict=True):
+            np.copyto(kept, part.coefficients)
 
     def improve_means(self, n_threads: int) -> None:
         """Add up the side's penalties, and improve its prior means."""
@@ -246,12 +295,25 @@ class TrainingSide:
         scale = unit_factors(unit, k)
         scaled = {name: None if x is None else (x * scale).astype(x.dtype) for name, x in effects.items()}
         penalty = self.penalty
-        return SideSnapshot(
-            copy,
-            FittedPrior(
-                penalty.reg * unit, penalty.reg_bias, penalty.exponent, typical_min_count=typical_min_count, **scaled
-            ),
+        prior = FittedPrior(
+            penalty.reg * unit, penalty.reg_bias, penalty.exponent, typical_min_count=typical_min_count, **scaled
         )
+        return SideSnapshot(copy, prior, self._basis(unit, prior))
+
+    def _basis(self, unit: float, prior: FittedPrior) -> Basis | None:
+        """Return what the rows were last solved from, in rating units; None where they were not solved."""
+        if self.solved_against is None and not self.solved_coefficients:
+            return None
+        k, scale = self.k, unit_factors(unit, self.k)
+        effects: dict[str, Any] = {}
+        for part, kept in zip(self.regressions, self.solved_coefficients, strict=True):
+            name = "implicit_effects" if part.features is None else "feature_effects"
+            effects[name] = (kept[:, : k + 1] * scale).astype(kept.dtype)
+        table = None
+        if self.solved_against is not None:
+            table = factor_table(len(self.solved_against), k, self.table.dtype)
+            table[:, : k + 1] = self.solved_against[:, : k + 1] * scale
+        return Basis(table, prior._replace(**effects))
 
 
 def unit_factors(unit: float, k: int) -> Floats:
@@ -356,6 +418,7 @@ class Alternation:
         """
         systems = self.systems(side, side.row_prior())
         systems.solve(side.table, side.loss, self.n_threads, self.work, self.report_of(side))
+        side.remember_basis(self.other(side))
         side.improve_means(self.n_threads)
 
     def report_of(self, side: TrainingSide) -> Callable[[float], None] | None:

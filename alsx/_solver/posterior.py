@@ -37,6 +37,7 @@ class EvidenceSource(Protocol):
     """What evidence is found from when it is first asked for."""
 
     def find(self, k: int) -> Evidence: ...
+    def row_errors(self) -> Floats: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +58,10 @@ class Evidence(PlainData):
     indices: NDArray[np.int32]
     table: Array
     errors: Floats
+
+    def row_errors(self) -> Floats:
+        """Return the squared errors of the rows; nothing is looked for."""
+        return self.errors
 
     def find(self, k: int) -> Evidence:
         """Return itself, with a table that kernels can read."""
@@ -85,6 +90,10 @@ class SeenEvidence(PlainData):
     n: int
     table: Array
     errors: Floats
+
+    def row_errors(self) -> Floats:
+        """Return the squared errors of the rows; nothing is looked for."""
+        return self.errors
 
     def find(self, k: int) -> Evidence:
         """Return the evidence."""
@@ -116,6 +125,13 @@ class MergedEvidence(PlainData):
     from_new: Array
     n: int
 
+    def row_errors(self) -> Floats:
+        """Return the squared errors of the merged rows; nothing else is looked for."""
+        errors = np.zeros(self.n)
+        errors[self.from_old] = self.old.row_errors()
+        errors[self.from_new] = self.new.row_errors()
+        return errors
+
     def find(self, k: int) -> Evidence:
         """Return the merged evidence; tables that differ are stacked, since each row keeps what it was solved from."""
         old, new = self.old.find(k), self.new.find(k)
@@ -131,11 +147,8 @@ class MergedEvidence(PlainData):
         kept = np.ones(len(rows), bool)
         kept[: len(old.indices)] = ~np.isin(rows[: len(old.indices)], self.from_new)
         rows, indices = rows[kept], indices[kept]
-        errors = np.zeros(self.n)
-        errors[self.from_old] = old.errors
-        errors[self.from_new] = new.errors
         indptr = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=self.n))]).astype(np.int64)
-        return Evidence(indptr, indices[np.argsort(rows, kind="stable")], table, errors)
+        return Evidence(indptr, indices[np.argsort(rows, kind="stable")], table, self.row_errors())
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,6 +8,7 @@ import numpy as np
 import scipy.sparse
 from numpy.typing import NDArray
 
+from alsx._solver.missing import MissingPairs
 from alsx._solver.rows import RowPrior
 from alsx._solver.tables import row_scales, weight_sums
 from alsx.ratings import CSR
@@ -54,6 +55,27 @@ class PriorSources(NamedTuple):
     feature_ridge: float = 0.0
 
 
+class PriorParts(NamedTuple):
+    """What a row's prior mean is the sum of.
+
+    Parameters
+    ----------
+    common : ndarray of float64, shape (k+1,)
+        What is expected of any row.
+    rated : ndarray of float64, shape (n, k+1)
+        Of each rating of the row: what having rated it says, whatever the rating.
+    features : ndarray of int, shape (m,)
+        Which features the row has.
+    of_features : ndarray of float64, shape (m, k+1)
+        What each of them says.
+    """
+
+    common: Floats
+    rated: Floats
+    features: Array
+    of_features: Floats
+
+
 class FittedPrior(NamedTuple):
     """What is expected of a side's rows that come after the fit, in rating units.
 
@@ -75,8 +97,10 @@ class FittedPrior(NamedTuple):
         The vector of a row without ratings and features: the mean of all rows where means are learned from rated-item
         sets; None for 0.
     typical_min_count : float
-        A number of ratings that hardly any row of the fit was below. What a smaller rated-item set says is extrapolated,
-        so that it is mixed with `unrated_mean`.
+        A number of ratings that hardly any row of the fit was below. What a small rated-item set says that no effects were learned
+        from is extrapolated, so that it is mixed with `unrated_mean`.
+    missing : MissingPairs or None
+        What pairs without a rating count as, in a model that ranks; None for nothing.
     """
 
     reg: float = 0.0
@@ -89,6 +113,7 @@ class FittedPrior(NamedTuple):
     cold_feature_effects: Array | None = None
     unrated_mean: Array | None = None
     typical_min_count: float = 1.0
+    missing: MissingPairs | None = None
 
     def cold_start_vector(self, k: int) -> Floats:
         """Return the vector of a row of which nothing is known, shape (k+1,)."""
@@ -105,11 +130,15 @@ class FittedPrior(NamedTuple):
             means,
         )
 
+    def evidence(self, ratings: CSR) -> CSR:
+        """Return ratings with the values and weights that row systems take."""
+        return ratings if self.missing is None else self.missing.evidence(ratings)
+
     def diagonal(self, k: int) -> Floats:
         """Return the diagonal of Lambda where it has no more, shape (k+1,)."""
         return np.append(np.full(k, self.reg), self.reg_bias)
 
-    def means(self, ratings: CSR, features: Any, k: int) -> Floats:
+    def means(self, ratings: CSR, features: Any, k: int, learned_from: Any = False) -> Floats:
         """Return prior means of rows, shape (n, k+1).
 
         Parameters
@@ -120,6 +149,8 @@ class FittedPrior(NamedTuple):
             Features of the rows; a row of zeros has none.
         k : int
             Rank.
+        learned_from : bool, or ndarray of bool, shape (n,), default=False
+            Which rows took part in the fit: their prior mean is what the fit says, unmixed.
         """
         n = len(ratings.indptr) - 1
         weight_sum = weight_sums(ratings.indptr, ratings.weights)
@@ -128,12 +159,16 @@ class FittedPrior(NamedTuple):
         if self.mean is not None:
             means += self.mean
         if self.implicit_effects is not None and len(ratings.indices):
-            effects = self.implicit_effects.astype(np.float64)
-            weights = np.ones(len(ratings.indices)) if ratings.weights is None else ratings.weights.astype(np.float64)
-            sets = scipy.sparse.csr_array((weights, ratings.indices, ratings.indptr), shape=(n, len(effects)))
+            used, places = np.arange(len(self.implicit_effects)), ratings.indices.astype(np.int64, copy=False)
+            # A few new rows must not take as long as a pass over the other side.
+            if len(places) < len(used):
+                used, places = np.unique(places, return_inverse=True)
+            effects = self.implicit_effects[used].astype(np.float64)
+            weights = np.ones(len(places)) if ratings.weights is None else ratings.weights.astype(np.float64)
+            sets = scipy.sparse.csr_array((weights, places, ratings.indptr), shape=(n, len(used)))
             means += (sets @ effects) / np.sqrt(np.where(rated, weight_sum, 1.0))[:, None]
         if self.unrated_mean is not None:
-            share = (weight_sum / np.maximum(weight_sum + self.typical_min_count - 1, 1))[:, None]
+            share = np.broadcast_to(self._share(weight_sum, learned_from), n)[:, None]
             means = share * means + (1 - share) * self.unrated_mean
         if features is not None and self.feature_effects is not None and self.cold_feature_effects is not None:
             warm = features @ self.feature_effects.astype(np.float64)
@@ -141,6 +176,45 @@ class FittedPrior(NamedTuple):
             cold = ~rated & (np.diff(features.indptr) > 0)
             means[cold] = features[np.flatnonzero(cold)] @ self.cold_feature_effects.astype(np.float64)
         return means
+
+    def _share(self, weight_sum: Any, learned_from: Any) -> Any:
+        """Return how much of a prior mean comes from the rated-item set."""
+        extrapolated = weight_sum / np.maximum(weight_sum + self.typical_min_count - 1, 1)
+        return np.where(np.logical_and(learned_from, weight_sum > 0), 1.0, extrapolated)
+
+    def parts(self, ratings: CSR, features: Any, k: int, *, learned_from: bool = False) -> PriorParts:
+        """Take the prior mean of one row apart; the parts add up to what `means` returns.
+
+        Parameters
+        ----------
+        ratings : CSR
+            Of the one row.
+        features : scipy CSR matrix, shape (1, f), or None
+        k : int
+            Rank.
+        learned_from : bool, default=False
+            Whether the row took part in the fit.
+        """
+        weight_sum = float(weight_sums(ratings.indptr, ratings.weights)[0])
+        common = np.zeros(k + 1) if self.mean is None else np.asarray(self.mean, np.float64)
+        rated = np.zeros((len(ratings.indices), k + 1))
+        if self.implicit_effects is not None and weight_sum > 0:
+            weights = np.ones(len(rated)) if ratings.weights is None else ratings.weights.astype(np.float64)
+            effects = self.implicit_effects[ratings.indices].astype(np.float64)
+            rated = effects * (weights / np.sqrt(weight_sum))[:, None]
+        if self.unrated_mean is not None:
+            share = float(self._share(weight_sum, learned_from))
+            common, rated = share * common + (1 - share) * self.unrated_mean, share * rated
+        described = np.empty(0, np.int64)
+        of_features = np.empty((0, k + 1))
+        if features is not None and self.feature_effects is not None and len(features.indices):
+            learned = self.feature_effects if weight_sum > 0 else self.cold_feature_effects
+            assert learned is not None
+            described = features.indices
+            of_features = learned[described].astype(np.float64) * features.data[:, None]
+            if weight_sum == 0:
+                common = np.zeros(k + 1)
+        return PriorParts(common, rated, described, of_features)
 
     def with_other_rows(self, places: Array, n: int) -> FittedPrior:
         """Return the prior where the other side has n rows, its old ones in these places.
@@ -152,3 +226,20 @@ class FittedPrior(NamedTuple):
         effects = np.zeros((n, self.implicit_effects.shape[1]), self.implicit_effects.dtype)
         effects[places] = self.implicit_effects
         return self._replace(implicit_effects=effects)
+
+
+class Basis(NamedTuple):
+    """What the rows of a side were solved from, where that is not the model as it stands.
+
+    In a fit the other side is solved after a row, and prior means are improved after it. Rows that come later are solved from the
+    same, so that equal ratings give equal rows.
+
+    Parameters
+    ----------
+    table : ndarray, shape (n_other, ld), or None
+        The other side's table; None where it is the one of the model.
+    prior : FittedPrior
+    """
+
+    table: Array | None
+    prior: FittedPrior

@@ -187,7 +187,7 @@ class FoldedNoise(PlainData):
     new_rows : Posterior
         Of the rows folded in.
     from_old, from_new : ndarray
-        Where the rows are among the merged ones, see `MergedEvidence`.
+        Where the rows are among the merged ones, see `MergedEvidence`; `from_old` is None where none of the old rows is.
     n : int
         How many merged rows there are.
     """
@@ -195,7 +195,7 @@ class FoldedNoise(PlainData):
     old: Uncertainty
     side: str
     new_rows: Posterior
-    from_old: Array
+    from_old: Array | None
     from_new: Array
     n: int
 
@@ -203,7 +203,8 @@ class FoldedNoise(PlainData):
         """Return the noise."""
         old = self.old.noise(n_threads)
         ratios = np.ones(self.n + 1)
-        ratios[self.from_old] = (old.user if self.side == "user" else old.item)[:-1]
+        if self.from_old is not None:
+            ratios[self.from_old] = (old.user if self.side == "user" else old.item)[:-1]
         ratios[self.from_new] = _ratios_of_new_rows(self.new_rows, old, SIDES.index(self.side), n_threads)
         if self.side == "user":
             return dataclasses.replace(old, user=ratios)
@@ -254,6 +255,12 @@ class Uncertainty(PlainData):
         users, items = (merged, self.items) if side == "user" else (self.users, merged)
         noise = FoldedNoise(self, side, Posterior(new, old.prior, self.k), from_old, from_new, n)
         return Uncertainty(users, items, self.k, self.error_shape, noise)
+
+    def of_new_users(self, new: Evidence) -> Uncertainty:
+        """Return the uncertainty of a model whose users are new ones alone, folded in with this evidence."""
+        users, n = Posterior(new, self.users.prior, self.k), len(new.indptr) - 1
+        noise = FoldedNoise(self, "user", users, None, np.arange(n), n)
+        return Uncertainty(users, self.items, self.k, self.error_shape, noise)
 
     def of_pairs(
         self, users: Array, items: Array, user_vectors: Vectors, item_vectors: Vectors, n_threads: int

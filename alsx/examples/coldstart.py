@@ -212,9 +212,7 @@ def recommend_to_new_users(films: MovieLens, split: Split, model: Any) -> None:
     name = films.ratings.user_ids[person].item()
     liked = [(name, item) for item in films.ratings.item_ids[split.i[favourites]].tolist()]
     folded = model.fold_in(liked, split.r[favourites])
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)
-        lists = [folded.recommend(user, 5, min_ratings=min_ratings)[0] for user in (name, -1)]
+    lists = [folded.recommend(user, 5, min_ratings=min_ratings, unknown="prior")[0] for user in (name, -1)]
     titles = [[films.titles([item], years=True)[0] for item in ids.tolist() if item >= 0] for ids in lists]
     _cli.heading("Recommended")
     liked_titles = films.titles([item for _, item in liked], years=True)

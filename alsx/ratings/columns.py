@@ -72,8 +72,15 @@ def plain_column(x: Any, name: str) -> Array | pa.ChunkedArray | list[Any]:
         if not isinstance(column, np.ndarray):
             return column if isinstance(column, list) else _checked_arrow(column, name)
         x = column
-    # The kernels read 4 or 8 bytes at once; a column of a packed record may lie at an odd address.
-    return x if x.flags.aligned else x.copy()
+    return x if x.flags.aligned else x.copy()  # which Arrow, too, wants
+
+
+def kernel_array(x: Array, dtype: np.dtype[Any] | type | None = None) -> Array:
+    """Return an array as kernels read it, 4 or 8 bytes at once: contiguous, and at an address that is a multiple of them.
+
+    A column of a packed record lies at an odd address, as does an Arrow buffer that was made from one.
+    """
+    return np.require(x, dtype, ("C_CONTIGUOUS", "ALIGNED"))
 
 
 def _checked_arrow(x: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
@@ -546,7 +553,7 @@ def check_weights(weights: Array, n: int, dtype: np.dtype[Any], name: str, place
         raise ValueError(f"{name}: {place(at)} is {show(weights[at])}; it must not be negative")
     if float(dtype.type(high)) == 0:
         raise ValueError(
-            f"{name} is 0 in every {place.entry}, as {dtype} holds it: at least one rating must have a weight above 0"
+            f"{name} is 0 in every {place.entry}, as {dtype} holds it: at least one rating must have a weight above zero"
         )
     return weights
 

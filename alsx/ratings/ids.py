@@ -6,6 +6,7 @@ with codes.
 
 from __future__ import annotations
 
+import difflib
 import numbers
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, cast
 
@@ -13,7 +14,16 @@ import numpy as np
 import numpy.typing as npt
 
 from alsx.ratings._caller import Place, show
-from alsx.ratings.columns import ROW, arrow_text, frozen, id_column, is_arrow_text, python_texts, refuse_nul
+from alsx.ratings.columns import (
+    ROW,
+    arrow_text,
+    frozen,
+    id_column,
+    is_arrow_text,
+    kernel_array,
+    python_texts,
+    refuse_nul,
+)
 from alsx.ratings.sorting import MAX_CODES, Codes, RowCodes, is_present
 
 if TYPE_CHECKING:
@@ -22,6 +32,9 @@ if TYPE_CHECKING:
 __all__ = ["Coded", "Ids", "encode", "entry_codes"]
 
 Array = npt.NDArray[Any]
+
+# Neighbours in the alphabet, on either side, that an unknown string is compared with.
+NEAR_IDS = 300
 
 
 class Ids:
@@ -128,6 +141,31 @@ class Ids:
         if not len(self):
             return "Ids(none)"
         return f"Ids({len(self):,} {self.kind} from {show(self.values[0])} to {show(self.values[-1])})"
+
+    def near(self, unknown: Any, n: int = 3) -> list[Any]:
+        """Return known ids that look like an unknown one, the most alike first, at most n; for messages.
+
+        Of strings those that differ in case or blanks alone come first, then those with the same letters in about the same order
+        among the neighbours in the alphabet; of integers the nearest numbers.
+        """
+        values = self.values
+        if not len(values):
+            return []
+        if self.kind == "integers":
+            at = int(
+                np.searchsorted(values, values.dtype.type(min(max(int(unknown), int(values[0])), int(values[-1]))))
+            )
+            around = values[max(0, at - n) : at + n].tolist()
+            return sorted(around, key=lambda one: (abs(one - int(unknown)), one))[:n]
+        text = str(unknown)
+        folded = text.strip().casefold()
+        found = [one for one in values.tolist() if one.strip().casefold() == folded][:n]
+        at = int(np.searchsorted(values, text))
+        around = values[max(0, at - NEAR_IDS) : at + NEAR_IDS].tolist()
+        # A first letter that is wrong puts a word far away: the rest of a small set is looked at, too.
+        pool = values.tolist() if len(values) <= 10 * NEAR_IDS else around
+        found += [one for one in difflib.get_close_matches(text, pool, n, cutoff=0.4) if one not in found]
+        return found[:n]
 
     def codes(self, ids: Any, name: str = "ids") -> Any:
         """Codes of ids.
@@ -282,7 +320,7 @@ def _encode(x: Array | pa.Array, name: str, n_threads: int, place: Place) -> Cod
     span = high - low + 1
     if span > len(x) + 65536:  # the table would be larger than the column
         return Coded(*_encode_by_hash(x, name, place))
-    x = np.ascontiguousarray(x)
+    x = kernel_array(x)
     present = is_present(x, low, span, n_threads)
     table = (np.cumsum(present, dtype=np.int64) - 1).astype(np.int32)
     ids = Ids.trusted(np.flatnonzero(present) + low)

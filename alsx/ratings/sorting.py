@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from alsx import _sort
 from alsx.ratings._caller import Place
-from alsx.ratings.columns import value_range
+from alsx.ratings.columns import kernel_array, value_range
 
 Array = npt.NDArray[Any]
 
@@ -159,7 +159,7 @@ def compress(
     users = _each(users)
     if times is None and weights is None and duplicates == "raise":
         # Nothing but the values is moved, so that they are moved themselves.
-        by_user, by_item = sort_entries(users, items, np.ascontiguousarray(values, dtype), n_threads)
+        by_user, by_item = sort_entries(users, items, kernel_array(values, dtype), n_threads)
         if _sort.count_descents(by_user[0], by_user[1], n_threads):
             del by_user, by_item
             raise repeated_pair(users, items, n_threads)
@@ -201,8 +201,8 @@ def _raw_pairs(users: Codes, items: Codes) -> tuple[tuple[Array, int, Array], tu
     """Return both sides' codes as the kernels take them, of one type."""
     raw = np.result_type(users.raw, items.raw)
     return (
-        (np.ascontiguousarray(users.raw, raw), users.low, users.table),
-        (np.ascontiguousarray(items.raw, raw), items.low, items.table),
+        (kernel_array(users.raw, raw), users.low, users.table),
+        (kernel_array(items.raw, raw), items.low, items.table),
     )
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from alsx.ratings._caller import Caller, Place, SelectedPlace
-from alsx.ratings.columns import ROW, check_weights, number_column, value_range
+from alsx.ratings.columns import ROW, check_weights, kernel_array, number_column, value_range
 from alsx.ratings.ids import Coded, Ids, entry_codes
 from alsx.ratings.raw import Missing, RawRatings, warn_of_sentinel
 from alsx.ratings.sorting import MAX_CODES, Codes, RowCodes, transpose_entries
@@ -161,7 +161,7 @@ def _plain_integers(x: Any, name: str, caller: Caller) -> Array:
         raise _malformed(
             caller, f"its {name} is of {plain.dtype} and shape {plain.shape}, not integers in one dimension"
         )
-    return plain if plain.flags.aligned else plain.copy()
+    return kernel_array(plain)
 
 
 def _plain_values(x: Any, caller: Caller) -> Array:
@@ -175,7 +175,7 @@ def _plain_values(x: Any, caller: Caller) -> Array:
         raise _malformed(caller, f"its data has shape {x.shape}, not one dimension")
     if x.dtype not in (np.float32, np.float64, np.int32, np.int64):
         x = x.astype(np.float64)
-    return np.ascontiguousarray(x if x.flags.aligned else x.copy())
+    return kernel_array(x)
 
 
 def _checked_csr(
@@ -239,4 +239,4 @@ def _checked_numbers(codes: Any, n: int, axis: str, caller: Caller) -> npt.NDArr
     if len(codes) and (int(codes.min()) < 0 or int(codes.max()) >= n):
         at = int(np.flatnonzero((codes < 0) | (codes >= n))[0])
         raise _malformed(caller, f"{ENTRY(at)} has {axis} {codes[at]}, but {axis}s run from 0 to {n - 1}")
-    return np.ascontiguousarray(codes, np.int32)
+    return kernel_array(codes, np.int32)

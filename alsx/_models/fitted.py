@@ -1,0 +1,140 @@
+"""What a fitted model is to all that it can do: attributes, ids, predictions of codes. The modules beside this one add to it."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.utils.validation import check_is_fitted
+
+from alsx import _threads
+from alsx._models.estimator import Estimator
+from alsx._models.side import FittedSide
+from alsx._models.state import ModelState, Titles
+from alsx._solver.gibbs import Chain
+from alsx._solver.prediction import predict_codes
+from alsx._solver.uncertainty import Uncertainty
+from alsx.ratings import CSR
+
+Array = npt.NDArray[Any]
+
+# Fewer predictions than this are not worth sharing between threads.
+MIN_SHARED_PREDICTIONS = 10_000
+
+
+class FittedModel(Estimator):
+    """A fitted model: two sides, the ratings seen, the mean; plain data that never change.
+
+    The base of what `Recommender` is made of. It has no constructor of its own.
+    """
+
+    # Parameters of every model; a subclass's constructor sets them.
+    n_jobs: int | None
+    verbose: int
+
+    mean_: float
+    rating_range_: tuple[float, float]
+    user_counts_: npt.NDArray[np.int64]
+    item_counts_: npt.NDArray[np.int64]
+    _users: FittedSide
+    _items: FittedSide
+    _seen: CSR
+    _uncertainty: Uncertainty | None
+    _chain: Chain | None
+    _titles: Titles | None
+
+    def fit(self, R: Any, y: Any = None, sample_weight: Any = None) -> Any:
+        """Fit the model; see the estimators."""
+        raise NotImplementedError
+
+    def _values_of(self, R: Any, y: Any) -> Any:
+        """Return the ratings of pairs that `fit` and updates are given."""
+        return y
+
+    def _state(self) -> ModelState:
+        """Return what this fitted model is."""
+        raise NotImplementedError
+
+    def _set_state(self, state: ModelState, item_counts: npt.NDArray[np.int64] | None = None) -> None:
+        """Make this the fitted model of that state."""
+        raise NotImplementedError
+
+    def _with_state(self, state: ModelState, item_counts: npt.NDArray[np.int64] | None = None) -> Any:
+        """Return a model like this one, of another state."""
+        raise NotImplementedError
+
+    def _n_threads(self) -> int:
+        """Return how many threads a call may use."""
+        return _threads.resolve(self.n_jobs)
+
+    # ------------------------------------------------------------------------------------------------------------
+    # Learned
+
+    @property
+    def _k(self) -> int:
+        """The rank."""
+        return self._items.k
+
+    @property
+    def user_ids_(self) -> Array:
+        """The users' own ids, ascending; row x of `user_factors_` belongs to ``user_ids_[x]``."""
+        check_is_fitted(self, "mean_")
+        return self._users.ids.values
+
+    @property
+    def item_ids_(self) -> Array:
+        """The items' own ids, ascending; row x of `item_factors_` belongs to ``item_ids_[x]``."""
+        check_is_fitted(self, "mean_")
+        return self._items.ids.values
+
+    @property
+    def user_biases_(self) -> Array:
+        """b_u in rating units, shape (n_users,)."""
+        check_is_fitted(self, "mean_")
+        return self._users.table[:, self._k]
+
+    @property
+    def item_biases_(self) -> Array:
+        """c_i in rating units, shape (n_items,)."""
+        check_is_fitted(self, "mean_")
+        return self._items.table[:, self._k]
+
+    # ------------------------------------------------------------------------------------------------------------
+    # Predictions
+
+    def _predict_codes(self, user_codes: Array, item_codes: Array, clip: bool) -> Array:
+        """Return predictions of pairs of codes."""
+        out = predict_codes(
+            user_codes, item_codes, self._users.table, self._items.table, self._users.cold_start_vector,
+            self._items.cold_start_vector, self._k, self.mean_,
+            self._n_threads() if len(user_codes) > MIN_SHARED_PREDICTIONS else 1,
+        )  # fmt: skip
+        if clip:
+            np.clip(out, *self.rating_range_, out=out)
+        return out
+
+    def _uncertainty_of_fit(self) -> Uncertainty:
+        """Return the model's uncertainty, or say why it has none."""
+        if self._uncertainty is None:
+            raise ValueError(
+                "the model holds no training errors that it could tell its uncertainty from, as where their squares leave the "
+                "range of float64 numbers: rescale the ratings and fit it again"
+            )
+        return self._uncertainty
+
+    def _warn_unknown(self, users: Array, items: Array | None = None, stacklevel: int = 3) -> None:
+        """Warn where more than half of the pairs, or of the users, are unknown."""
+        unknown = users < 0 if items is None else (users < 0) | (items < 0)
+        count = int(unknown.sum())
+        if 2 * count > len(unknown):
+            which = f"{int((users < 0).sum())} users" + (
+                "" if items is None else f" and {int((items < 0).sum())} items"
+            )
+            warnings.warn(
+                f"{count} of {len(unknown)} predictions know only part of their pair ({which} were not in the training "
+                "ratings) and are little more than the mean: are these the ids of the training data?",
+                UserWarning,
+                stacklevel=stacklevel,
+            )

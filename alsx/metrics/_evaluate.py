@@ -1,0 +1,162 @@
+"""How good a model is: its predictions and its lists, all measures from one call."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from alsx.metrics._errors import mae, rmse
+from alsx.metrics._lists import checked_cutoffs, chosen_metrics, named_scores, unit_vectors
+from alsx.metrics._ranks import METRICS, Catalogue, RankedLists
+from alsx.metrics._relevance import of_ratings
+from alsx.ratings import Ids, Ratings, as_ratings
+
+Array = npt.NDArray[Any]
+
+ERRORS = {"rmse": rmse, "mae": mae}
+
+# Ids that are listed at a time: 16 MB of them.
+LISTED_AT_A_TIME = 2**21
+
+
+def evaluate(
+    model: Any,
+    test: Any,
+    n: int | Sequence[int] = 10,
+    *,
+    metrics: str | Sequence[str] | None = None,
+    min_rating: float | None = None,
+    item_vectors: Any = None,
+    recommend: Mapping[str, Any] | None = None,
+) -> dict[str, float]:
+    """Errors of a model's predictions and measures of its lists, at several cut-offs, from one call.
+
+    Lists are full rankings: of all items that the model may recommend, but for those that the user rated in training, with no
+    sampling of items. They are asked for in blocks of users, so that memory does not grow with their number.
+
+    Parameters
+    ----------
+    model : fitted estimator
+        One of this package, or what has `predict` and `recommend` like them.
+    test : Ratings, or whatever `Ratings` takes alone
+        Held-out ratings. Users of whom it has no relevant item get no list.
+    n : int or sequence of int, default=10
+        Cut-offs of the lists.
+    metrics : str or sequence of str, default=None
+        "rmse", "mae", and those of `ranking_scores`. Default: all but "r_precision" and "auc", which need longer lists, "auc" of
+        all items for each user; "diversity" only with `item_vectors`; "rmse" and "mae" only where the model predicts ratings.
+    min_rating : float, default=None
+        The lowest test rating that makes an item relevant. Default: every rated item is.
+    item_vectors : ndarray or sparse matrix, shape (n_items, d), default=None
+        A vector for each of ``model.item_ids_``, for "diversity".
+    recommend : mapping, default=None
+        Further arguments of ``model.recommend``, such as ``{"min_ratings": 5}``.
+
+    Returns
+    -------
+    dict of str to float
+        By measure and cut-off, such as "rmse", "ndcg@10". `alsx.metrics` has the definitions. Means over users are `Score`: floats
+        that know the values by user, in the order of the users that have relevant items.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As for `ranking_scores` and ``model.recommend``.
+
+    See Also
+    --------
+    ranking_scores : the same for lists that are there already.
+    alsx.model_selection.cross_validate : the same for several splits.
+
+    Examples
+    --------
+    >>> from alsx.metrics import evaluate, relevant_items
+    >>> from alsx.ratings import Ratings
+    >>> class Same:  # recommends 7 and 8 to everybody
+    ...     item_ids_, item_counts_, user_ids_ = [7, 8, 9], [5, 3, 1], ["ann", "bob"]
+    ...     def recommend(self, users, n):
+    ...         return [[7, 8][:n]] * len(users), None
+    >>> test = Ratings([("ann", 8), ("bob", 9)], [5.0, 4.0])
+    >>> scores = evaluate(Same(), test, n=(1, 2), metrics=("recall", "mrr"))
+    >>> {name: float(value) for name, value in scores.items()}
+    {'recall@1': 0.0, 'recall@2': 0.5, 'mrr@1': 0.0, 'mrr@2': 0.25}
+    """
+    test = as_ratings(test, "test")
+    cutoffs = checked_cutoffs(n)
+    asked = None if metrics is None else [metrics] if isinstance(metrics, str) else list(metrics)
+    unknown = [name for name in asked or () if name not in ERRORS and name not in METRICS]
+    if unknown:
+        raise ValueError(f"metrics has {unknown[0]!r}; it must be of {', '.join((*ERRORS, *METRICS))}")
+    predicts = hasattr(model, "predict") if asked is None else True
+    errors = [name for name in ERRORS if (predicts if asked is None else name in asked)]
+    scores: dict[str, float] = {}
+    if errors:
+        predicted = predict_all(model, test)
+        scores |= {name: ERRORS[name](test.by_user.values, predicted, test.by_user.weights) for name in errors}
+    of_lists = None if asked is None else [name for name in asked if name not in ERRORS]
+    if of_lists is None or of_lists:
+        lists = _listed(model, test, cutoffs, of_lists, min_rating, item_vectors, dict(recommend or {}))
+        scores |= named_scores(lists)
+    elif not errors:
+        raise ValueError("metrics is empty; name at least one")
+    return scores
+
+
+def predict_all(model: Any, ratings: Ratings) -> Array:
+    """Return the model's predictions of ratings, in the order of their `triples`."""
+    users, items, _ = ratings.triples()
+    return np.asarray(model.predict(ratings.user_ids[users], ratings.item_ids[items]))
+
+
+def _listed(
+    model: Any,
+    test: Ratings,
+    cutoffs: Sequence[int],
+    metrics: Sequence[str] | None,
+    min_rating: float | None,
+    item_vectors: Any,
+    options: dict[str, Any],
+) -> RankedLists:
+    """Return the model's lists for the users of test ratings, judged."""
+    relevance = of_ratings(test, test.user_ids, min_rating)
+    # Those without relevant items would cost lists that nothing can be said of.
+    having = np.flatnonzero(relevance.counts)
+    users = test.user_ids[having]
+    indptr = relevance.indptr[np.append(having, len(relevance.counts))]
+    relevance = relevance._replace(indptr=indptr)
+    if not len(users):
+        raise ValueError(
+            f"test has no relevant item: min_rating is {min_rating:g}; it must be at most {test.range[1]:g}"
+        )
+    catalogue = _catalogue_of_model(model)
+    vectors = None
+    if item_vectors is not None:
+        if catalogue is None:
+            raise TypeError(
+                "item_vectors is given, but the model has no item_ids_, which say whose they are: leave it out"
+            )
+        vectors = unit_vectors(item_vectors, catalogue.ids)
+    chosen = chosen_metrics(metrics, relevance, catalogue is not None, vectors is not None)
+    width = cutoffs[-1]
+    if "r_precision" in chosen:
+        width = max(width, int(relevance.counts.max()))
+    if "auc" in chosen:
+        width = max(width, len(model.item_ids_))
+    lists = RankedLists(chosen, cutoffs, relevance, catalogue, vectors)
+    step = max(1, LISTED_AT_A_TIME // width)
+    for start in range(0, len(users), step):
+        ids, _ = model.recommend(users[start : start + step], n=width, **options)
+        lists.add(start, np.asarray(ids))
+    return lists
+
+
+def _catalogue_of_model(model: Any) -> Catalogue | None:
+    """Return the items that a model may recommend, with their numbers of ratings; None where it does not say."""
+    if not all(hasattr(model, name) for name in ("item_ids_", "item_counts_", "user_ids_")):
+        return None
+    counts = getattr(model, "user_counts_", None)
+    n_users = len(model.user_ids_) if counts is None else int(np.count_nonzero(counts))
+    return Catalogue(Ids(model.item_ids_), np.asarray(model.item_counts_), n_users)
