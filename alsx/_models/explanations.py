@@ -85,6 +85,16 @@ class Explanations(Recommendations):
             )
         user_codes, item_codes = (np.array([code], np.int32) for code in codes)
         prediction = float(self._predict_codes(user_codes, item_codes, clip=False)[0])
-        found = explanation.explain(self._users, self._items, self._seen, self.mean_, prediction, *codes)
+        found = explanation.explain(
+            self._users,
+            self._items,
+            self._seen,
+            self.mean_,
+            self._missing,
+            prediction,
+            codes[0],
+            codes[1],
+            self._n_threads(),
+        )
         found = Explanation(prediction, explanation.shortened(found.parts, n))
         return found if kind is None else found.frame(kind, self._titles)

@@ -14,6 +14,7 @@ from alsx._models.estimator import Estimator
 from alsx._models.side import FittedSide
 from alsx._models.state import ModelState, Titles
 from alsx._solver.gibbs import Chain
+from alsx._solver.missing import MissingPairs
 from alsx._solver.prediction import predict_codes
 from alsx._solver.uncertainty import Uncertainty
 from alsx.ratings import CSR
@@ -44,6 +45,7 @@ class FittedModel(Estimator):
     _uncertainty: Uncertainty | None
     _chain: Chain | None
     _titles: Titles | None
+    _missing: MissingPairs | None
 
     def fit(self, R: Any, y: Any = None, sample_weight: Any = None) -> Any:
         """Fit the model; see the estimators."""
@@ -60,6 +62,10 @@ class FittedModel(Estimator):
     def _with_state(self, state: ModelState, item_counts: npt.NDArray[np.int64] | None = None) -> Any:
         """Return a model like this one, of another state."""
         raise NotImplementedError
+
+    def _values_of(self, R: Any, y: Any) -> Any:
+        """Return the values of the ratings `R`, where `y` is what the caller gave; a model may not need any."""
+        return y
 
     def _n_threads(self) -> int:
         """Return how many threads a call may use."""

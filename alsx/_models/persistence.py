@@ -21,6 +21,7 @@ from alsx._models.state import ModelState, Titles
 from alsx._models.training import fitted_uncertainty
 from alsx._solver import SIDES
 from alsx._solver.gibbs import Chain, Samples
+from alsx._solver.missing import TRANSFORMS, Confidence, MissingPairs
 from alsx._solver.posterior import Evidence, Posterior, SeenEvidence
 from alsx._solver.prior import Basis, FittedPrior
 from alsx._solver.tables import row_width
@@ -148,6 +149,9 @@ def arrays_of(
         "best_iter": state.best_iter,
         "priors": {side.name: _prior_numbers(side) for side in (state.users, state.items)},
     }
+    if state.missing is not None:
+        about["missing"] = state.missing._asdict()
+        about["missing"]["confidence"] = None if state.missing.confidence is None else list(state.missing.confidence)
     arrays: dict[str, Any] = {"seen_indptr": state.seen.indptr, "seen_indices": state.seen.indices}
     if with_ratings:
         arrays["seen_values"] = state.seen.values
@@ -293,8 +297,25 @@ def _restored(about: dict[str, Any], stored: dict[str, Array]) -> tuple[str, dic
         # Files that were written before a fit could keep another iterate than the last have no word of it.
         _check.integer("best_iter", about.get("best_iter", len(history["loss"])), 1, len(history["loss"])),
         _restored_titles(stored, items),
+        _restored_missing(about.get("missing")),
     )
     return str(about["model"]), parameters, state
+
+
+def _restored_missing(numbers: dict[str, Any] | None) -> MissingPairs | None:
+    """Return what pairs without a rating count as; None in a model that takes ratings alone."""
+    if numbers is None:
+        return None
+    value, weight, confidence = float(numbers["value"]), float(numbers["weight"]), numbers["confidence"]
+    if confidence is not None:
+        alpha, transform = float(confidence[0]), str(confidence[1])
+        if not (0 < alpha < np.inf and transform in TRANSFORMS):
+            raise ValueError(f"its confidence is {alpha} and {transform!r}")
+        confidence = Confidence(alpha, transform)
+    missing = MissingPairs(value, weight, confidence)
+    if not (np.isfinite(value) and 0 < weight < np.inf and missing.unit_weight > 0):
+        raise ValueError(f"its missing ratings are {value} of weight {weight}")
+    return missing
 
 
 def _checked(stored: dict[str, Array], name: str, shape: tuple[int, ...], kind: Any) -> Array:

@@ -333,7 +333,15 @@ class Recommendations(FittedModel):
         elif isinstance(ratings, tuple) and len(ratings) == 2:
             ratings, y = ratings
         found = guests(
-            self._users, self._items, self.mean_, self._uncertainty, ratings, y, self.n_jobs, self._n_threads()
+            self._users,
+            self._items,
+            self.mean_,
+            self._missing,
+            self._uncertainty,
+            ratings,
+            self._values_of(ratings, y),
+            self.n_jobs,
+            self._n_threads(),
         )
         state = self._state()._replace(users=found.users, seen=found.seen, uncertainty=found.uncertainty, chain=None)
         # What is known of items is what the model has seen, not these few ratings.

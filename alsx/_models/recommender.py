@@ -160,12 +160,13 @@ class Recommender(Explanations, Updates, Vectors, FittedModel):
         self._uncertainty, self._chain = state.uncertainty, state.chain
         self._reg, self._reg_bias = state.reg, state.reg_bias
         self._titles = state.titles
+        self._missing = state.missing
 
     def _state(self) -> ModelState:
         """Return what this fitted model is."""
         return ModelState(
             self.mean_, self.rating_range_, self.history_, self._users, self._items, self._seen, self._uncertainty, self._chain,
-            self._reg, self._reg_bias, self.folded_in_ids_, self.best_iter_, self._titles,
+            self._reg, self._reg_bias, self.folded_in_ids_, self.best_iter_, self._titles, self._missing,
         )  # fmt: skip
 
     def _with_state(self, state: ModelState, item_counts: npt.NDArray[np.int64] | None = None) -> Self:
@@ -403,7 +404,7 @@ def load(path: str | os.PathLike[str] | IO[bytes], *, mmap: bool = False) -> Rec
 
     Returns
     -------
-    model : BiasALS, FactorALS or BayesALS
+    model : BiasALS, FactorALS, RankALS or BayesALS
         Fitted; it predicts the same bits.
 
     Raises

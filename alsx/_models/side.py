@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from alsx import _scores
 from alsx._models.features import FeatureEncoder
+from alsx._solver.missing import missing_gram
 from alsx._solver.posterior import PlainData
 from alsx._solver.prior import Basis, FittedPrior
 from alsx._solver.tables import aligned, factor_table, kernel_table
@@ -251,6 +252,28 @@ class FittedSide(PlainData):
         table = aligned(len(self.table), self.table.shape[1], self.table.dtype)
         table[:, : self.k] = self.table[:, : self.k] / np.where(self.lengths > 0, self.lengths, 1)[:, None]
         return table
+
+    def missing_gram(self, n_threads: int) -> Floats:
+        """Return what missing ratings of all rows with ratings add up to, see `missing.missing_gram`; found once."""
+        found: Floats | None = self.__dict__.get("_missing_gram")
+        if found is None:
+            rows = np.flatnonzero((self.counts > 0) & self.has_data).astype(np.int32)
+            found = missing_gram(self.table, self.k, rows, n_threads)
+            self.__dict__["_missing_gram"] = found
+        return found
+
+    def gram_of_missing(self, other: FittedSide, n_threads: int) -> Floats:
+        """Return the `missing_gram` of the table that rows of this side are solved from; found once."""
+        table, _ = self.solving(other)
+        if table is other.table:
+            return other.missing_gram(n_threads)
+        found: tuple[Array, Array, Floats] | None = self.__dict__.get("_gram_of_missing")
+        # A side that was made from this one has it, too, but may have another table.
+        if found is None or found[0] is not table or found[1] is not other.counts:
+            rows = np.flatnonzero((other.counts > 0) & other.has_data).astype(np.int32)
+            found = table, other.counts, missing_gram(table, self.k, rows, n_threads)
+            self.__dict__["_gram_of_missing"] = found
+        return found[2]
 
     def packed(self, n_threads: int) -> Packed:
         """Return the rows in the order in which top-n reads them; found once."""
