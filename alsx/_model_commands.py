@@ -137,9 +137,12 @@ def recommend(
     else:
         user = as_id(user, fitted._users.ids, "user")
     found, scores = fitted.recommend(user, n, **options)
+    nothing = "No item is left to recommend."
+    if fitted._missing is not None:  # scores of a model that ranks are no ratings
+        print_ranked(fitted, found, scores, "score", ".3f", form, nothing)
+        return
     # As `predict` has them, within the scale; they rank by what lies beyond it, too.
-    shown = np.clip(scores, *fitted.rating_range_)
-    print_ranked(fitted, found, shown, "predicted", ".2f", form, "No item is left to recommend.")
+    print_ranked(fitted, found, np.clip(scores, *fitted.rating_range_), "predicted", ".2f", form, nothing)
 
 
 def stars_of(rated: str, ids: Ids) -> dict[Any, float]:

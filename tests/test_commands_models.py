@@ -155,6 +155,20 @@ def test_lists_are_measured(saved, command):  # noqa: F811
     assert "goodness" in out.splitlines()[-1]
 
 
+def test_a_model_that_ranks(tmp_path, command):  # noqa: F811
+    command("alsx", "fit", "demo", "--model-kind=rank", "--k=4", "--iterations=2", "--model=r.npz")
+    model = alsx.load(tmp_path / "r.npz")
+    assert type(model) is alsx.RankALS
+    out = json.loads(command("alsx", "evaluate", "r.npz", "demo", "--n=5", "--json").out)[0]
+    assert "RMSE" not in out
+    assert 0 <= out["ndcg@5"] <= 1
+    out = json.loads(command("alsx", "recommend", "r.npz", 5, "--n=3", "--json").out)
+    np.testing.assert_allclose([record["score"] for record in out], model.recommend(5, 3)[1])
+    records = json.loads(command("alsx", "explain", "r.npz", 5, 7, "--json").out)
+    assert "missing pairs" in [record["part"] for record in records]
+    assert sum(x["contribution"] for x in records[:-1]) == pytest.approx(records[-1]["contribution"], abs=1e-4)
+
+
 def test_tuning(tmp_path, command):  # noqa: F811
     pytest.importorskip("alsx.model_selection")
     out = command(
