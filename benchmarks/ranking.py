@@ -203,8 +203,7 @@ def all_models():
         Model('FactorALS(), strategy="mean"', fit_ours, our_lists, {}, {"strategy": ["mean"]}),
         Model("the same, best of min_ratings and strategies", fit_ours, our_lists, {}, few),
     ]
-    if "popular" in alsx.FactorALS.recommend.__doc__:
-        models.append(Model("FactorALS()", fit_ours, our_lists, {}, {}))
+    models.append(Model("FactorALS()", fit_ours, our_lists, {}, {}))
     if hasattr(alsx, "RankALS"):
         rank = {"kind": ["RankALS"]}
         tried = rank | {"k": [40, 100], "missing_weight": [0.3, 0.6]}

@@ -92,7 +92,7 @@ def test_arguments_reach_the_model(ratings):
         metrics="coverage",
         n=3,
         fit={"item_features": features},
-        recommend={"items": ratings.item_ids[:4]},
+        recommend={"candidates": ratings.item_ids[:4]},
         return_models=True,
     )
     assert scores["test_coverage@3"][0] <= 4 / ratings.n_items

@@ -352,7 +352,7 @@ def test_evaluate_ranks_all_items_for_auc(fitted):
 
 def test_evaluate_passes_options_and_needs_no_predictions(fitted):
     model, _, test = fitted
-    few = evaluate(model, test, 3, metrics="coverage", recommend={"items": model.item_ids_[:4]})
+    few = evaluate(model, test, 3, metrics="coverage", recommend={"candidates": model.item_ids_[:4]})
     assert few["coverage@3"] <= 4 / 25
 
     class Lists:

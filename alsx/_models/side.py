@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from alsx import _scores
 from alsx._models.features import FeatureEncoder
+from alsx._models.propensity import Directions, directions
 from alsx._solver.posterior import PlainData
 from alsx._solver.prior import Basis, FittedPrior
 from alsx._solver.tables import aligned, factor_table, kernel_table
@@ -239,6 +240,16 @@ class FittedSide(PlainData):
         """The Euclidean length of each row's factors, shape (n,)."""
         factors = np.ascontiguousarray(self.table[:, : self.k])
         return np.asarray(np.sqrt(np.einsum("ij,ij->i", factors, factors, dtype=np.float64)))
+
+    @cached_property
+    def log_counts(self) -> Floats:
+        """Log of 1 + the number of ratings of each row, shape (n,)."""
+        return np.log1p(self.counts)
+
+    @cached_property
+    def directions(self) -> Directions:
+        """What ratings of each row say of those who gave them."""
+        return directions(self.table[:, : self.k], self.counts)
 
     @cached_property
     def comparable(self) -> NDArray[np.bool_]:
