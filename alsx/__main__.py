@@ -1,10 +1,10 @@
-"""``python -m alsx``: fit, evaluate, recommend, similar and info on files."""
+"""``alsx``, or ``python -m alsx``: fit, evaluate and info; what is done with a saved model is in `_model_commands`."""
 
 from __future__ import annotations
 
+import inspect
 import os
 import platform
-import re
 import sys
 import time
 from importlib import metadata
@@ -15,56 +15,24 @@ import numpy as np
 
 import alsx
 from alsx import _check, _cli, _core, _reader, _threads, metrics
+from alsx._model_commands import explain, export, is_model, plot, read_model, recommend, similar
+from alsx._models.latent import LatentFactors
 from alsx._models.recommender import Recommender
 
 
-def read_model(path: str) -> Recommender:
-    """Load a saved model."""
-    file = Path(path).expanduser()
-    if not file.is_file():
-        raise FileNotFoundError(f"there is no model file {path}; `python -m alsx fit RATINGS --model=FILE` writes one")
-    if not is_model(file):
-        raise ValueError(
-            f"MODEL is {path}; it must be a file of a model, such as `python -m alsx fit RATINGS --model=FILE` writes, and "
-            "whole"
-        )
-    return alsx.load(file)
-
-
-def is_model(file: Path) -> bool:
-    """Return whether a file is a model, by the names of the arrays in it."""
-    from alsx.datasets._archive import open_zip
-
-    try:
-        with open_zip(file) as arrays:
-            return "about.npy" in arrays.namelist()
-    except ValueError:
-        return False
-
-
-def as_id(text: str, ids: Any, what: str) -> Any:
-    """Return an id as the model has it, from its text on the command line."""
-    if ids.dtype.kind == "U":
-        found = text in ids
-        one: Any = text
-    else:
-        whole = re.fullmatch(r"[+-]?[0-9]+", text) is not None
-        one = int(text) if whole else text
-        found = whole and bool((ids == one).any())
-    if not found:
-        raise ValueError(f"{what} {text} is unknown to the model; it must be one of the ids from {ids[0]} to {ids[-1]}")
-    return one
-
-
 @_reader.reads_ratings
-@_cli.strings("ratings", "model")
+@_cli.strings("ratings", "model", "model_kind", "user_features", "item_features", "titles")
 def fit(
     ratings: str,
     *,
     model: str = "model.npz",
+    model_kind: str | None = None,
     k: int = 20,
     reg: float | None = None,
     iterations: int | None = None,
+    user_features: str | None = None,
+    item_features: str | None = None,
+    titles: str | None = None,
     seed: int = 0,
     n_jobs: int | None = None,
     **reader: Any,
@@ -77,30 +45,52 @@ def fit(
         A CSV or Parquet file with columns such as user, item, rating (or userId, movieId, ...), or a MovieLens archive or name.
     model : str
         File to write, .npz.
+    model_kind : str
+        What to fit: factor, bias, bayes (and what else this version has). Default: factor, and bias where k is 0.
     k : int
         Latent factors; 0 fits the bias-only model.
     reg : float
         Regularisation. Default: the model's own.
     iterations : int
-        The most iterations. Default: the model's own.
+        The most iterations, or how many draws. Default: the model's own.
+    user_features : str
+        CSV or Parquet file with a column of users; all others are features.
+    item_features : str
+        CSV or Parquet file with a column of items; all others are features.
+    titles : str
+        CSV or Parquet file with a column of items and one called title, for lists. Default: those of a MovieLens archive.
     seed : int
         For the random start.
     n_jobs : int
         Threads. Default: all processors.
     """
     _check.integer("k", k, 0)
+    kind = check_kind(model_kind, k)
     file = _cli.check_file(model, "--model")
-    data = _reader.read_ratings(ratings, **reader)
-    own: dict[str, Any] = {"random_state": seed, "n_jobs": n_jobs, "verbose": 1}
-    if reg is not None:
-        own["reg"] = reg
-    if iterations is not None:
-        own["max_iter"] = iterations
+    about = {
+        name: _reader.read_table(path, f"--{name.replace('_', '-')}")
+        for name, path in (("user_features", user_features), ("item_features", item_features))
+        if path is not None
+    }
+    of_items = None if titles is None else _reader.read_table(titles, "--titles")
+    data = _reader.read_data(ratings, **reader)
+    own = {"k": k, "reg": reg, "max_iter": iterations, "n_samples": iterations, "random_state": seed, "n_jobs": n_jobs}
+    chosen = {
+        name: value for name, value in own.items() if value is not None and name in inspect.signature(kind).parameters
+    }
+    if reg is not None and "reg" not in chosen:
+        raise ValueError(f"reg is {reg}; it must be left out, since {kind.__name__} chooses it itself")
+    if about and not issubclass(kind, LatentFactors):
+        raise ValueError(
+            f"{next(iter(about))} has no use for {kind.__name__}; leave it out, or fit another kind of model"
+        )
     start = time.perf_counter()
-    fitted: Recommender = alsx.FactorALS(k, **own) if k else alsx.BiasALS(**own)
-    fitted.fit(data)
+    fitted: Recommender = kind(**chosen, verbose=1)
+    fitted.fit(data.ratings, **about)
+    if of_items is not None or data.titles is not None:
+        fitted.set_titles(data.titles if of_items is None else of_items)
     fitted.save(file)
-    print(f"{data!r}\n")
+    print(f"{data.ratings!r}\n")
     _cli.table(
         ["model", "train RMSE", "loss", "iterations", "seconds", "file"],
         [
@@ -117,9 +107,19 @@ def fit(
     )
 
 
+def check_kind(model_kind: str | None, k: int) -> type[Recommender]:
+    """Return the class of model that is asked for."""
+    kinds = {name.removesuffix("ALS").lower(): kind for name, kind in Recommender.kinds.items() if name.endswith("ALS")}
+    if model_kind is None:
+        return kinds["factor" if k else "bias"]
+    if model_kind.lower().removesuffix("als") not in kinds:
+        raise ValueError(f"model_kind is {model_kind}; it must be one of {', '.join(sorted(kinds))}")
+    return kinds[model_kind.lower().removesuffix("als")]
+
+
 @_reader.reads_ratings
 @_cli.strings("model", "ratings")
-def evaluate(model: str, ratings: str, *, json: bool = False, **reader: Any) -> None:
+def evaluate(model: str, ratings: str, *, format: str = "table", json: bool = False, **reader: Any) -> None:
     """Compare a saved model's predictions with ratings it has not seen.
 
     A pair is cold where its user or item was not in the training ratings; it is predicted from what the model knows of
@@ -131,10 +131,12 @@ def evaluate(model: str, ratings: str, *, json: bool = False, **reader: Any) -> 
         File that `fit` or an example wrote.
     ratings : str
         Test ratings: a CSV or Parquet file, or a MovieLens archive or name.
+    format : str
+        Print a table, csv or json.
     json : bool
-        Print JSON instead of a table.
+        As --format=json.
     """
-    check_flag("json", json)
+    form = _cli.check_format(format, json)
     if Path(ratings).is_file() and is_model(Path(ratings)):
         raise ValueError(f"RATINGS is {ratings}, which is a model; write MODEL first, then RATINGS")
     fitted = read_model(model)
@@ -153,78 +155,7 @@ def evaluate(model: str, ratings: str, *, json: bool = False, **reader: Any) -> 
         "RMSE, others": metrics.rmse(truth[known], predicted[known]) if known.any() else None,
     }
     formats = {"ratings": ",d", "RMSE": ".4f", "MAE": ".4f", "cold pairs": ",d", "RMSE, others": ".4f"}
-    _cli.show([found], formats, as_json=json)
-
-
-@_cli.strings("model", "user")
-def recommend(model: str, user: str, *, n: int = 10, min_ratings: int = 0, json: bool = False) -> None:
-    """Print the items with the highest predicted ratings for a user, rated ones left out.
-
-    Ratings are shown within the scale. Items rank by the predictions before they were cut to it.
-
-    Parameters
-    ----------
-    model : str
-        File that `fit` or an example wrote.
-    user : str
-        The user's id.
-    n : int
-        How many.
-    min_ratings : int
-        Leave out items with fewer ratings.
-    json : bool
-        Print JSON instead of a table.
-    """
-    check_flag("json", json)
-    fitted = read_model(model)
-    ids, scores = fitted.recommend(as_id(user, fitted.user_ids_, "user"), n, min_ratings=min_ratings)
-    # As `predict` has them, within the scale; they rank by what lies beyond it, too.
-    print_ranked(fitted, ids, np.clip(scores, *fitted.rating_range_), "predicted", ".2f", as_json=json)
-
-
-@_cli.strings("model", "item")
-def similar(model: str, item: str, *, n: int = 10, min_ratings: int = 0, json: bool = False) -> None:
-    """Print the items most similar to one: the cosine of the angle between their factors.
-
-    Parameters
-    ----------
-    model : str
-        File of a factor model that `fit` or an example wrote.
-    item : str
-        The item's id.
-    n : int
-        How many.
-    min_ratings : int
-        Leave out items with fewer ratings.
-    json : bool
-        Print JSON instead of a table.
-    """
-    check_flag("json", json)
-    fitted = read_model(model)
-    if not hasattr(fitted, "similar_items"):
-        raise ValueError(
-            f"{model} holds a {type(fitted).__name__}, which has no factors to compare; fit with k of 1 or more"
-        )
-    ids, scores = fitted.similar_items(as_id(item, fitted.item_ids_, "item"), n, min_ratings=min_ratings)
-    print_ranked(fitted, ids, scores, "cosine", ".3f", as_json=json)
-
-
-def print_ranked(fitted: Recommender, ids: Any, scores: Any, name: str, form: str, *, as_json: bool) -> None:
-    """Print a list of items, without its padding."""
-    kept = ~np.isnan(scores)
-    codes = np.searchsorted(fitted.item_ids_, ids[kept])
-    found = zip(ids[kept].tolist(), scores[kept].tolist(), fitted.item_counts_[codes].tolist(), strict=True)
-    records = [
-        {"rank": rank, "item": item, name: score, "ratings": count}
-        for rank, (item, score, count) in enumerate(found, 1)
-    ]
-    _cli.show(records, {"rank": "d", "item": "", name: form, "ratings": ",d"}, as_json=as_json)
-
-
-def check_flag(name: str, value: Any) -> None:
-    """Refuse a value for a flag that takes none."""
-    if not isinstance(value, bool):
-        raise TypeError(f"--{name} is {value!r}; it takes no value: write --{name} alone, or leave it out")
+    _cli.show([found], formats, form)
 
 
 @_cli.strings("model")
@@ -268,17 +199,123 @@ def info(model: str | None = None) -> None:
     _cli.table(["what", "value"], rows)
 
 
-COMMANDS = {"fit": fit, "evaluate": evaluate, "recommend": recommend, "similar": similar, "info": info}
+@_reader.reads_ratings
+@_cli.strings("ratings", "model", "model_kind", "metric")
+def tune(
+    ratings: str,
+    *,
+    model: str | None = None,
+    model_kind: str = "factor",
+    k: Any = None,
+    reg: Any = None,
+    iterations: int | None = None,
+    metric: str = "rmse",
+    n: int = 10,
+    min_rating: float | None = None,
+    seed: int = 0,
+    n_jobs: int | None = None,
+    format: str = "table",
+    json: bool = False,
+    **reader: Any,
+) -> None:
+    """Choose rank and regularisation on a part of the ratings that is held out, and print all fits, the best first.
+
+    All settings are fitted with a few iterations, the best half goes on with twice as many, and so on.
+
+    Parameters
+    ----------
+    ratings : str
+        A CSV or Parquet file, or a MovieLens archive or name. Keep test ratings out of it.
+    model : str
+        File to write, .npz: the best setting fitted to all of the ratings. Default: none is.
+    model_kind : str
+        What to fit: factor or bias (and what else this version has).
+    k : ints
+        Ranks to try, with commas between them, such as 10,20,40. Default: 10,20,40,80.
+    reg : floats
+        Regularisations to try. Default: six around the model's own.
+    iterations : int
+        The most iterations. Default: the model's own.
+    metric : str
+        What is to be best: rmse, mae, or a measure of lists such as ndcg.
+    n : int
+        The length of the lists that are measured.
+    min_rating : float
+        The lowest rating that makes an item relevant, for measures of lists.
+    seed : int
+        For the split and the random starts.
+    n_jobs : int
+        Threads. Default: all processors.
+    format : str
+        Print a table, csv or json.
+    json : bool
+        As --format=json.
+    """
+    from alsx.model_selection import tune as tune_model
+
+    form = _cli.check_format(format, json)
+    kind = check_kind(model_kind, 1)
+    file = None if model is None else _cli.check_file(model, "--model")
+    known = inspect.signature(kind).parameters
+    own = {"max_iter": iterations, "random_state": seed, "n_jobs": n_jobs}
+    base = kind(**{name: value for name, value in own.items() if value is not None and name in known})
+    grid = {name: listed(values) for name, values in (("k", k), ("reg", reg)) if values is not None}
+    data = _reader.read_data(ratings, **reader)
+    resource = "max_iter" if "max_iter" in known else None
+    found = tune_model(
+        base,
+        data.ratings,
+        grid or None,
+        metric=metric,
+        n=n,
+        min_rating=min_rating,
+        resource=resource,
+        random_state=seed,
+    )
+    columns = [name for name in found.table if name not in ("rung", "kept")]
+    records = [dict(zip(found.table, row, strict=True)) for row in zip(*found.table.values(), strict=True)]
+    best = {**found.best_params, "score": found.best_score}
+    records.sort(key=lambda record: (any(record[name] != value for name, value in best.items()), -record["rung"]))
+    formats = {name: {"score": ".4f", "seconds": ".2f"}.get(name, "g") for name in columns}
+    _cli.show(records, formats, form)
+    if file is not None:
+        fitted = base.set_params(**found.best_params).fit(data.ratings)
+        if data.titles is not None:
+            fitted.set_titles(data.titles)
+        fitted.save(file)
+        _cli.tell(f"{fitted!r} is in {file}")
+
+
+def listed(values: Any) -> list[Any]:
+    """Return the values of a flag, one or several with commas between them."""
+    return list(values) if isinstance(values, (tuple, list)) else [values]
+
+
+COMMANDS = {
+    "fit": fit,
+    "evaluate": evaluate,
+    "tune": tune,
+    "recommend": recommend,
+    "similar": similar,
+    "explain": explain,
+    "export": export,
+    "plot": plot,
+    "info": info,
+}
+
+# Arguments of the library that have another name as flags.
+RENAMED = {"max_iter": "iterations", "n_samples": "iterations", "random_state": "seed"}
 
 
 def main() -> None:
     """Run the command line; without a command, list them."""
+    name = "alsx" if Path(sys.argv[0]).stem == "alsx" else "python -m alsx"
     if len(sys.argv) == 1:
-        rows = [[name, (command.__doc__ or "").strip().partition("\n")[0]] for name, command in COMMANDS.items()]
+        rows = [[word, (command.__doc__ or "").strip().partition("\n")[0]] for word, command in COMMANDS.items()]
         _cli.table(["command", "what it does"], rows)
-        print("\npython -m alsx COMMAND --help explains one; python -m alsx.examples lists the examples.")
+        print(f"\n{name} COMMAND --help explains one; python -m alsx.examples lists the examples.")
         return
-    _cli.run(COMMANDS, "python -m alsx", {"max_iter": "iterations", "random_state": "seed"})
+    _cli.run(COMMANDS, name, RENAMED)
 
 
 if __name__ == "__main__":

@@ -74,3 +74,10 @@ def generator(random_state: Any) -> np.random.Generator:
     if isinstance(random_state, Integral) and random_state < 0:
         raise ValueError(f"random_state is {random_state}; an integer seed must not be negative")
     return np.random.default_rng(int(random_state) if isinstance(random_state, Integral) else random_state)
+
+
+def boolean(name: str, value: Any) -> bool:
+    """Return `value` as a bool, or say that it is none."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name} is {value!r:.80}; it must be True or False")
+    return bool(value)

@@ -6,6 +6,7 @@ and reads numbers in titles unless it is told not to; rich draws boxes and cuts 
 
 from __future__ import annotations
 
+import csv
 import errno
 import functools
 import inspect
@@ -261,8 +262,25 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]], right: str = "")
             print("  ".join("-" * n for n in columns))
 
 
-def show(records: Sequence[dict[str, Any]], formats: dict[str, str], *, as_json: bool) -> None:
-    """Print records as a table to read, or as JSON to process.
+FORMATS = ("table", "csv", "json")
+
+
+def check_format(format: Any, json: Any) -> str:
+    """Return how results are printed, from the flags ``--format`` and ``--json``."""
+    check_flag("json", json)
+    if format not in FORMATS:
+        raise ValueError(f'format is {format}; it must be "table", "csv" or "json"')
+    return "json" if json else str(format)
+
+
+def check_flag(name: str, value: Any) -> None:
+    """Refuse a value for a flag that takes none."""
+    if not isinstance(value, bool):
+        raise TypeError(f"--{name} is {value!r}; it takes no value: write --{name} alone, or leave it out")
+
+
+def show(records: Sequence[dict[str, Any]], formats: dict[str, str], form: str, nothing: str = "nothing") -> None:
+    """Print records as a table to read, or as CSV or JSON to process.
 
     Parameters
     ----------
@@ -270,14 +288,23 @@ def show(records: Sequence[dict[str, Any]], formats: dict[str, str], *, as_json:
         All with the keys of `formats`.
     formats : dict of name -> format specification
         The columns, in order, such as ``{"item": "", "predicted": ".2f"}``; those with a specification are numbers
-        and flushed right. JSON has the numbers themselves.
-    as_json : bool
-        A list of objects instead of a table.
+        and flushed right. CSV and JSON have the numbers themselves.
+    form : {"table", "csv", "json"}
+    nothing : str, default="nothing"
+        The sentence that stands for a table without rows.
     """
-    if as_json:
+    if form == "json":
         print(
             json.dumps([{name: record[name] for name in formats} for record in records], ensure_ascii=False, indent=1)
         )
+        return
+    if form == "csv":
+        writer = csv.DictWriter(sys.stdout, list(formats), extrasaction="ignore", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(records)
+        return
+    if not records:
+        print(nothing)
         return
     rows = [
         ["-" if record[name] is None else format(record[name], form) for name, form in formats.items()]

@@ -81,8 +81,27 @@ def reads_ratings(command: Callable[..., None]) -> Callable[..., None]:
     return _cli.strings(*taken, *(flag.name for flag in FLAGS if flag.kind != "bool"))(command)
 
 
+class Data(NamedTuple):
+    """Ratings that were read, and the titles of the items where they came along.
+
+    Attributes
+    ----------
+    ratings : Ratings
+    titles : dict or None
+        By id.
+    """
+
+    ratings: Ratings
+    titles: dict[Any, str] | None
+
+
 def read_ratings(path: str, *, usual_id_types: tuple[str | None, str | None] | None = None, **reader: Any) -> Ratings:
-    """Read ratings from a file, or from a MovieLens archive or name.
+    """Read ratings from a file, or from a MovieLens archive or name; see `read_data`."""
+    return read_data(path, usual_id_types=usual_id_types, **reader).ratings
+
+
+def read_data(path: str, *, usual_id_types: tuple[str | None, str | None] | None = None, **reader: Any) -> Data:
+    """Read ratings, and titles where they come along, from a file, or from a MovieLens archive or name.
 
     Parameters
     ----------
@@ -99,7 +118,7 @@ def read_ratings(path: str, *, usual_id_types: tuple[str | None, str | None] | N
         options = {flag.option: parse(flag, value) for flag, value in given.items()}
         if usual_id_types is not None:
             options.setdefault("id_types", usual_id_types)
-        return read_with(str(Path(path).expanduser()), caller=CALLER, timestamp=False, **options)
+        return Data(read_with(str(Path(path).expanduser()), caller=CALLER, timestamp=False, **options), None)
     for flag, value in given.items():
         raise ValueError(
             f"--{flag.shown} is {value}; it must be left out, since it is for files and {path} is taken for a MovieLens set"
@@ -107,9 +126,33 @@ def read_ratings(path: str, *, usual_id_types: tuple[str | None, str | None] | N
     from alsx.datasets import load_demo, load_movielens
 
     if path == "demo":
-        return load_demo().ratings
-    _cli.tell(f"reading {path} ...")
-    return load_movielens(path, timestamps=False).ratings
+        films = load_demo()
+    else:
+        _cli.tell(f"reading {path} ...")
+        films = load_movielens(path, timestamps=False)
+    ids = films.items["item"].to_pylist()
+    return Data(films.ratings, dict(zip(ids, films.titles(ids, years=True), strict=True)))
+
+
+def read_table(path: str, argument: str) -> Any:
+    """Read a table with a column of ids, such as features or titles, from a CSV or Parquet file.
+
+    Parameters
+    ----------
+    path : str
+    argument : str
+        What messages call it.
+    """
+    import pyarrow as pa
+    from pyarrow import csv, parquet
+
+    file = Path(path).expanduser()
+    if not file.is_file():
+        raise FileNotFoundError(f"{argument} is {path}; there is no such file")
+    try:
+        return parquet.read_table(file) if file.suffix.lower() in (".parquet", ".pq") else csv.read_csv(file)
+    except pa.ArrowInvalid as error:
+        raise ValueError(f"{argument} is {path}; it must be a CSV or Parquet file ({str(error)[:120]})") from None
 
 
 def parse(flag: Flag, value: Any) -> Any:

@@ -58,6 +58,9 @@ RATED_SETS = next(x for x in inspect.signature(alsx.FactorALS).parameters if x i
 # The parameter of lists that names what may appear in them; it was `items` before.
 CANDIDATES = next(x for x in inspect.signature(alsx.FactorALS.recommend).parameters if x in ("candidates", "items"))
 
+# A single unknown user was recommended what most like; now that has to be asked for.
+UNKNOWN = {"unknown": "prior"} if "unknown" in inspect.signature(alsx.FactorALS.recommend).parameters else {}
+
 STRATEGIES = ("mean", "lower", "upper", "thompson")
 THREADS = 2
 
@@ -264,8 +267,10 @@ def add_uses(record: Record, name: str, model: Any, data: Data, users: Array, it
     record.add_list(f"{name}: mean, everybody", model.recommend(all_users, 5))
     record.add_list(f"{name}: mean, rated ones too", model.recommend(asked, exclude_rated=False))
     record.add_list(f"{name}: mean, one user", model.recommend(all_users[0]))
-    record.add_list(f"{name}: mean, one unknown user", model.recommend([data.unknown_user], 3))
-    record.add_list(f"{name}: thompson, one user", model.recommend(asked_draws[0], strategy="thompson", random_state=1))
+    record.add_list(f"{name}: mean, one unknown user", model.recommend(data.unknown_user, 3, **UNKNOWN))
+    record.add_list(
+        f"{name}: thompson, one user", model.recommend(asked_draws[0], strategy="thompson", random_state=1, **UNKNOWN)
+    )
     record.add_list(f"{name}: more than there are", model.recommend(asked[:3], len(model.item_ids_) + 5))
     if getattr(model, "k", 0):
         # Items without ratings in the fit are refused, and those whose factors are zeros.

@@ -297,6 +297,20 @@ def gibbs_sweep(ratings, mean, unit, tables, commons, alpha, normals, generator,
     return tables, commons, generator.gamma(shape + n / 2, 1 / (rate + error / 2))
 
 
+def early_stopping(errors, patience, burn_in=0):
+    """How many iterations run, and which of them is best: the first that comes with the lowest error after the burn-in.
+
+    The fit ends after `patience` iterations in a row that are no better; where no error is a number, the last one is kept.
+    """
+    for n in range(1, len(errors) + 1):
+        after = [(errors[at], at + 1) for at in range(burn_in, n) if not np.isnan(errors[at])]
+        best = min(after)[1] if after else None
+        since = n - (best or burn_in)
+        if n > burn_in and since >= patience:
+            break
+    return n, best or n
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # Measures of lists
 

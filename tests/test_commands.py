@@ -411,12 +411,12 @@ def test_help(command, module):
     assert out.err == ""
 
 
-@pytest.mark.parametrize("word", ["fit", "evaluate", "recommend", "similar", "info"])
+@pytest.mark.parametrize("word", list(alsx.__main__.COMMANDS))
 def test_help_of_each_command(command, word):
     out = command("alsx", word, "--help").out
     assert "MODEL" in out
     assert "FIRE" not in out
-    assert f"python -m alsx {word}" in out
+    assert f"alsx {word}" in out
     # Every flag has a description below its type and default.
     for flag in re.findall(r"^ +(?:-\w, )?--\w+=.*\n((?: {8}.*\n)*)", out, re.MULTILINE):
         assert not flag.splitlines()[-1].strip().startswith(("Default: ", "Type: "))

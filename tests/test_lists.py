@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import alsx
-from alsx import _pool, _scores
+from alsx import BiasALS, Ratings, _pool, _scores
 from alsx._models import top_n
 from alsx._models.side import Packed
 from alsx._models.strategies import STRATEGIES
@@ -215,6 +215,20 @@ def test_ratings_of_several_new_users(model):
     assert one["user"] == [None] * 3
     # The model stays as it is.
     assert len(model.user_ids_) == 60
+
+
+@pytest.mark.parametrize("ids", [[0, 1, 2], [-5, 3], [0, 2**63 - 1], np.array([0, 2**64 - 2], np.uint64), ["a", "b"], ["a", "zzz"]])
+def test_somebody_without_an_id_is_nobody_known(ids):
+    from alsx._models.recommendations import new_id
+    from alsx.ratings import Ids
+
+    known = Ids(np.array(ids))
+    one = new_id(known)
+    assert known.codes([one])[0] == -1
+    assert Ids(np.array([one])).kind == known.kind
+    users = np.repeat(known.values, 2)
+    model = BiasALS().fit(Ratings.from_arrays(users, np.tile([1, 2], len(ids)), np.arange(1.0, 2 * len(ids) + 1)))
+    assert model.recommend(ratings={1: 3.0}, n=1)[0].tolist() == [2]
 
 
 def test_ratings_that_cannot_be(model, named):

@@ -145,7 +145,17 @@ def memory_calls():
         read(sp.eye_array(2), user=LONG),
         *[
             read(x)
-            for x in ([(1, 2)], np.ones(3), np.ones((3, 3)), np.ones((3, 9)), np.zeros(2, [("user", int)]), {}, None)
+            for x in (
+                [(1, 2)],
+                np.ones(3),
+                np.ones((3, 3)),
+                np.ones((3, 9)),
+                np.ones((3, 1)),
+                np.ones((3, 2)) * 1j,
+                np.zeros(2, [("user", int)]),
+                {},
+                None,
+            )
         ],
         *[read(x, [1]) for x in ([], [(WORD, 1, 2)], [WORD])],
         read(sp.csr_array((3, 4))),
@@ -168,7 +178,7 @@ def memory_calls():
         lambda caller: Ids(["b", "a"]),
         lambda caller: Ids(["", "a"]),
         lambda caller: Ids([1]).codes([WORD]),
-        *[lambda caller, x=x: id_pairs(x, caller) for x in (nothing, sp.eye_array(2))],
+        *[lambda caller, x=x: id_pairs(x, caller) for x in (nothing, sp.eye_array(2), np.ones(2), np.ones((2, 3)))],
         *[lambda caller, x=x: nothing.select(x) for x in ([1.0], [True], [5], [0, 0], [], [1])],
         lambda caller: nothing.with_ids(Ids([1])),
     ]

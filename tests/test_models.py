@@ -742,16 +742,6 @@ def test_scikit_learn_tools_take_names_and_weights():
         model.set_params(rank=3)
 
 
-def test_verbose(data, capsys):
-    BiasALS(verbose=2, max_iter=2, tol=0).fit(data, eval_set=data)
-    out, err = capsys.readouterr()
-    assert out == ""
-    assert len(err.splitlines()) == 2
-    assert "test RMSE" in err
-    FactorALS(2, verbose=1).fit(data)
-    assert "train RMSE" in capsys.readouterr().err
-
-
 # Predictions
 
 

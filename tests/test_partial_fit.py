@@ -91,9 +91,10 @@ def test_it_is_its_slow_twin(implicit, weighted, refine):
     items[model._items.ids.codes(before.item_ids_)] = before._items.table[:, : K + 1]
     basis = np.tile(model._items.cold_start_vector, (len(model._items), 1))
     basis[model._items.ids.codes(before.item_ids_)] = before._users.basis.table[:, : K + 1]
-    for step in ["users", *["items", "users"] * (1 + refine)]:
-        if step == "users":
-            for code in touched_users:
+    unseen = np.setdiff1d(touched_users, model._users.ids.codes(before.user_ids_))
+    for step in ["unseen", *["items", "users"] * (1 + refine)]:
+        if step != "items":
+            for code in unseen if step == "unseen" else touched_users:
                 users[code] = row(model, model._users, model._items, basis, code)
         else:
             for code in touched_items:

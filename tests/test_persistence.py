@@ -155,3 +155,74 @@ def test_the_file_of_another_kind_of_model_is_named(tmp_path):
     with pytest.raises(ValueError, match=r"text\.npz is not a whole model file written by alsx"):
         alsx.load(tmp_path / "text.npz")
     assert not list(Path(tmp_path).glob("*.part"))
+
+
+def test_mapped_models_are_the_same_and_share_the_file(model, tmp_path):
+    file = tmp_path / "m.npz"
+    model.save(file)
+    mapped = alsx.load(file, mmap=True)
+    same(model, mapped)
+    in_file = [mapped._seen.indices, mapped._seen.values, mapped._users.table, mapped._items.table]
+    in_file += [mapped._users.prior.implicit_effects]
+    if mapped._users.basis is not None:
+        in_file.append(mapped._users.basis.table)
+    whole = mapped._seen.indices
+    while isinstance(whole.base, np.ndarray):
+        whole = whole.base
+    assert isinstance(whole, np.memmap)
+    for array in in_file:
+        assert np.may_share_memory(array, whole)
+        assert not array.flags.writeable
+        assert array.ctypes.data % 64 == 0
+    # All that goes on from a model goes on from a mapped one.
+    ids = model.item_ids_[[1, 5]].tolist()
+    told = [(990, item) for item in ids], [4.0, 2.0]
+    np.testing.assert_array_equal(mapped.fold_in(*told).predict(990, ids), model.fold_in(*told).predict(990, ids))
+    copies = alsx.load(file, mmap=True), alsx.load(file)
+    for copy in copies:
+        copy.partial_fit(*told)
+    same(*copies)
+    # Saved over: those who have the old file keep it.
+    alsx.BiasALS().fit(make_ratings(9, 8, 40, random_state=0)).save(file)
+    same(model, mapped)
+    with file.open("rb") as opened, pytest.raises(ValueError, match="mmap is True, but path is a file object"):
+        alsx.load(opened, mmap=True)
+
+
+def test_files_that_were_compressed_are_read_where_they_cannot_be_mapped(model, tmp_path):
+    np.savez_compressed(tmp_path / "m.npz", **arrays_of(model))
+    same(model, alsx.load(tmp_path / "m.npz", mmap=True))
+
+
+def test_a_model_gives_the_same_bytes_each_time(model, tmp_path):
+    files = io.BytesIO(), io.BytesIO()
+    for file in files:
+        model.save(file)
+    assert files[0].getvalue() == files[1].getvalue()
+    with np.load(io.BytesIO(files[0].getvalue())) as stored:  # as NumPy reads it
+        assert stored["seen_indices"].tolist() == model._seen.indices.tolist()
+
+
+@pytest.mark.parametrize("at", range(0, 600, 7))
+def test_mapped_files_in_which_a_byte_was_changed(at, tmp_path):
+    """They are refused or read; nothing is read out of bounds."""
+    file = tmp_path / "m.npz"
+    alsx.BiasALS().fit(make_ratings(6, 5, 15, random_state=0)).save(file)
+    data = bytearray(file.read_bytes())
+    data[-1 - at] ^= 0x41
+    file.write_bytes(data)
+    try:
+        alsx.load(file, mmap=True)
+    except ValueError as error:
+        assert "is not a whole model file" in str(error)  # noqa: PT017
+
+
+def test_classes_load_their_own(tmp_path):
+    R = make_ratings(30, 20, 200, random_state=0)
+    alsx.FactorALS(2, max_iter=2, random_state=0).fit(R).save(tmp_path / "m.npz")
+    model = alsx.FactorALS.load(tmp_path / "m.npz")
+    assert type(model) is alsx.FactorALS
+    with pytest.raises(
+        TypeError, match=r"a file of a FactorALS, not of a BayesALS: use alsx\.load or alsx\.FactorALS\.load"
+    ):
+        alsx.BayesALS.load(tmp_path / "m.npz")

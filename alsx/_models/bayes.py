@@ -45,6 +45,10 @@ class BayesALS(LatentFactors):
     keep_samples : int, default=0
         How many draws of the factors, evenly spread, to keep in `samples_`, for intervals and Thompson sampling. Each takes
         4 (k + 1) bytes a user and an item.
+    callback, early_stopping, validation_fraction, n_iter_no_change, warm_start, on_interrupt
+        As of `BiasALS`, a draw being an iteration. Of the mean of the draws so far the best is kept by `early_stopping`, which
+        counts after the burn-in, and waits longer, since that mean gets better slowly. With `warm_start` the sweeps that
+        the chain starts from go on from the last model; the chain is a new one.
     dtype : {"float32", "float64"}, default="float32"
         Type of the factors.
     random_state : int, Generator, RandomState or None, default=None
@@ -52,19 +56,22 @@ class BayesALS(LatentFactors):
     n_jobs : int or None, default=None
         Threads; None or -1 for all that this process may use. Results do not depend on it, bit for bit.
     verbose : int, default=0
-        1 shows a progress bar on standard error, 2 a line a draw.
+        1 shows a progress bar on standard error. 2 logs a line a draw, by the logger "alsx" of the module `logging`: where no
+        handler is set up for it, it is shown on standard error.
 
     Attributes
     ----------
     mean_, user_biases_, item_biases_, user_factors_, item_factors_, user_ids_, item_ids_, user_counts_, item_counts_, rating_range_
         As of `FactorALS`; biases and factors are means over the draws.
+    best_iter_, n_features_in_, feature_names_in_
+        As of `FactorALS`.
     traces_ : dict of ndarray of float64, shape (1, n_samples)
         Hyper-parameters at each draw, by (chain, draw), in rating units: ``noise_sd``, the standard deviations of biases and
         (root mean square) factors given what is known of a row, the ridges of regressions, and ``train_rmse`` of the draw alone.
     samples_ : Samples or None
         The draws of the factors that `keep_samples` asked for.
     n_iter_ : int
-        ``burn_in + n_samples``.
+        Draws done: ``burn_in + n_samples``, or fewer where something ended the fit.
     history_ : dict of lists of float
         One entry a draw, burn-in included: ``loss`` (the squared error of the draw, in squared rating units), its
         ``train_rmse``, ``noise_sd``, ``test_rmse`` (with `eval_set`; of the mean of the draws so far) and ``seconds``.
@@ -105,6 +112,12 @@ class BayesALS(LatentFactors):
         implicit_features: str | None = "both",
         keep_samples: int = 0,
         dtype: Any = "float32",
+        callback: Any = None,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 20,
+        warm_start: bool = False,
+        on_interrupt: str = "raise",
         random_state: Any = None,
         n_jobs: int | None = None,
         verbose: int = 0,
@@ -116,6 +129,12 @@ class BayesALS(LatentFactors):
         self.implicit_features = implicit_features
         self.keep_samples = keep_samples
         self.dtype = dtype
+        self.callback = callback
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.warm_start = warm_start
+        self.on_interrupt = on_interrupt
         self.random_state = random_state
         self.n_jobs = n_jobs
         self.verbose = verbose

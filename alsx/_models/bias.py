@@ -36,12 +36,33 @@ class BiasALS(Recommender):
     tol : float, default=1e-6
         Stop when an iteration lowers the loss by less than this share of it. Iterations cost next to nothing here,
         so the default is strict.
+    callback : callable, default=None
+        Called as ``callback(iteration)`` after each iteration, with the fields ``number`` (from 1), ``loss``, ``train_rmse``,
+        ``test_rmse`` (None without held-out ratings), ``noise_sd`` (of `BayesALS`) and ``seconds``. A true result ends the fit. A
+        parameter and not an argument of `fit`, since scikit-learn keeps those for data: so clones and grid searches have it.
+    early_stopping : bool, default=False
+        End the fit where the RMSE of held-out ratings no longer falls, and keep the iterate with the lowest one. They are
+        the `eval_set` of `fit`, or without it a share of the ratings, chosen at random by `random_state`, which then count as
+        rated, but not in the fit.
+    validation_fraction : float, default=0.1
+        That share.
+    n_iter_no_change : int, default=3
+        Iterations without a new lowest RMSE before `early_stopping` ends the fit.
+    warm_start : bool, default=False
+        Go on from the model that the last `fit` left, as far as it knows the users and items, instead of starting anew:
+        `max_iter` more iterations, perhaps with other ratings.
+    on_interrupt : {"raise", "keep"}, default="raise"
+        What an interruption (Ctrl-C, KeyboardInterrupt) does to a fit. "raise": it is raised, and the model stays as it was before.
+        "keep": `fit` returns with a warning and the model of the last whole iteration (with `early_stopping`, of the best
+        one); before the first, and at a second Ctrl-C, it is raised. This takes a copy of the factors an iteration. Not the
+        default, since a grid search or a loop around the fit would go on.
     random_state : int, Generator, RandomState or None, default=None
-        Not used, since the solution is unique; for the sake of one interface.
+        For the share of the ratings that `early_stopping` may hold out; the solution itself is unique.
     n_jobs : int or None, default=None
         Threads; None or -1 for all that this process may use. Results do not depend on it.
     verbose : int, default=0
-        1 shows a progress bar on standard error, 2 a line an iteration.
+        1 shows a progress bar on standard error. 2 logs a line an iteration, by the logger "alsx" of the module `logging`: where no
+        handler is set up for it, it is shown on standard error.
 
     Attributes
     ----------
@@ -59,6 +80,12 @@ class BiasALS(Recommender):
         Lowest and highest training rating; predictions are clipped to it.
     n_iter_ : int
         Iterations done.
+    best_iter_ : int
+        The iteration whose model this is, from 1: the last one, or with `early_stopping` the best.
+    n_features_in_ : int
+        2, users and items: the columns of pairs of ids.
+    feature_names_in_ : ndarray of str, shape (2,)
+        The names of these columns, where `fit` was given a data frame.
     history_ : dict of lists of float
         One entry an iteration: ``loss`` (the objective above, in squared rating units), ``train_rmse``, ``test_rmse`` (with
         `eval_set`; of clipped predictions) and ``seconds``.
@@ -74,6 +101,24 @@ class BiasALS(Recommender):
     >>> model = BiasALS().fit([("ann", 7), ("bob", 7), ("ann", 3)], [4.5, 3.0, 5.0])
     >>> round(model.predict("bob", 3), 2)
     4.23
+
+    A fit may be followed, and ended:
+
+    >>> errors = []
+    >>> def follow(iteration):
+    ...     errors.append(iteration.train_rmse)
+    ...     return iteration.number == 3
+    >>> model = BiasALS(tol=0, callback=follow).fit([("ann", 7), ("bob", 7), ("ann", 3)], [4.5, 3.0, 5.0])
+    >>> model.n_iter_, len(errors)
+    (3, 3)
+
+    Or be ended where held-out ratings are predicted no better, here with no patience at all:
+
+    >>> X, y = [("ann", 7), ("bob", 7), ("ann", 3), ("bob", 3)], [4.5, 3.0, 5.0, 3.5]
+    >>> model = BiasALS(tol=0, early_stopping=True, n_iter_no_change=1)
+    >>> model = model.fit(X[:3], y[:3], eval_set=(X[3:], y[3:]))
+    >>> model.best_iter_ == model.history_["test_rmse"].index(min(model.history_["test_rmse"])) + 1
+    True
     """
 
     def __init__(
@@ -83,6 +128,12 @@ class BiasALS(Recommender):
         reg_scaling: float = 0.0,
         max_iter: int = 50,
         tol: float = 1e-6,
+        callback: Any = None,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 3,
+        warm_start: bool = False,
+        on_interrupt: str = "raise",
         random_state: Any = None,
         n_jobs: int | None = None,
         verbose: int = 0,
@@ -91,6 +142,12 @@ class BiasALS(Recommender):
         self.reg_scaling = reg_scaling
         self.max_iter = max_iter
         self.tol = tol
+        self.callback = callback
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.warm_start = warm_start
+        self.on_interrupt = on_interrupt
         self.random_state = random_state
         self.n_jobs = n_jobs
         self.verbose = verbose

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from alsx._models.frames import make_frame
+from alsx._models.frames import make_frame, text_column
 from alsx._models.side import FittedSide
 from alsx._models.state import Titles
 from alsx._solver.prior import FittedPrior, PriorParts
@@ -82,7 +82,7 @@ class Explanation(NamedTuple):
         if titles is not None:
             known = [one for one in ids if one is not None]
             found = dict(zip(known, titles.of(np.array(known)), strict=True)) if known else {}
-            columns["title"] = pa.array([found.get(one) for one in ids], pa.string())
+            columns["title"] = text_column([found.get(one) for one in ids])
         return make_frame(columns, kind)
 
 

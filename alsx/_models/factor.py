@@ -68,6 +68,8 @@ class FactorALS(LatentFactors):
         The most iterations, each of users and then items.
     tol : float, default=1e-4
         Stop when an iteration lowers the loss by less than this share of it.
+    callback, early_stopping, validation_fraction, n_iter_no_change, warm_start, on_interrupt
+        What follows the fit, what may end it early, and where it starts: as of `BiasALS`.
     dtype : {"float32", "float64"}, default="float32"
         Type of the factors. float32 is twice as fast and predicts as well.
     random_state : int, Generator, RandomState or None, default=None
@@ -75,7 +77,8 @@ class FactorALS(LatentFactors):
     n_jobs : int or None, default=None
         Threads; None or -1 for all that this process may use. Results do not depend on it, bit for bit.
     verbose : int, default=0
-        1 shows a progress bar on standard error, 2 a line an iteration.
+        1 shows a progress bar on standard error. 2 logs a line an iteration, by the logger "alsx" of the module `logging`: where no
+        handler is set up for it, it is shown on standard error.
 
     Attributes
     ----------
@@ -97,6 +100,12 @@ class FactorALS(LatentFactors):
         Lowest and highest training rating; predictions are clipped to it.
     n_iter_ : int
         Iterations done.
+    best_iter_ : int
+        The iteration whose model this is, from 1: the last one, or with `early_stopping` the best.
+    n_features_in_ : int
+        2, users and items: the columns of pairs of ids.
+    feature_names_in_ : ndarray of str, shape (2,)
+        The names of these columns, where `fit` was given a data frame.
     history_ : dict of lists of float
         One entry an iteration: ``loss`` (the objective above, in squared rating units), ``train_rmse``, ``test_rmse`` (with
         `eval_set`; of clipped predictions) and ``seconds``.
@@ -138,6 +147,12 @@ class FactorALS(LatentFactors):
         max_iter: int = 20,
         tol: float = 1e-4,
         dtype: Any = "float32",
+        callback: Any = None,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 3,
+        warm_start: bool = False,
+        on_interrupt: str = "raise",
         random_state: Any = None,
         n_jobs: int | None = None,
         verbose: int = 0,
@@ -152,6 +167,12 @@ class FactorALS(LatentFactors):
         self.max_iter = max_iter
         self.tol = tol
         self.dtype = dtype
+        self.callback = callback
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.warm_start = warm_start
+        self.on_interrupt = on_interrupt
         self.random_state = random_state
         self.n_jobs = n_jobs
         self.verbose = verbose

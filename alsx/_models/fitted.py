@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from alsx import _threads
+from alsx._models.estimator import Estimator
 from alsx._models.side import FittedSide
 from alsx._models.state import ModelState, Titles
 from alsx._solver.gibbs import Chain
@@ -24,14 +24,15 @@ Array = npt.NDArray[Any]
 MIN_SHARED_PREDICTIONS = 10_000
 
 
-class FittedModel(BaseEstimator):  # type: ignore[misc]
+class FittedModel(Estimator):
     """A fitted model: two sides, the ratings seen, the mean; plain data that never change.
 
     The base of what `Recommender` is made of. It has no constructor of its own.
     """
 
-    # A parameter of every model; a subclass's constructor sets it.
+    # Parameters of every model; a subclass's constructor sets them.
     n_jobs: int | None
+    verbose: int
 
     mean_: float
     rating_range_: tuple[float, float]

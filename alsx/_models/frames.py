@@ -45,3 +45,10 @@ def make_frame(columns: dict[str, Any], kind: str) -> Any:
 
         return polars.from_arrow(table)
     return table
+
+
+def text_column(texts: Any) -> Any:
+    """Return texts, some of them None, as a column of texts even where all are None."""
+    import pyarrow as pa
+
+    return pa.array(texts, pa.string())

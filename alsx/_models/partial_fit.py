@@ -97,7 +97,7 @@ def partial_fit(
     update = _Update(state, sides[0], sides[1], change.seen, n_threads)
     codes_of_users, codes_of_items = (np.unique(codes) for codes in touched)
     # Unseen users are solved before the items, whose rows would be solved from somebody average else.
-    update.solve_users(codes_of_users)
+    update.solve_users(codes_of_users[np.asarray(state.users.ids.codes(sides[0].ids.values[codes_of_users])) < 0])
     update.solve_items(codes_of_items)
     update.solve_users(codes_of_users)
     if every_row:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any, TypeVar
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 
 from alsx import _check
 from alsx._files import atomic_write
+from alsx._models import archive
 from alsx._models.features import FeatureEncoder
 from alsx._models.side import FittedSide
 from alsx._models.state import ModelState, Titles
@@ -23,6 +23,7 @@ from alsx._solver import SIDES
 from alsx._solver.gibbs import Chain, Samples
 from alsx._solver.posterior import Evidence, Posterior, SeenEvidence
 from alsx._solver.prior import Basis, FittedPrior
+from alsx._solver.tables import row_width
 from alsx._solver.uncertainty import SHAPE_LEVELS, Errors, Noise, Uncertainty
 from alsx._version import __version__
 from alsx.ratings import CSR, Ids
@@ -32,10 +33,6 @@ Array = NDArray[Any]
 
 # The layout of saved files. Nothing has been released yet, so that only this one is read.
 FORMAT = 4
-
-# How many times as large as the file its arrays may be said to be. They are stored as they are, so that it is hardly more than
-# once; a file that was compressed by other means is read, one that would fill the memory is not.
-MAX_EXPANSION = 20
 
 # The largest rank that a file may have: beyond, a single row's system would not fit into memory.
 MAX_RANK = 100_000
@@ -54,13 +51,18 @@ def save(arrays: dict[str, Any], path: str | os.PathLike[str] | IO[bytes]) -> No
     if not isinstance(path, (str, os.PathLike)):
         if not hasattr(path, "write"):
             raise TypeError(f"path is of type {type(path).__name__}; it must be a path or a binary file object")
-        np.savez(path, **arrays)
+        archive.write(path, arrays)
         return
     with atomic_write(path) as file:
-        np.savez(file, **arrays)
+        archive.write(file, arrays)
 
 
-def read(path: str | os.PathLike[str] | IO[bytes], make: Callable[[str, dict[str, Any], ModelState], Model]) -> Model:
+def read(
+    path: str | os.PathLike[str] | IO[bytes],
+    make: Callable[[str, dict[str, Any], ModelState], Model],
+    *,
+    mmap: bool = False,
+) -> Model:
     """Read a model that `save` wrote; see `alsx.load`.
 
     Parameters
@@ -68,22 +70,26 @@ def read(path: str | os.PathLike[str] | IO[bytes], make: Callable[[str, dict[str
     path : path-like or binary file object
     make : callable
         ``make(kind, parameters, state)`` returns the estimator of this name with these parameters, fitted.
+    mmap : bool, default=False
+        Map arrays into memory instead of reading them.
     """
     if not isinstance(path, (str, os.PathLike)):
         if not hasattr(path, "read"):
             raise TypeError(f"path is of type {type(path).__name__}; it must be a path or a binary file object")
+        if mmap:
+            raise ValueError("mmap is True, but path is a file object; give the path of a file, or leave mmap out")
         return _read(path, getattr(path, "name", "the file object"), make)
     file = Path(path).expanduser()
     with file.open("rb") as opened:
-        return _read(opened, file, make)
+        return _read(opened, file, make, mmap=mmap)
 
 
-def _read(file: IO[bytes], name: Any, make: Callable[[str, dict[str, Any], ModelState], Model]) -> Model:
+def _read(
+    file: IO[bytes], name: Any, make: Callable[[str, dict[str, Any], ModelState], Model], *, mmap: bool = False
+) -> Model:
     """Read a model from an open file that messages call `name`."""
     try:
-        _check_sizes(file)
-        with np.load(file, allow_pickle=False) as arrays:
-            stored = {member: arrays[member] for member in arrays.files}
+        stored = archive.read(file, mmap=mmap)
         about = json.loads(str(stored["about"]))
         # Asked first: a later version may have other arrays and parameters.
         newer = about["format"] > FORMAT
@@ -94,19 +100,6 @@ def _read(file: IO[bytes], name: Any, make: Callable[[str, dict[str, Any], Model
         version = str(about.get("version"))[:40]
         raise ValueError(f"{name} was written by alsx {version}, which is newer than this one: upgrade alsx")
     return model
-
-
-def _check_sizes(file: IO[bytes]) -> None:
-    """Refuse a file whose members are said to be much larger than the file: `save` does not compress them."""
-    start = file.tell()
-    file.seek(0, os.SEEK_END)
-    size = file.tell() - start
-    file.seek(start)
-    with zipfile.ZipFile(file) as archive:
-        said = sum(member.file_size for member in archive.infolist())
-    file.seek(start)
-    if said > MAX_EXPANSION * size:
-        raise ValueError(f"its arrays are said to have {said:,} bytes, but the file has {size:,}")
 
 
 def _reason(error: Exception) -> str:
@@ -139,7 +132,8 @@ def arrays_of(
     # A generator's state is no parameter of a fitted model, and how many threads there are is a matter of this machine.
     if not isinstance(parameters.get("random_state"), (int, type(None))):
         parameters = {**parameters, "random_state": None}
-    parameters = {name: _plain(value) for name, value in parameters.items()}
+    # Nor is a function that followed the fit.
+    parameters = {name: None if name == "callback" else _plain(value) for name, value in parameters.items()}
     about: dict[str, Any] = {
         "format": FORMAT,
         "version": __version__,
@@ -151,6 +145,7 @@ def arrays_of(
         "k": state.users.k,
         "reg": state.reg,
         "reg_bias": state.reg_bias,
+        "best_iter": state.best_iter,
         "priors": {side.name: _prior_numbers(side) for side in (state.users, state.items)},
     }
     arrays: dict[str, Any] = {"seen_indptr": state.seen.indptr, "seen_indices": state.seen.indices}
@@ -163,7 +158,8 @@ def arrays_of(
         name = side.name
         arrays[f"{name}_ids"], arrays[f"{name}_counts"] = side.ids.values, side.counts
         arrays[f"{name}_has_data"] = side.has_data
-        arrays[f"{name}_table"] = side.table[:, : side.k + 1]
+        # As wide as in memory, so that they can be used where they are when the file is mapped.
+        arrays[f"{name}_table"] = side.table
         arrays |= {f"{name}_{key}": x for key, x in side.prior._asdict().items() if isinstance(x, np.ndarray)}
         arrays |= {f"{name}_{key}": x for key, x in _solving_arrays(side).items()}
     arrays |= _chain_arrays(state.chain)
@@ -187,7 +183,7 @@ def _solving_arrays(side: FittedSide) -> dict[str, Array]:
         arrays["of_fit"] = side.of_fit
     if side.basis is not None:
         if side.basis.table is not None:
-            arrays["basis_table"] = side.basis.table[:, : side.k + 1]
+            arrays["basis_table"] = side.basis.table
         arrays |= {
             f"basis_{key}": getattr(side.basis.prior, key)
             for key in BASIS_EFFECTS
@@ -232,7 +228,7 @@ def _uncertainty_arrays(
         arrays[f"errors_{name}"] = evidence.errors
         arrays[f"evidence_{name}_indptr"], arrays[f"evidence_{name}_indices"] = evidence.indptr, evidence.indices
         if evidence.table is not other.table:
-            arrays[f"evidence_{name}_table"] = evidence.table[:, : other.k + 1]
+            arrays[f"evidence_{name}_table"] = evidence.table
     return {"noise": {"sigma2": noise.sigma2, "taken": noise.taken}}, arrays
 
 
@@ -294,6 +290,7 @@ def _restored(about: dict[str, Any], stored: dict[str, Array]) -> tuple[str, dic
         reg,
         reg_bias,
         stored["folded_in_ids"],
+        _check.integer("best_iter", about["best_iter"], 1, len(history["loss"])),
         _restored_titles(stored, items),
     )
     return str(about["model"]), parameters, state
@@ -346,7 +343,7 @@ def _restored_side(name: str, about: dict[str, Any], stored: dict[str, Array], k
     ids = Ids(stored[f"{name}_ids"], f"{name}s")
     table = stored[f"{name}_table"]
     dtype = _check.float_dtype(f"the type of {name}_table", table.dtype)
-    _checked(stored, f"{name}_table", (len(ids), k + 1), dtype)
+    _checked(stored, f"{name}_table", (len(ids), row_width(k, dtype)), dtype)
     if not len(ids):
         raise ValueError(f"it has no {name}s")
     counts = _checked(stored, f"{name}_counts", (len(ids),), np.int64)
@@ -390,7 +387,7 @@ def _restored_side(name: str, about: dict[str, Any], stored: dict[str, Array], k
             raise ValueError(f"its {name}_solved_at are not all at least 0")
     of_fit = _checked(stored, f"{name}_of_fit", (len(ids),), np.bool_) if f"{name}_of_fit" in stored else None
     features = None if f is None else _restored_features(stored, f"{name}_features_", len(ids), f)
-    basis = _restored_basis(stored, f"{name}_basis_", prior, (n_others, k + 1), table.dtype)
+    basis = _restored_basis(stored, f"{name}_basis_", prior, (n_others, row_width(k, table.dtype)), table.dtype)
     return FittedSide(name, ids, counts, has_data, table, k, prior, encoder, features, basis, solved_at, of_fit)
 
 
@@ -435,7 +432,8 @@ def _restored_uncertainty(
     for own, other, sums in ((users, items, of_users), (items, users, of_items)):
         prefix, table = f"evidence_{own.name}_", other.table
         if f"{prefix}table" in stored:
-            table = _checked(stored, f"{prefix}table", (len(stored[f"{prefix}table"]), k + 1), table.dtype)
+            own_shape = len(stored[f"{prefix}table"]), row_width(k, table.dtype)
+            table = _checked(stored, f"{prefix}table", own_shape, table.dtype)
         indptr, indices = _checked_csr(stored, prefix, len(own), len(table), "rows of its table")
         posteriors.append(Posterior(Evidence(indptr, indices, table, sums), own.prior, k))
     sigma2 = float(about["noise"]["sigma2"])

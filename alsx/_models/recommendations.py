@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar, NamedTuple, Self
+import itertools
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from typing import IO, TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
 from sklearn.utils.validation import check_is_fitted
 
 from alsx import _check
+from alsx._files import atomic_write
 from alsx._models import top_n
 from alsx._models.fitted import FittedModel
 from alsx._models.fold_in import guests
-from alsx._models.frames import check_kind, make_frame
+from alsx._models.frames import check_kind, make_frame, text_column
 from alsx._models.side import FittedSide
 from alsx._models.state import Titles
 from alsx._models.strategies import STRATEGIES, Query, check_strategy
@@ -21,10 +25,10 @@ from alsx._models.top_n import CodeSets, Limits, Lists
 from alsx.ratings import Ids, described_rows, is_frame
 from alsx.ratings._caller import show
 
-Array = npt.NDArray[Any]
+if TYPE_CHECKING:
+    import pyarrow as pa
 
-# What the id of somebody who has none is in messages, by the kind of ids.
-NO_ID = {"integers": 0, "strings": "somebody"}
+Array = npt.NDArray[Any]
 
 
 class ListOptions(NamedTuple):
@@ -189,6 +193,94 @@ class Recommendations(FittedModel):
             raise ValueError("users is None; give a user or users, or ratings=, the ratings of somebody new")
         return self._recommended(users, options, kind)
 
+    def recommend_all(
+        self,
+        path: str | os.PathLike[str] | IO[bytes] | None = None,
+        n: int = 10,
+        *,
+        candidates: Any = None,
+        exclude: Any = None,
+        exclude_rated: bool = True,
+        min_ratings: int = 0,
+        strategy: str = "mean",
+        n_std: float = 1.0,
+        random_state: Any = None,
+        block_size: int = 8192,
+    ) -> Any:
+        """Recommend items to all users who have ratings or features, a block of users at a time.
+
+        Parameters
+        ----------
+        path : path-like, binary file object or None, default=None
+            The Parquet file to write; a leading ``~`` is the home folder. It is written beside it and moved into place, so that an
+            interruption leaves the old one. Memory is that of one block. None: return a table of pyarrow, all of it in memory.
+        n, exclude_rated, min_ratings, strategy, n_std, random_state
+            As of `recommend`.
+        candidates, exclude : array-like of ids, or mapping of user -> ids, default=None
+            As of `recommend`; for each user by a mapping.
+        block_size : int, default=8192
+            Users at a time, a row group of the file.
+
+        Returns
+        -------
+        table : pyarrow.Table or None
+            Columns ``user``, ``rank`` (from 1), ``item``, ``title`` (after `set_titles`) and ``score``; users ascending, the best
+            items first. None where a file was written.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As `recommend`.
+        OSError
+            If the file cannot be written.
+
+        Examples
+        --------
+        >>> from alsx import BiasALS
+        >>> model = BiasALS().fit([("ann", 7), ("bob", 7), ("ann", 3), ("cat", 9)], [4.5, 3.0, 5.0, 4.0])
+        >>> model.recommend_all(n=1)["item"].to_pylist()
+        [9, 3, 3]
+        """
+        check_is_fitted(self, "mean_")
+        if strategy == "thompson":  # the same draw for all blocks
+            random_state = int(_check.generator(random_state).integers(2**31))
+        options = ListOptions(
+            _check.integer("n", n, 1),
+            candidates,
+            exclude,
+            exclude_rated,
+            _check.integer("min_ratings", min_ratings, 0),
+            check_strategy(strategy),
+            _check.real("n_std", n_std),
+            random_state,
+            "raise",
+        )
+        blocks = self._blocks(options, _check.integer("block_size", block_size, 1))
+        if path is None:
+            import pyarrow as pa
+
+            return pa.concat_tables(blocks)
+        if not isinstance(path, (str, os.PathLike)):
+            write_blocks(path, blocks)
+            return None
+        with atomic_write(path) as file:
+            write_blocks(file, blocks)
+        return None
+
+    def _blocks(self, options: ListOptions, block_size: int) -> Iterator[pa.Table]:
+        """Yield the lists of all users as tables, with a progress bar where the model is verbose."""
+        codes = np.flatnonzero(self._users.has_data).astype(np.int32)
+        starts: Any = range(0, len(codes), block_size)
+        if self.verbose:
+            from tqdm import tqdm
+
+            starts = tqdm(starts, desc="recommend_all", unit="block", file=sys.stderr)
+        for start in starts:
+            rows = codes[start : start + block_size]
+            ids = self._users.ids.values[rows]
+            lists = self._lists(rows, options, self._filters(options, ids, len(rows)))
+            yield self._shown(ids, rows, self._items, lists, "arrow", ("user", "item"))
+
     def set_titles(self, titles: Any) -> Self:
         """Give the items titles, for tables that people read (`as_frame` of `recommend`, `similar_items`, `explain`).
 
@@ -250,7 +342,7 @@ class Recommendations(FittedModel):
                 )
             if not ratings:
                 raise ValueError('ratings is empty; leave it out and pass unknown="prior" for somebody without ratings')
-            users = NO_ID[self._users.ids.kind] if users is None else users
+            users = new_id(self._users.ids) if users is None else users
             ratings, y = [(users, item) for item in ratings], list(ratings.values())
         elif isinstance(ratings, tuple) and len(ratings) == 2:
             ratings, y = ratings
@@ -321,12 +413,31 @@ class Recommendations(FittedModel):
         listed = ids[rows, places]
         columns: dict[str, Any] = {names[0]: whose, "rank": places + 1, names[1]: listed}
         if self._titles is not None and side.name == "item":
-            columns["title"] = self._titles.of(listed)
+            columns["title"] = text_column(self._titles.of(listed))
         return make_frame({**columns, "score": lists.scores[rows, places]}, kind)
+
+
+def write_blocks(file: Any, blocks: Iterator[pa.Table]) -> None:
+    """Write tables of one schema as row groups of a Parquet file."""
+    import pyarrow.parquet as pq
+
+    first = next(blocks)
+    with pq.ParquetWriter(file, first.schema) as writer:
+        for block in itertools.chain([first], blocks):
+            writer.write_table(block)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Arguments
+
+
+def new_id(ids: Ids) -> Any:
+    """Return an id of the kind of these that none of them is, for somebody who has none."""
+    values = ids.values
+    if ids.kind == "integers":  # the numbers below and above all of them are ids, too, but for the mark of missing ones
+        highest = int(values[-1])
+        return highest + 1 if highest < 2**63 - 1 else int(values[0]) - 1
+    return f"{values[-1]}+"
 
 
 def check_unknown(unknown: Any) -> str | None:

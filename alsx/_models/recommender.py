@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import warnings
 from typing import IO, Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
 
 from alsx import _check
 from alsx._models import persistence
+from alsx._models.estimator import CallbackTasks, one_column, with_callbacks
 from alsx._models.explanations import Explanations
 from alsx._models.fitted import FittedModel
 from alsx._models.seen import count_items
 from alsx._models.state import ModelState
-from alsx._models.training import Run, Specification, fitted_uncertainty, train
+from alsx._models.stopping import stopping_rules
+from alsx._models.training import Fitted, Run, Specification, train
 from alsx._models.updates import Updates
+from alsx._models.vectors import Vectors
+from alsx._models.warm_start import WarmStart
 from alsx._solver.posterior import CHUNK_PAIRS
 from alsx._solver.uncertainty import deviations
 from alsx.ratings import Caller, Ratings, id_pairs
@@ -28,7 +34,7 @@ Array = npt.NDArray[Any]
 PAIRS = Caller("users", options="Ratings")
 
 
-class Recommender(Explanations, Updates, FittedModel):
+class Recommender(Explanations, Updates, Vectors, FittedModel):
     """A model of ratings: global mean, biases of users and items and, where k > 0, factors of both.
 
     The base of all estimators; it has no constructor of its own. A subclass says by `_specification` what its parameters ask
@@ -46,6 +52,13 @@ class Recommender(Explanations, Updates, FittedModel):
     random_state: Any
     n_jobs: int | None
     verbose: int
+    # These have defaults, for models whose constructor does not offer them.
+    callback: Any = None
+    early_stopping: bool = False
+    validation_fraction: float = 0.1
+    n_iter_no_change: int = 3
+    warm_start: bool = False
+    on_interrupt: str = "raise"
 
     def _specification(self) -> Specification:
         """Return what the parameters ask for, once they are checked."""
@@ -66,7 +79,7 @@ class Recommender(Explanations, Updates, FittedModel):
             sparse, of `Ratings.by_user` where it is a `Ratings`). A rating of weight 2 counts like two. Default: all 1.
         eval_set : like `R`, or a pair (X, y), default=None
             Held-out ratings; their RMSE is added to ``history_["test_rmse"]`` after each iteration. They do not
-            influence the fit.
+            influence the fit, unless `early_stopping` is True.
 
         Returns
         -------
@@ -81,43 +94,65 @@ class Recommender(Explanations, Updates, FittedModel):
             Where a row's equations have no unique solution, which needs a regularisation of 0 or next to it.
         FloatingPointError
             Where numbers leave the range of their type, which needs absurdly large ratings or weights.
-        """
-        return self._fit(R, y, sample_weight, eval_set)
+        KeyboardInterrupt
+            If the fit is interrupted. The model is then what it was before, as after any other error; `on_interrupt` "keep" is
+            another choice.
 
-    def _fit(self, R: Any, y: Any, sample_weight: Any, eval_set: Any, features: tuple[Any, Any] = (None, None)) -> Self:
+        Warns
+        -----
+        sklearn.exceptions.ConvergenceWarning
+            If the fit was interrupted, and `on_interrupt` is "keep".
+        """
+        self._fit(R, y, sample_weight, eval_set)
+        return self
+
+    @with_callbacks  # type: ignore[untyped-decorator, unused-ignore]
+    def _fit(self, R: Any, y: Any, sample_weight: Any, eval_set: Any, features: tuple[Any, Any] = (None, None)) -> None:
         """Fit the model; `features` are those of users and of items."""
-        specification = self._specification()
+        specification, y = self._specification(), one_column(y)
+        stopping = stopping_rules(
+            self.callback, self.early_stopping, self.validation_fraction, self.n_iter_no_change, self.on_interrupt
+        )
+        start = None
+        if _check.boolean("warm_start", self.warm_start) and hasattr(self, "mean_"):
+            start = WarmStart(self._users, self._items)
+            start.check(specification.k)
+        tasks = CallbackTasks.of(self, specification.max_iter, R, y, sample_weight, self._attributes_of)
         run = Run(
             _check.generator(self.random_state),
             self._n_threads(),
             self.n_jobs,
             _check.integer("verbose", int(self.verbose) if isinstance(self.verbose, bool) else self.verbose, 0),
+            stopping,
+            start,
+            tasks,
         )
         fitted = train(specification, R, y, sample_weight, eval_set, features, run)
         # All at once and last, so that an interrupted fit leaves the model as it was.
-        users, items = fitted.penalties
-        state = ModelState(
-            fitted.mean,
-            fitted.rating_range,
-            fitted.history,
-            fitted.users,
-            fitted.items,
-            fitted.seen,
-            fitted_uncertainty(fitted.users, fitted.items, fitted.seen, fitted.errors),
-            fitted.chain,
-            (users.reg, items.reg),
-            (users.reg_bias, items.reg_bias),
-            fitted.users.ids.values[:0],
-        )
-        self._set_state(state, fitted.items.counts)
-        return self
+        self._set_state(ModelState.of(fitted), fitted.items.counts)
+        self._name_features(R)
+        if fitted.is_interrupted:
+            warnings.warn(
+                f"the fit was interrupted after {self.n_iter_} of {specification.max_iter} iterations: the model is that of "
+                f"iteration {self.best_iter_}",
+                ConvergenceWarning,
+                stacklevel=4,
+            )
+        if tasks is not None:
+            tasks.finish()
+
+    def _attributes_of(self, fitted: Fitted) -> dict[str, Any]:
+        """Return the attributes that this estimator would have with a fitted model."""
+        model = copy.copy(self)
+        model._set_state(ModelState.of(fitted), fitted.items.counts)
+        return {name: value for name, value in vars(model).items() if vars(self).get(name) is not value}
 
     def _set_state(self, state: ModelState, item_counts: npt.NDArray[np.int64] | None = None) -> None:
         """Make this the fitted model of that state; the items' counts are found where they are not given."""
         self.mean_ = state.mean
         self.rating_range_ = state.rating_range
         self.history_ = state.history
-        self.n_iter_ = len(state.history["loss"])
+        self.n_iter_, self.best_iter_ = len(state.history["loss"]), state.best_iter
         self.folded_in_ids_ = state.folded_in_ids
         self.user_counts_ = np.diff(state.seen.indptr)
         self.item_counts_ = count_items(state.seen, len(state.items)) if item_counts is None else item_counts
@@ -130,13 +165,15 @@ class Recommender(Explanations, Updates, FittedModel):
         """Return what this fitted model is."""
         return ModelState(
             self.mean_, self.rating_range_, self.history_, self._users, self._items, self._seen, self._uncertainty, self._chain,
-            self._reg, self._reg_bias, self.folded_in_ids_, self._titles,
+            self._reg, self._reg_bias, self.folded_in_ids_, self.best_iter_, self._titles,
         )  # fmt: skip
 
     def _with_state(self, state: ModelState, item_counts: npt.NDArray[np.int64] | None = None) -> Self:
         """Return a model like this one, of another state."""
         model = type(self)(**self.get_params(deep=False))
         model._set_state(state, item_counts)
+        if hasattr(self, "feature_names_in_"):
+            model.feature_names_in_ = self.feature_names_in_
         return model
 
     # ------------------------------------------------------------------------------------------------------------
@@ -320,14 +357,49 @@ class Recommender(Explanations, Updates, FittedModel):
         )
         persistence.save(arrays, path)
 
+    @classmethod
+    def load(cls, path: str | os.PathLike[str] | IO[bytes], *, mmap: bool = False) -> Self:
+        """Read a model of this class that `save` wrote; `alsx.load` reads those of any class.
 
-def load(path: str | os.PathLike[str] | IO[bytes]) -> Recommender:
+        Parameters
+        ----------
+        path : path-like or binary file object
+            The file.
+        mmap : bool, default=False
+            Map the arrays of a file into memory instead of reading them, see `alsx.load`.
+
+        Returns
+        -------
+        model : of this class
+            Fitted; it predicts the same bits.
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is no such file.
+        TypeError
+            If the file holds a model of another class.
+        ValueError
+            If the file is not a whole model that this version can read; if a file object is to be mapped.
+        """
+        model = load(path, mmap=mmap)
+        if not isinstance(model, cls):
+            kind = type(model).__name__
+            raise TypeError(f"path is a file of a {kind}, not of a {cls.__name__}: use alsx.load or alsx.{kind}.load")
+        return model
+
+
+def load(path: str | os.PathLike[str] | IO[bytes], *, mmap: bool = False) -> Recommender:
     """Read a model that `save` wrote.
 
     Parameters
     ----------
     path : path-like or binary file object
         The file.
+    mmap : bool, default=False
+        Map the arrays of a file into memory instead of reading them: processes that load the same file share one copy, and what is
+        not asked for need not stay in memory. All of the file is read once all the same, since every array is checked. The file
+        must stay as it is (`save` to the same path is fine: it puts a new file there).
 
     Returns
     -------
@@ -339,9 +411,9 @@ def load(path: str | os.PathLike[str] | IO[bytes]) -> Recommender:
     FileNotFoundError
         If there is no such file.
     ValueError
-        If the file is not a whole model that this version can read.
+        If the file is not a whole model that this version can read; if a file object is to be mapped.
     """
-    return persistence.read(path, _restored)
+    return persistence.read(path, _restored, mmap=mmap)
 
 
 def _restored(kind: str, parameters: dict[str, Any], state: ModelState) -> Recommender:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alsx._models.side import FittedSide
+from alsx._models.training import Fitted, fitted_uncertainty
 from alsx._solver.gibbs import Chain
 from alsx._solver.uncertainty import Uncertainty
 from alsx.ratings import CSR, Ids
@@ -53,6 +54,8 @@ class ModelState(NamedTuple):
         The regularisation of the fit.
     folded_in_ids : ndarray
         Of the rows that the last fold-in added or replaced.
+    best_iter : int
+        The iteration of the fit whose model this is, from 1.
     titles : Titles or None
         Of the items, for tables that people read.
     """
@@ -68,4 +71,24 @@ class ModelState(NamedTuple):
     reg: tuple[float, float]
     reg_bias: tuple[float, float]
     folded_in_ids: NDArray[Any]
+    best_iter: int
     titles: Titles | None = None
+
+    @classmethod
+    def of(cls, fitted: Fitted) -> ModelState:
+        """Return what a model is that has just been fitted."""
+        users, items = fitted.penalties
+        return cls(
+            fitted.mean,
+            fitted.rating_range,
+            fitted.history,
+            fitted.users,
+            fitted.items,
+            fitted.seen,
+            fitted_uncertainty(fitted.users, fitted.items, fitted.seen, fitted.errors),
+            fitted.chain,
+            (users.reg, items.reg),
+            (users.reg_bias, items.reg_bias),
+            fitted.users.ids.values[:0],
+            fitted.best_iter,
+        )

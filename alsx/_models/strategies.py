@@ -139,7 +139,7 @@ def check_strategy(strategy: Any) -> str:
 def by_cosine(side: FittedSide, rows: Array, n_threads: int) -> Product:
     """Cosines of the angles between the factors of rows and those of all rows of a side; -1 is the cold-start vector."""
     vectors = factor_table(len(rows), side.k, side.table.dtype)
-    vectors[:] = side.unit_vectors[rows]
+    np.take(side.unit_vectors, rows, axis=0, out=vectors, mode="wrap")
     if (rows < 0).any():
         factors = side.cold_start_vector[: side.k]
         vectors[rows < 0, : side.k] = factors / (np.linalg.norm(factors) or 1.0)

@@ -56,6 +56,8 @@ class CodeSets(NamedTuple):
     @classmethod
     def singles(cls, codes: Array) -> CodeSets:
         """Return a set of one code for each row; of -1 an empty one."""
+        if codes.min(initial=0) >= 0:
+            return cls(np.arange(len(codes) + 1, dtype=np.int64), codes.astype(np.int32, copy=False))
         return cls(
             np.concatenate([[0], np.cumsum(codes >= 0)]).astype(np.int64),
             codes[codes >= 0].astype(np.int32, copy=False),
@@ -168,6 +170,9 @@ class Product(NamedTuple):
         if limits.candidates is not None:
             step = max(1, min(step, CHUNK_LEFT_OUT // max(n, 1)))
         packed = self.packed if limits.allowed is None else self.packed.only(limits.allowed)
+        if len(self.vectors) <= step:
+            yield slice(None), self._replace(packed=packed), limits
+            return
         for start in range(0, len(self.vectors), step):
             part = slice(start, start + step)
             yield part, Product(self.vectors[part], self.k, self.base[part], packed), limits.of(part)
@@ -217,6 +222,8 @@ def best(scores: Scores, limits: Limits, n: int, n_threads: int) -> Lists:
     n_threads : int
     """
     m = len(limits.rows)
+    if not m:
+        return Lists(np.empty((0, n), np.int32), np.empty((0, n)))
     lists = Lists(np.full((m, n), -1, np.int32), np.full((m, n), np.nan))
     for part, products, own in scores.batches(limits):
         packed = products.packed

@@ -9,9 +9,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
-import sys
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,10 +18,13 @@ from numpy.typing import NDArray
 
 from alsx import _threads
 from alsx._models.features import FeatureEncoder, place_features
+from alsx._models.progress import Progress
 from alsx._models.seen import own_copy
 from alsx._models.side import FittedSide
+from alsx._models.stopping import Course, Iterate, StoppingRules, Watch
+from alsx._models.warm_start import WarmStart
 from alsx._solver import SIDES
-from alsx._solver.alternation import Alternation, Iteration, Trainer, sweeps
+from alsx._solver.alternation import Alternation, Trainer, sweeps
 from alsx._solver.gibbs import Chain, Gibbs
 from alsx._solver.posterior import Posterior, SeenEvidence
 from alsx._solver.prediction import HeldOut
@@ -38,9 +39,6 @@ Array = NDArray[Any]
 # What messages about the data call the arguments of `fit`.
 FIT = Caller("R", options="Ratings")
 EVAL_PAIR = Caller("eval_set[0]", "eval_set[1]", options="Ratings")
-
-# Within an iteration progress is shown so often.
-SECONDS_BETWEEN_SHARES = 3.0
 
 # The share of the ratings that reg="auto" holds out, and the seed of the split and of the start: the same at each call.
 TUNING_SHARE, TUNING_SEED = 0.1, 0
@@ -99,7 +97,7 @@ class Specification(NamedTuple):
 
 
 class Run(NamedTuple):
-    """How a fit is run; it changes no result but through the generator.
+    """How a fit is run: where it starts, who follows it, and what may end it.
 
     Parameters
     ----------
@@ -108,12 +106,21 @@ class Run(NamedTuple):
     n_jobs : int or None
         As the caller gave it.
     verbose : int
+    stopping : StoppingRules
+        What may end the fit besides convergence.
+    start : WarmStart or None
+        The model that the fit goes on from; None for a random start.
+    watch : Watch or None
+        Who else follows the fit.
     """
 
     generator: np.random.Generator
     n_threads: int
     n_jobs: int | None
     verbose: int
+    stopping: StoppingRules = StoppingRules()
+    start: WarmStart | None = None
+    watch: Watch | None = None
 
 
 class Fitted(NamedTuple):
@@ -131,6 +138,10 @@ class Fitted(NamedTuple):
     history : dict of lists of float
     penalties : pair of Penalty (users, items)
     chain : Chain or None
+    best_iter : int
+        The iteration whose model this is, from 1.
+    is_interrupted : bool
+        Whether an interruption ended the fit.
     """
 
     mean: float
@@ -142,6 +153,8 @@ class Fitted(NamedTuple):
     history: dict[str, list[float]]
     penalties: tuple[Penalty, Penalty]
     chain: Chain | None
+    best_iter: int
+    is_interrupted: bool = False
 
 
 def train(
@@ -188,22 +201,35 @@ def _train(
         sources.append(PriorSources(ridges[0], matrices[place], ridges[1]))
     pair = sources[0], sources[1]
     _check_memory(specification, ratings, run)
+    if run.stopping.early_stopping and eval_set is None:
+        ratings, eval_set = _held_out_share(ratings, run)
     penalties = _tuned(specification, ratings, pair, run) if specification.tune else specification.penalties
     alternation = Alternation(ratings, specification.k, penalties, run.generator, run.n_threads, pair)
+    if run.start is not None:
+        run.start.apply(alternation, ratings, encoders, run.n_threads)
     held_out = None if eval_set is None else held_out_ratings(eval_set, ratings, alternation)
     progress = Progress(specification.name, specification.max_iter, run.verbose)
     if run.verbose:
         alternation.report = progress.report_share
-    with _named_singular_rows(ratings):
-        if specification.sampler is None:
-            trainer: Trainer = alternation
-            history = run_sweeps(trainer, specification, held_out, run, progress)
-        else:
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(_named_singular_rows(ratings))
+        trainer: Trainer = alternation
+        if specification.sampler is not None:
             # The sums of small matrices would depend on the number of threads, and gain nothing by them.
-            with _threads.one_blas_thread():
-                trainer = _chain_start(alternation, specification.sampler, run)
-                history = run_sweeps(trainer, specification, held_out, run, progress)
-    return _fitted(specification, ratings, trainer, alternation, encoders, history, penalties, run)
+            stack.enter_context(_threads.one_blas_thread())
+            trainer = _chain_start(alternation, specification.sampler, run)
+
+        def fitted(course: Course) -> Fitted:
+            return _fitted(specification, ratings, trainer, alternation, encoders, course, penalties, run)
+
+        course = Course(
+            run.stopping,
+            specification.tol,
+            0 if specification.sampler is None else specification.sampler.burn_in,
+            lambda number: _iterate(specification, trainer, alternation, number),
+        )
+        run_sweeps(trainer, specification, held_out, run, progress, course, fitted)
+    return _kept_fit(course, fitted)
 
 
 def _encoded(features: Any, side: str, ratings: Ratings) -> tuple[FeatureEncoder, Ratings, scipy.sparse.csr_array]:
@@ -240,7 +266,9 @@ def _tuned(
     """Return the multiple of the penalties that predicts a tenth of the ratings best."""
     penalties = specification.penalties
     held_out = np.random.default_rng(TUNING_SEED).random(ratings.n_ratings) < TUNING_SHARE
-    if not held_out.any() or held_out.all():
+    # Both parts need ratings that count.
+    counted = held_out if ratings.by_user.weights is None else held_out[ratings.by_user.weights > 0]
+    if not counted.any() or counted.all():
         return penalties
     train, test = ratings.select(~held_out), ratings.select(held_out)
     start = np.random.default_rng(TUNING_SEED)
@@ -284,29 +312,76 @@ def _chain_start(alternation: Alternation, options: SamplerOptions, run: Run) ->
 
 
 def run_sweeps(
-    trainer: Trainer, specification: Specification, held_out: HeldOut | None, run: Run, progress: Progress
-) -> dict[str, list[float]]:
-    """Sweep until the loss falls by less than `tol` of itself, at most `max_iter` times; returns the history.
+    trainer: Trainer,
+    specification: Specification,
+    held_out: HeldOut | None,
+    run: Run,
+    progress: Progress,
+    course: Course,
+    fitted: Callable[[Course], Fitted],
+) -> None:
+    """Sweep until `course` ends the fit, at most `max_iter` times; `fitted` makes a model of a course, for who follows it."""
+    going, watch = sweeps(trainer), run.watch
+    try:
+        with progress:
+            for _ in range(specification.max_iter):
+                if watch is not None:
+                    watch.begin()
+                iteration = next(going)
+                if held_out is not None:
+                    iteration = iteration._replace(test_rmse=held_out.rmse(trainer, run.n_threads))
+                course.add(iteration)
+                progress.report(iteration)
+                # Who follows the fit is told of every iteration, also of the one that ends it.
+                is_stopped = watch is not None and watch.end(iteration, lambda: fitted(course.so_far()))
+                if not course.goes_on() or is_stopped:
+                    break
+    except KeyboardInterrupt:
+        if not course.survives_interrupt():
+            raise
 
-    The history has the lists ``loss``, ``train_rmse``, ``noise_sd`` (of a sampler), ``test_rmse`` (with held-out ratings) and
-    ``seconds``.
+
+def _kept_fit(course: Course, fitted: Callable[[Course], Fitted]) -> Fitted:
+    """Return the model of a course; an interruption meanwhile does not lose one that is to be kept."""
+    try:
+        return fitted(course)
+    except KeyboardInterrupt:
+        if not course.survives_interrupt():
+            raise
+    return fitted(course)
+
+
+def _held_out_share(ratings: Ratings, run: Run) -> tuple[Ratings, Ratings]:
+    """Return the ratings with weights of 0 for a share of them, and this share.
+
+    A rating of weight 0 counts as rated, so that it is left out of lists, but not in the fit.
     """
-    names = ["loss", "train_rmse"]
-    names += ["noise_sd"] if trainer.noise_sd is not None else []
-    names += ["test_rmse"] if held_out is not None else []
-    history: dict[str, list[float]] = {name: [] for name in [*names, "seconds"]}
-    before, tol = np.inf, specification.tol
-    with progress:
-        for iteration in itertools.islice(sweeps(trainer), specification.max_iter):
-            if held_out is not None:
-                iteration = iteration._replace(test_rmse=held_out.rmse(trainer, run.n_threads))
-            for name, values in history.items():
-                values.append(getattr(iteration, name))
-            progress.report(iteration)
-            if tol is not None and np.isfinite(before) and before - iteration.loss <= tol * before:
-                break
-            before = iteration.loss
-    return history
+    weights = ratings.by_user.weights
+    counted = np.arange(ratings.n_ratings) if weights is None else np.flatnonzero(weights > 0)
+    fraction = run.stopping.validation_fraction
+    n_held_out = round(fraction * len(counted))
+    if not 0 < n_held_out < len(counted):
+        raise ValueError(
+            f"validation_fraction is {fraction:g}, which holds out {n_held_out} of {len(counted)} ratings for early_stopping: "
+            "pass eval_set=(X, y) to fit, or early_stopping=False"
+        )
+    held_out = run.generator.choice(counted, n_held_out, replace=False, shuffle=False)
+    share = ratings.select(held_out)
+    left = np.ones(ratings.n_ratings, ratings.dtype) if weights is None else weights.copy()
+    left[held_out] = 0
+    return Ratings(ratings, sample_weight=left, dtype=ratings.dtype, n_jobs=run.n_jobs), share
+
+
+def _iterate(specification: Specification, trainer: Trainer, alternation: Alternation, number: int) -> Iterate:
+    """Return a copy of the model as it stands after an iteration."""
+    users, items = trainer.snapshot()
+    sums = None
+    if specification.sampler is None:  # a sampler's means are no solutions of its last half-sweeps
+        # Where numbers are next to the ends of their range, only uncertainty suffers.
+        with np.errstate(all="ignore"):
+            by_user, by_item = (alternation.unit**2 * x.loss[:, 0] for x in (alternation.users, alternation.items))
+        sums = by_user, by_item
+    return Iterate(number, users, items, sums)
 
 
 def _fitted(
@@ -315,13 +390,16 @@ def _fitted(
     trainer: Trainer,
     alternation: Alternation,
     encoders: list[FeatureEncoder | None],
-    history: dict[str, list[float]],
+    course: Course,
     penalties: tuple[Penalty, Penalty],
     run: Run,
 ) -> Fitted:
     """Return the fitted model that a trainer has come to."""
     k, dtype = specification.k, specification.dtype
-    users, items = trainer.snapshot()
+    iterate, names = course.outcome(), ["loss", "train_rmse"]
+    names += ["noise_sd"] if trainer.noise_sd is not None else []
+    names += ["test_rmse"] if course.iterations[0].test_rmse is not None else []
+    history, (users, items) = course.history([*names, "seconds"]), (iterate.users, iterate.items)
     if not (np.isfinite(users.table).all() and np.isfinite(items.table).all()):
         remedy = "rescale the ratings"
         if specification.sampler is None:
@@ -333,11 +411,7 @@ def _fitted(
         )
     # Where numbers are next to the ends of their range, only uncertainty suffers.
     with np.errstate(all="ignore"):
-        sums = None
-        if specification.sampler is None:  # a sampler's means are no solutions of its last half-sweeps
-            by_user, by_item = (alternation.unit**2 * x.loss[:, 0] for x in (alternation.users, alternation.items))
-            sums = by_user, by_item
-        errors = training_errors(ratings, (users.table, items.table), k, sums, run.n_threads)
+        errors = training_errors(ratings, (users.table, items.table), k, iterate.squared_errors, run.n_threads)
     fitted_users, fitted_items = (
         FittedSide(
             side.name,
@@ -356,7 +430,9 @@ def _fitted(
             (alternation.items, ratings.item_ids, items, encoders[1]),
         )
     )
-    chain = trainer.chain() if isinstance(trainer, Gibbs) else None
+    chain = None
+    if specification.sampler is not None and isinstance(trainer, Gibbs):
+        chain = trainer.chain(max(0, iterate.number - specification.sampler.burn_in))
     return Fitted(
         ratings.mean,
         rating_range(ratings),
@@ -367,6 +443,8 @@ def _fitted(
         history,
         penalties,
         chain,
+        iterate.number,
+        course.is_interrupted,
     )
 
 
@@ -410,50 +488,3 @@ def singular_message(error: SingularRowError, ids: Array) -> str:
         f"the equations of {error.side} {ids[error.row].item()!r} (row {error.row}{first}) are singular: it has too few ratings "
         "for its unknowns without regularisation. Give reg and reg_bias larger values (the defaults serve most data)"
     )
-
-
-class Progress:
-    """Progress of a fit on standard error: a bar with `verbose` 1, a line per iteration with 2."""
-
-    def __init__(self, name: str, max_iter: int, verbose: int) -> None:
-        self.name, self.max_iter, self.verbose = name, max_iter, verbose
-        self.bar: Any = None
-        self.shown = time.monotonic()
-
-    def __enter__(self) -> Progress:
-        if self.verbose == 1:
-            from tqdm import tqdm
-
-            self.bar = tqdm(total=self.max_iter, desc=self.name, unit="iteration", file=sys.stderr)
-        return self
-
-    def report_share(self, rows: str, share: float) -> None:
-        """Show how much of a half-sweep is done, within one that takes long."""
-        if time.monotonic() - self.shown < SECONDS_BETWEEN_SHARES:
-            return
-        self.shown = time.monotonic()
-        if self.bar is not None:
-            self.bar.set_postfix({rows: f"{share:.0%}"})
-        elif self.verbose > 1:
-            print(f"{self.name}: {share:.0%} of the {rows}", file=sys.stderr, flush=True)
-
-    def report(self, iteration: Iteration) -> None:
-        """Show what an iteration reached."""
-        self.shown = time.monotonic()
-        errors = {"train RMSE": f"{iteration.train_rmse:.4f}"}
-        if iteration.test_rmse is not None:
-            errors["test RMSE"] = f"{iteration.test_rmse:.4f}"
-        if self.bar is not None:
-            self.bar.set_postfix(errors, refresh=False)
-            self.bar.update()
-        elif self.verbose > 1:
-            line = ", ".join(f"{name} {value}" for name, value in errors.items())
-            place = f"{self.name} {iteration.number}/{self.max_iter}"
-            print(f"{place}: loss {iteration.loss:.6g}, {line}, {iteration.seconds:.3f} s", file=sys.stderr, flush=True)
-
-    def __exit__(self, *error: object) -> None:
-        if self.bar is not None:
-            # The fit may have converged before.
-            self.bar.total = self.bar.n
-            self.bar.refresh()
-            self.bar.close()

@@ -105,9 +105,10 @@ class Updates(FittedModel):
     ) -> Self:
         """Learn ratings that came after the fit: new ones, changed ones, of users and items that are known or not.
 
-        Only rows that the ratings touch are solved: the users who gave them, the items that got them, then these users again. That
-        is exact where the other side is as it is, and takes as long as what is new asks for (``benchmarks/partial_fit.py``). The
-        mean of the ratings, the regularisation and what prior means were learned from stay as in the fit.
+        Only rows that the ratings touch are solved: unseen users, then the items that were rated, then the users who rated. Each is
+        solved exactly from all of its ratings, given the other side, so that a call takes as long as reading the ratings of these
+        rows: most of it goes to popular items (``benchmarks/partial_fit.py``). The mean of the ratings, the regularisation and what
+        prior means were learned from stay as in the fit.
 
         ====================================== ==============================================================================
         what came                               the result equals

@@ -179,6 +179,24 @@ class TrainingSide:
         if regressions:
             self.prior_means = PriorMeans(regressions, aligned(len(self.table), ld, dtype))
 
+    def go_on_from(self, places: Array, rows: Array, coefficients: list[Array | None], n_threads: int) -> None:
+        """Go on from an earlier fit, in units in which the ratings have standard deviation 1.
+
+        Parameters
+        ----------
+        places : ndarray of int64, shape (m,)
+            Rows that the earlier fit knows.
+        rows : ndarray, shape (m, k+1)
+            Their factors and biases.
+        coefficients : list of ndarray, shape (f, k+1), or None
+            Of each of the `regressions`; None for what the earlier fit has not learned.
+        n_threads : int
+        """
+        self.table[places, : self.k + 1] = rows
+        for part, earlier in zip(self.regressions, coefficients, strict=True):
+            if earlier is not None and self.prior_means is not None:
+                part.go_on_from(earlier, self.prior_means.means, n_threads)
+
     def remember_basis(self, other: TrainingSide) -> None:
         """Keep what the rows were just solved from: a row can be explained, and solved again, from that alone."""
         if self.name == "user":  # the users do not move any more once the items are solved

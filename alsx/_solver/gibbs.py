@@ -529,12 +529,16 @@ class Gibbs:
             )
             self._samples.append((users, items))
 
-    def chain(self) -> Chain:
-        """Return the traces and samples of the draws kept so far."""
-        traces = {name: np.array([[state[name] for state in self._states]]) for name in self._states[0]}
-        if not self._samples:
+    def chain(self, n_draws: int | None = None) -> Chain:
+        """Return the traces and samples of the draws kept so far, or of the first `n_draws` of them."""
+        n = self.n_kept if n_draws is None else n_draws
+        # Before the first draw is kept, the traces have names but no entries.
+        names = self._states[0] if self._states else {**self.state(), "train_rmse": 0.0}
+        traces = {name: np.array([[state[name] for state in self._states[:n]]], np.float64) for name in names}
+        samples = self._samples[: int(np.count_nonzero(self._wanted < n))]
+        if not samples:
             return Chain(traces, None)
-        users, items = zip(*self._samples, strict=True)
+        users, items = zip(*samples, strict=True)
         return Chain(traces, Samples(self._wanted[: len(users)], np.stack(users), np.stack(items)))
 
     def estimate(self, *, cold_start: bool = True) -> Estimate:

@@ -151,8 +151,10 @@ class FittedPrior(NamedTuple):
         if self.mean is not None:
             means += self.mean
         if self.implicit_effects is not None and len(ratings.indices):
-            # Those that are rated alone: a few new rows must not take as long as a pass over the other side.
-            used, places = np.unique(ratings.indices, return_inverse=True)
+            used, places = np.arange(len(self.implicit_effects)), ratings.indices.astype(np.int64, copy=False)
+            # A few new rows must not take as long as a pass over the other side.
+            if len(places) < len(used):
+                used, places = np.unique(places, return_inverse=True)
             effects = self.implicit_effects[used].astype(np.float64)
             weights = np.ones(len(places)) if ratings.weights is None else ratings.weights.astype(np.float64)
             sets = scipy.sparse.csr_array((weights, places, ratings.indptr), shape=(n, len(used)))

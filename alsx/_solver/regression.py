@@ -176,6 +176,20 @@ class PriorRegression:
         self.last_step, self.last_change = aligned(f, ld, dtype), aligned(n, ld, dtype)
         self.last_length = np.zeros(columns)
 
+    def go_on_from(self, coefficients: Array, means: Array, n_threads: int) -> None:
+        """Go on from the W of an earlier fit, and add what it says to the means.
+
+        Parameters
+        ----------
+        coefficients : ndarray, shape (f, columns)
+        means : ndarray, shape (n, ld)
+            The sum of the side's regressions.
+        """
+        columns = self.columns
+        self.coefficients[:, :columns] = coefficients
+        self.forward.times(self.coefficients, columns, self.factor, n_threads, self.change)
+        means[:, :columns] += self.change[:, :columns]
+
     def _diagonal(self) -> Floats:
         """Return the diagonal of F' S F + ridge, shape (f,): Jacobi's preconditioner."""
         backward, square = self.backward, self.factor**2 * self.row_scale

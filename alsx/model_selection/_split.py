@@ -52,12 +52,13 @@ class RatingSplit:
     >>> from sklearn.model_selection import cross_val_score
     >>> from alsx import BiasALS
     >>> from alsx.model_selection import RatingSplit
-    >>> pairs, stars = [("ann", 1), ("ann", 2), ("bob", 1), ("bob", 2), ("bob", 3)], [5, 4, 2, 1, 2]
-    >>> [test.tolist() for _, test in RatingSplit(1, by="user", n_splits=2, random_state=0).split(pairs)]
-    [[1, 3], [1, 3]]
-    >>> scores = cross_val_score(BiasALS(), pairs, stars, cv=RatingSplit(1, by="user"), scoring="neg_root_mean_squared_error")
+    >>> pairs = [(user, item) for user in ("ann", "bob", "cat") for item in (1, 2, 3)]
+    >>> cv = RatingSplit(1, by="user", n_splits=2, random_state=0)
+    >>> [test.tolist() for _, test in cv.split(pairs)]
+    [[2, 3, 8], [2, 4, 6]]
+    >>> scores = cross_val_score(BiasALS(), pairs, [5, 4, 4, 2, 1, 2, 4, 3, 3], cv=cv)
     >>> len(scores)
-    1
+    2
     """
 
     def __init__(

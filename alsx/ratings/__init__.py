@@ -8,7 +8,7 @@ This package knows no model.
 from alsx.ratings._caller import Caller
 from alsx.ratings.container import Ratings, as_ratings, id_pairs, read_ratings
 from alsx.ratings.files import is_path
-from alsx.ratings.frames import described_rows, is_frame
+from alsx.ratings.frames import described_rows, is_frame, pair_names
 from alsx.ratings.ids import Ids
 from alsx.ratings.sorting import CSR
 
@@ -22,5 +22,6 @@ __all__ = [
     "id_pairs",
     "is_frame",
     "is_path",
+    "pair_names",
     "read_ratings",
 ]

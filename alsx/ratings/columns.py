@@ -553,7 +553,7 @@ def check_weights(weights: Array, n: int, dtype: np.dtype[Any], name: str, place
         raise ValueError(f"{name}: {place(at)} is {show(weights[at])}; it must not be negative")
     if float(dtype.type(high)) == 0:
         raise ValueError(
-            f"{name} is 0 in every {place.entry}, as {dtype} holds it: at least one rating must have a weight above 0"
+            f"{name} is 0 in every {place.entry}, as {dtype} holds it: at least one rating must have a weight above zero"
         )
     return weights
 

@@ -652,6 +652,7 @@ def id_pairs(data: Any, caller: Caller = OWN, id_types: Any = None) -> tuple[Any
     if frames.is_frame(data):
         return frames.frame_pairs(data, caller)
     frames.refuse_lazy(data, caller.data)
+    pairs.refuse_other_shapes(data, caller.data)
     return pairs.split_pairs(data, caller)
 
 

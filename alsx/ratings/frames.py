@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse
 
-from alsx.ratings._caller import Caller, listed, quoted, show, show_name
+from alsx.ratings._caller import OWN, Caller, listed, quoted, show, show_name
 from alsx.ratings.columns import arrow_column, id_column
 from alsx.ratings.ids import encode, entry_codes
 from alsx.ratings.names import PAIR_COLUMNS, choose_columns, is_recognised
@@ -182,6 +182,12 @@ def frame_pairs(data: Any, caller: Caller) -> tuple[Any, Any]:
     frame = Frame(data)
     roles = choose_columns(frame.names, PAIR_COLUMNS, True, caller)
     return frame.column(roles["user"]), frame.column(roles["item"])
+
+
+def pair_names(data: Any, caller: Caller = OWN) -> list[Any]:
+    """Return the names of the columns of users and items of a data frame."""
+    roles = choose_columns(Frame(data).names, PAIR_COLUMNS, True, caller)
+    return [roles["user"], roles["item"]]
 
 
 def described_rows(data: Any, side: str, name: str) -> tuple[Array, dict[str, pa.ChunkedArray]]:

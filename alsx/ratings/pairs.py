@@ -44,6 +44,13 @@ def split_pairs(data: Any, caller: Caller) -> tuple[Any, Any]:
                 f"{caller.y}, or {FROM_ARRAYS}"
             )
         data = np.asarray(data)
+    if data.dtype.kind == "c":
+        raise ValueError(f"{name} holds complex numbers; ids must be integers or strings (Complex data not supported)")
+    if data.ndim == 2 and data.shape[1] < 2:
+        raise ValueError(
+            f"{name} has {data.shape[1]} feature(s) (shape={data.shape}) while a minimum of 2 is required: pass pairs of ids of "
+            f"shape (n, 2) (X has {data.shape[1]} features, but alsx is expecting 2 features as input)"
+        )
     is_matrix = isinstance(data, np.matrix)
     if data.ndim == 2 and data.shape[1] == 2 and not is_matrix:
         return data[:, 0], data[:, 1]
@@ -58,6 +65,18 @@ def split_pairs(data: Any, caller: Caller) -> tuple[Any, Any]:
         f"{name} is a dense array of shape {data.shape}, which cannot say which ratings are missing: pass "
         f"scipy.sparse.csr_array({name}) where 0 means not rated, or pairs of ids of shape (n, 2) with {caller.y}{also}"
     )
+
+
+def refuse_other_shapes(data: Any, name: str) -> None:
+    """Refuse arrays that are no pairs of ids where no ratings are asked for, in the words that scikit-learn has for it."""
+    shape = getattr(data, "shape", None)
+    if not isinstance(shape, tuple) or shape[1:] == (2,):
+        return
+    if len(shape) == 1:
+        remedy = f"Reshape your data: {name}.reshape(1, 2) where it is a single pair"
+    else:
+        remedy = f"X has {shape[1] if len(shape) == 2 else 'no'} features, but alsx is expecting 2 features as input"
+    raise ValueError(f"{name} has shape {shape}; it must be pairs (user, item) of shape (n, 2). {remedy}")
 
 
 def _split_list(data: Sequence[Any], name: str) -> tuple[list[Any], list[Any]]:
