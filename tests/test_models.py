@@ -1320,7 +1320,7 @@ def test_a_failed_save_leaves_the_old_file(tmp_path, data, monkeypatch):
     def full(*args, **kwargs):
         raise OSError("no space left")
 
-    monkeypatch.setattr(np, "savez", full)
+    monkeypatch.setattr(np.lib.format, "write_array", full)
     with pytest.raises(OSError, match="no space left"):
         model.save(file)
     assert file.read_bytes() == before
