@@ -118,8 +118,18 @@ def check_kind(model_kind: str | None, k: int) -> type[Recommender]:
 
 
 @_reader.reads_ratings
-@_cli.strings("model", "ratings")
-def evaluate(model: str, ratings: str, *, format: str = "table", json: bool = False, **reader: Any) -> None:
+@_cli.strings("model", "ratings", "lists")
+def evaluate(
+    model: str,
+    ratings: str,
+    *,
+    lists: str | None = None,
+    n: int = 10,
+    min_rating: float | None = None,
+    format: str = "table",
+    json: bool = False,
+    **reader: Any,
+) -> None:
     """Compare a saved model's predictions with ratings it has not seen.
 
     A pair is cold where its user or item was not in the training ratings; it is predicted from what the model knows of
@@ -131,6 +141,12 @@ def evaluate(model: str, ratings: str, *, format: str = "table", json: bool = Fa
         File that `fit` or an example wrote.
     ratings : str
         Test ratings: a CSV or Parquet file, or a MovieLens archive or name.
+    lists : str
+        Measures of the lists of the test users, with commas between them, such as ndcg,recall,coverage. Default: none.
+    n : int
+        The length of these lists.
+    min_rating : float
+        The lowest test rating that makes an item relevant. Default: every rated item is.
     format : str
         Print a table, csv or json.
     json : bool
@@ -155,6 +171,10 @@ def evaluate(model: str, ratings: str, *, format: str = "table", json: bool = Fa
         "RMSE, others": metrics.rmse(truth[known], predicted[known]) if known.any() else None,
     }
     formats = {"ratings": ",d", "RMSE": ".4f", "MAE": ".4f", "cold pairs": ",d", "RMSE, others": ".4f"}
+    if lists is not None:
+        scores = metrics.evaluate(fitted, test, n, metrics=lists.split(","), min_rating=min_rating)
+        found |= {name: float(score) for name, score in scores.items()}
+        formats |= dict.fromkeys(scores, ".4f")
     _cli.show([found], formats, form)
 
 

@@ -424,7 +424,7 @@ def test_help_of_each_command(command, word):
 
 
 def test_words_that_are_no_command(command):
-    for arguments in (["nonsense"], ["fit"], ["fit", "demo", "surplus"], ["recommend", "a.npz"], ["info", "--modle=x"]):
+    for arguments in (["nonsense"], ["fit"], ["fit", "demo", "surplus"], ["similar", "a.npz"], ["info", "--modle=x"]):
         out = command("alsx", *arguments, code=2)
         assert out.err.startswith("ERROR: ")
         assert out.out == ""

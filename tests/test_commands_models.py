@@ -145,6 +145,16 @@ def test_kinds_of_models_and_features_from_files(tmp_path, command):  # noqa: F8
     assert alsx.load(tmp_path / "bayes.npz").n_samples == 3
 
 
+def test_lists_are_measured(saved, command):  # noqa: F811
+    out = json.loads(
+        command("alsx", "evaluate", saved, "demo", "--lists=ndcg,recall", "--n=5", "--min-rating=4", "--json").out
+    )
+    scores = alsx.metrics.evaluate(alsx.load(saved), load_demo().ratings, 5, metrics=("ndcg", "recall"), min_rating=4.0)
+    assert {name: out[0][name] for name in ("ndcg@5", "recall@5")} == {name: float(x) for name, x in scores.items()}
+    out = command("alsx", "evaluate", saved, "demo", "--lists=goodness", code=2).err
+    assert "goodness" in out.splitlines()[-1]
+
+
 def test_tuning(tmp_path, command):  # noqa: F811
     pytest.importorskip("alsx.model_selection")
     out = command(

@@ -217,7 +217,9 @@ def test_ratings_of_several_new_users(model):
     assert len(model.user_ids_) == 60
 
 
-@pytest.mark.parametrize("ids", [[0, 1, 2], [-5, 3], [0, 2**63 - 1], np.array([0, 2**64 - 2], np.uint64), ["a", "b"], ["a", "zzz"]])
+@pytest.mark.parametrize(
+    "ids", [[0, 1, 2], [-5, 3], [0, 2**63 - 1], np.array([0, 2**64 - 2], np.uint64), ["a", "b"], ["a", "zzz"]]
+)
 def test_somebody_without_an_id_is_nobody_known(ids):
     from alsx._models.recommendations import new_id
     from alsx.ratings import Ids

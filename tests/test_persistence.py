@@ -226,3 +226,22 @@ def test_classes_load_their_own(tmp_path):
         TypeError, match=r"a file of a FactorALS, not of a BayesALS: use alsx\.load or alsx\.FactorALS\.load"
     ):
         alsx.BayesALS.load(tmp_path / "m.npz")
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "says"),
+    [
+        ("item_features_indices", lambda x: x + 1000, "item_features_indices are not features that the model knows"),
+        ("item_features_indptr", lambda x: x[::-1].copy(), "item_features_indptr does not ascend"),
+        ("user_solved_at", lambda x: x - 5, "user_solved_at are not all at least 0"),
+        ("user_of_fit", lambda x: x[1:], "user_of_fit is bool of shape"),
+        ("user_basis_table", lambda x: x[1:], "user_basis_table is float32 of shape"),
+        ("user_basis_implicit_effects", lambda x: x[:, 1:], "user_basis_implicit_effects is float32 of shape"),
+        ("user_table", lambda x: x[:, :4], "user_table is float32 of shape"),
+        ("title_texts", lambda x: x[1:], "title_texts are"),
+    ],
+)
+def test_what_rows_were_solved_from_is_checked(name, change, says):
+    arrays = arrays_of(fitted("folded").set_titles({3: "Brazil", 4: "Alien"}))
+    with pytest.raises(ValueError, match=says):
+        loaded({**arrays, name: change(arrays[name])})

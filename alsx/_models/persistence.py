@@ -290,7 +290,8 @@ def _restored(about: dict[str, Any], stored: dict[str, Array]) -> tuple[str, dic
         reg,
         reg_bias,
         stored["folded_in_ids"],
-        _check.integer("best_iter", about["best_iter"], 1, len(history["loss"])),
+        # Files that were written before a fit could keep another iterate than the last have no word of it.
+        _check.integer("best_iter", about.get("best_iter", len(history["loss"])), 1, len(history["loss"])),
         _restored_titles(stored, items),
     )
     return str(about["model"]), parameters, state
