@@ -60,7 +60,7 @@ def by_propensity(model: FittedModel, query: Query) -> Product:
     vectors = product.vectors.copy()
     if k > 0:
         vectors[:, :k] += unit * density_directions(items.directions, model._seen, query.users)
-    return product._replace(vectors=vectors, packed=product.packed.plus(unit * items.log_counts))
+    return product._replace(vectors=vectors, packed=items.packed_with_counts(unit, query.n_threads))
 
 
 def by_lower_limit(model: FittedModel, query: Query) -> Pairwise:
