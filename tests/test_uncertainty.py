@@ -311,7 +311,9 @@ def test_draws_have_the_moments_that_are_told(model):
 
 
 def test_strategies_that_are_none(factors):
-    with pytest.raises(ValueError, match='strategy is \'best\'; it must be "propensity", "mean", "lower", "upper" or "thompson"'):
+    with pytest.raises(
+        ValueError, match='strategy is \'best\'; it must be "propensity", "mean", "lower", "upper" or "thompson"'
+    ):
         factors.recommend(factors.user_ids_[0], strategy="best")
     with pytest.raises(ValueError, match="n_std is -1"):
         factors.recommend(factors.user_ids_[0], strategy="upper", n_std=-1)

@@ -100,7 +100,7 @@ def _sums(rows: Array, seen: CSR, begin: NDArray[np.int64], counts: NDArray[np.i
         each = [
             rows[seen.indices[start : start + n]].astype(np.float64) for start, n in zip(begin, counts, strict=True)
         ]
-        return np.array([np.add.reduce(own, axis=0) for own in each])
+        return np.array([np.add.reduce(own, axis=0) for own in each]).reshape(len(counts), rows.shape[1])
     indptr = np.concatenate([[0], np.cumsum(counts)])
     rated = seen.indices[np.arange(indptr[-1]) + np.repeat(begin - indptr[:-1], counts)]
     if len(rated) < len(rows):

@@ -164,10 +164,10 @@ class Recommendations(FittedModel):
         >>> from alsx import BiasALS
         >>> R = [("ann", 7), ("bob", 7), ("ann", 3), ("cat", 3), ("cat", 9)]
         >>> model = BiasALS().fit(R, [4.5, 3.0, 5.0, 4.0, 2.0])
-        >>> ids, stars = model.recommend("bob", n=2)
+        >>> ids, scores = model.recommend("bob", n=2)
         >>> ids
         array([3, 9])
-        >>> ids, stars = model.recommend(ratings={3: 5.0}, n=1)
+        >>> ids, scores = model.recommend(ratings={3: 5.0}, n=1)
         >>> ids
         array([7])
         """
