@@ -21,7 +21,7 @@ from alsx._models.frames import check_kind, make_frame, text_column
 from alsx._models.side import FittedSide
 from alsx._models.state import Titles
 from alsx._models.strategies import STRATEGIES, Query, check_strategy
-from alsx._models.top_n import CodeSets, Limits, Lists
+from alsx._models.top_n import CodeSets, Limits, Lists, Scores
 from alsx.ratings import Ids, described_rows, is_frame
 from alsx.ratings._caller import show
 
@@ -172,16 +172,8 @@ class Recommendations(FittedModel):
         array([7])
         """
         check_is_fitted(self, "mean_")
-        options = ListOptions(
-            _check.integer("n", n, 1),
-            candidates,
-            exclude,
-            exclude_rated,
-            _check.integer("min_ratings", min_ratings, 0),
-            check_strategy(self._default_strategy if strategy is None else strategy),
-            _check.real("n_std", n_std),
-            random_state,
-            check_unknown(unknown),
+        options = self._list_options(
+            n, candidates, exclude, exclude_rated, min_ratings, strategy, n_std, random_state, unknown
         )
         kind = check_kind(as_frame)
         if ratings is not None:
@@ -244,16 +236,8 @@ class Recommendations(FittedModel):
         check_is_fitted(self, "mean_")
         if strategy == "thompson":  # the same draw for all blocks
             random_state = int(_check.generator(random_state).integers(2**31))
-        options = ListOptions(
-            _check.integer("n", n, 1),
-            candidates,
-            exclude,
-            exclude_rated,
-            _check.integer("min_ratings", min_ratings, 0),
-            check_strategy(self._default_strategy if strategy is None else strategy),
-            _check.real("n_std", n_std),
-            random_state,
-            "raise",
+        options = self._list_options(
+            n, candidates, exclude, exclude_rated, min_ratings, strategy, n_std, random_state, "raise"
         )
         blocks = self._blocks(options, _check.integer("block_size", block_size, 1))
         if path is None:
@@ -313,6 +297,54 @@ class Recommendations(FittedModel):
     # ------------------------------------------------------------------------------------------------------------
     # Steps
 
+    def _list_options(
+        self,
+        n: int,
+        candidates: Any = None,
+        exclude: Any = None,
+        exclude_rated: bool = True,
+        min_ratings: int = 0,
+        strategy: str | None = None,
+        n_std: float = 1.0,
+        random_state: Any = None,
+        unknown: str | None = None,
+    ) -> ListOptions:
+        """Return what is asked of lists, checked; the arguments are those of `recommend`."""
+        return ListOptions(
+            _check.integer("n", n, 1),
+            candidates,
+            exclude,
+            exclude_rated,
+            _check.integer("min_ratings", min_ratings, 0),
+            check_strategy(self._default_strategy if strategy is None else strategy),
+            _check.real("n_std", n_std),
+            random_state,
+            check_unknown(unknown),
+        )
+
+    def _rank_items(
+        self, users: Array, indptr: npt.NDArray[np.int64], items: Array, **options: Any
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Return the ranks, from 1, that items have in the whole rankings of users, and how long these are.
+
+        Items that are not in them have rank 0. It is how `alsx.metrics.evaluate` looks at whole rankings, without making them.
+
+        Parameters
+        ----------
+        users : ndarray of ids, shape (m,)
+        indptr : ndarray of int64, shape (m + 1,)
+            Where the items of each user begin.
+        items : ndarray of ids, shape (indptr[-1],)
+        **options
+            Of `recommend`.
+        """
+        check_is_fitted(self, "mean_")
+        checked = self._list_options(1, **options)
+        rows = np.asarray(self._users.ids.codes(users, "users"))
+        filters = self._filters(checked, users, len(rows))
+        scores, limits = self._scored(rows, checked, filters)
+        return top_n.ranks(scores, limits, CodeSets(indptr, np.asarray(self._items.ids.codes(items, "items"))))
+
     def _recommended(self, users: Any, options: ListOptions, kind: str | None, *, anonymous: bool = False) -> Any:
         """Return what `recommend` returns, of users that this model has; an `anonymous` one has no id to show."""
         codes = self._codes_of(self._users, users, "users", options.unknown)
@@ -325,11 +357,14 @@ class Recommendations(FittedModel):
 
     def _lists(self, rows: Array, options: ListOptions, filters: Filters) -> Lists:
         """Return the lists of users by code."""
-        n_threads = self._n_threads()
-        query = Query(rows, filters.allowed, options.n_std, options.random_state, n_threads)
+        return top_n.best(*self._scored(rows, options, filters), options.n, self._n_threads())
+
+    def _scored(self, rows: Array, options: ListOptions, filters: Filters) -> tuple[Scores, Limits]:
+        """Return what the items are judged by for users by code, and what may appear in their lists."""
+        query = Query(rows, filters.allowed, options.n_std, options.random_state, self._n_threads())
         rated = top_n.rated_by(self._seen) if options.exclude_rated else None
         limits = Limits(filters.allowed, rated, rows, filters.excluded, filters.candidates)
-        return top_n.best(STRATEGIES[options.strategy](self, query), limits, options.n, n_threads)
+        return STRATEGIES[options.strategy](self, query), limits
 
     def _with_guests(self, users: Any, ratings: Any) -> tuple[Recommendations, Any]:
         """Return a model whose users are those of some ratings alone, and who of them is asked for."""
