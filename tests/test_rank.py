@@ -242,6 +242,7 @@ def test_parts_of_a_score_add_up(kind):
     for one, user, item in ((model, 0, 7), (model, 12, 0), (model, 3, 1), (folded, 99, 4)):
         parts = one.explain(user, item, n=None).parts
         code = int(one._users.ids.codes(user))
+        assert (parts[0].name, parts[0].contribution) == ("a missing rating", one.missing_)
         assert sum(part.part == "rating" for part in parts) == one.user_counts_[code]
         # None of the ratings of user 3 has a weight, so that none of his pairs is missing.
         assert sum(part.part == "missing pairs" for part in parts) == (user != 3)

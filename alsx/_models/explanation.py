@@ -31,7 +31,7 @@ class Part(NamedTuple):
     Parameters
     ----------
     part : {"mean", "bias", "rating", "prior", "update", ...}
-        "mean": of all ratings. "bias": of the item. "rating": a rating of the user's. "prior": what is expected of the user before
+        "mean": of all ratings, or what a missing one counts as. "bias": of the item. "rating": a rating of the user's. "prior": what is expected of the user before
         his ratings are looked at: because he rated an item, whatever his rating, because of a feature, or in any case. "update":
         what updates changed in his ratings, or in the items that he rated, since his row was solved.
     id : id or None
@@ -169,7 +169,7 @@ def explain(
     own_id = items.ids.values[item].item()
     bias = float(items.table[item, k])
     head = [
-        Part("mean", None, "mean of all ratings", None, mean),
+        Part("mean", None, "mean of all ratings" if missing is None else "a missing rating", None, mean),
         Part("bias", own_id, f"bias of {own_id}", None, bias),
     ]
     parts = head + parts
