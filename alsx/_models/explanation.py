@@ -169,7 +169,7 @@ def explain(
     own_id = items.ids.values[item].item()
     bias = float(items.table[item, k])
     head = [
-        Part("mean", None, "mean of all ratings", None, mean),
+        Part("mean", None, "mean of all ratings" if missing is None else "a missing rating", None, mean),
         Part("bias", own_id, f"bias of {own_id}", None, bias),
     ]
     parts = head + parts
