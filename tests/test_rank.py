@@ -324,7 +324,10 @@ def test_scores_are_no_ratings():
     assert not hasattr(model, "predict_interval")
     with pytest.raises(TypeError, match="return_std"):
         model.predict(1, 2, return_std=True)
-    for strategy in ("lower", "upper", "thompson"):
+    listed, scored = model.recommend(model.user_ids_[0], 5)
+    np.testing.assert_array_equal(listed, model.recommend(model.user_ids_[0], 5, strategy="mean")[0])
+    np.testing.assert_allclose(scored, model.predict(model.user_ids_[0], listed), rtol=1e-5)
+    for strategy in ("propensity", "lower", "upper", "thompson"):
         with pytest.raises(ValueError, match=rf'strategy is "{strategy}".*no standard deviation'):
             model.recommend(model.user_ids_[0], strategy=strategy)
     with pytest.raises(TypeError, match="eval_set"):
