@@ -247,6 +247,7 @@ def test_parts_of_a_score_add_up(kind):
         # None of the ratings of user 3 has a weight, so that none of his pairs is missing.
         assert sum(part.part == "missing pairs" for part in parts) == (user != 3)
         assert sum(part.contribution for part in parts) == pytest.approx(one.predict(user, item), abs=1e-10)
+        assert (parts[0].name, parts[0].contribution) == ("a missing rating", model.missing_)
 
 
 @pytest.mark.parametrize("side", ["user", "item"])
@@ -257,6 +258,23 @@ def test_folding_in_who_was_in_the_fit_gives_the_same_row(kind, side):
     model = model_of(kind, max_iter=3, implicit_features="both").fit(R)
     for before, after in zip(tables(model), tables(model.fold_in(R, side=side)), strict=True):
         np.testing.assert_allclose(after, before, atol=1e-10)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_partial_fit_solves_rows_over_all_pairs(kind):
+    u, i, ratings, counts, _ = data()
+    values = values_of(kind, ratings, counts)
+    model = model_of(kind, max_iter=5).fit(matrix(u, i, values)).partial_fit([(0, 18), (0, 19)], [2.0, 4.0])
+    kept = (u > 0) | (i < 18)
+    u, i = np.append(u[kept], [0, 0]), np.append(i[kept], [18, 19])
+    values = np.append(values[kept], [2.0, 4.0])
+    terms, W = terms_of(kind, u, i, values, None)
+    unit = unit_of(kind, values_of(kind, ratings, counts), None)  # of the fit
+    s = max(W[0].sum(), 30) ** 0.5
+    table = model._users.solving(model._items)[0][:, :4]  # with the two items as they are now
+    precision = s * np.diag([model.reg_[0] * unit] * 3 + [model.reg_bias_[0]])
+    expected = np.linalg.solve(*reference.rank_row(terms, 0, table, model.mean_, precision))
+    np.testing.assert_allclose(tables(model)[0][0], expected, atol=1e-9)
 
 
 def test_partial_fit_learns_what_comes():
@@ -307,7 +325,10 @@ def test_scores_are_no_ratings():
     assert not hasattr(model, "predict_interval")
     with pytest.raises(TypeError, match="return_std"):
         model.predict(1, 2, return_std=True)
-    for strategy in ("lower", "upper", "thompson"):
+    listed, scored = model.recommend(model.user_ids_[0], 5)
+    np.testing.assert_array_equal(listed, model.recommend(model.user_ids_[0], 5, strategy="mean")[0])
+    np.testing.assert_allclose(scored, model.predict(model.user_ids_[0], listed), rtol=1e-5)
+    for strategy in ("propensity", "lower", "upper", "thompson"):
         with pytest.raises(ValueError, match=rf'strategy is "{strategy}".*no standard deviation'):
             model.recommend(model.user_ids_[0], strategy=strategy)
     with pytest.raises(TypeError, match="eval_set"):
@@ -384,10 +405,10 @@ def test_lists_on_real_ratings(movielens_folder):
     users = train.user_ids
     held_out = Ratings.from_arrays(u[test], i[test], r[test])
     relevant = alsx.metrics.relevant_items(held_out, users, min_rating=4)
-    model = RankALS(random_state=0).fit(train)
+    model = RankALS(40, random_state=0).fit(train)
     lists, _ = model.recommend(users, 10)
     popular = train.item_ids[np.argsort(-model.item_counts_, kind="stable")]
-    rated = dict(zip(users, np.split(train.by_user.indices, train.by_user.indptr[1:-1]), strict=True))
-    base = [[x for x in popular if x not in set(train.item_ids[rated[user]])][:10] for user in users]
+    rated = np.split(train.item_ids[train.by_user.indices], train.by_user.indptr[1:-1])
+    base = [popular[~np.isin(popular, own)][:10] for own in rated]
     assert alsx.metrics.ndcg_at_n(lists, relevant) > 1.8 * alsx.metrics.ndcg_at_n(np.array(base), relevant)
     assert len(np.unique(lists)) > 300

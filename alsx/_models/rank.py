@@ -10,6 +10,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from alsx import _check
 from alsx._models.latent import PenalisedFactors
+from alsx._models.recommendations import ListOptions
 from alsx._models.training import Specification
 from alsx._solver.missing import TRANSFORMS, Confidence, MissingOptions
 from alsx._solver.uncertainty import Uncertainty
@@ -151,6 +152,9 @@ class RankALS(PenalisedFactors):
     >>> clicks.recommend("bob", n=1)[0]
     array([3])
     """
+
+    # Scores know already what users rate.
+    _default_strategy = "mean"
 
     # The error of held-out ratings does not judge lists, so that no fit is ended by it.
     early_stopping = False
@@ -359,6 +363,16 @@ class RankALS(PenalisedFactors):
     def predict_interval(self) -> NoReturn:
         """Not there: scores are no ratings."""
         raise AttributeError("RankALS has no predict_interval: its scores are no ratings; FactorALS predicts ratings")
+
+    def _list_options(self, n: int, *args: Any, **options: Any) -> ListOptions:
+        """Return what is asked of lists, checked; they are in the order of scores."""
+        checked = super()._list_options(n, *args, **options)
+        if checked.strategy != "mean":
+            raise ValueError(
+                f'strategy is "{checked.strategy}", but scores of RankALS, which know what users rate, have no standard deviation '
+                'and are to be ordered by alone: use strategy="mean", its default'
+            )
+        return checked
 
     def _uncertainty_of_fit(self) -> Uncertainty:
         """Refuse what needs a standard deviation."""
