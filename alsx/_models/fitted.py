@@ -134,9 +134,12 @@ class FittedModel(Estimator):
             which = f"{int((users < 0).sum())} users" + (
                 "" if items is None else f" and {int((items < 0).sum())} items"
             )
+            # scikit-learn's default folds are blocks of rows.
+            folds = " Folds of rows that are sorted by user lack whole users: shuffle them, KFold(5, shuffle=True)"
+            folds = "" if items is None else folds
             warnings.warn(
                 f"{count} of {len(unknown)} predictions know only part of their pair ({which} were not in the training "
-                "ratings) and are little more than the mean: are these the ids of the training data?",
+                f"ratings) and are little more than the mean: are these the ids of the training data?{folds}",
                 UserWarning,
                 stacklevel=stacklevel,
             )

@@ -13,7 +13,7 @@ from alsx._models.seen import merge_items, merge_users
 from alsx._models.side import FittedSide, Merge
 from alsx._models.training import FIT, check_counts, singular_message
 from alsx._solver.missing import MissingPairs
-from alsx._solver.posterior import Evidence
+from alsx._solver.posterior import Evidence, counted
 from alsx._solver.rows import RowBase, RowSystems, SingularRowError
 from alsx._solver.tables import factor_table, weight_sums
 from alsx._solver.uncertainty import Uncertainty
@@ -91,7 +91,8 @@ def fold_in(
     merge = Merge.of(own.ids, new.ids, f"{own.name}s")
     merged = own.merged(new, merge)
     if uncertainty is not None:
-        evidence = Evidence(ratings.indptr, ratings.indices, own.solving(other)[0], errors)
+        counting = counted(ratings)
+        evidence = Evidence(counting.indptr, counting.indices, own.solving(other)[0], errors)
         uncertainty = uncertainty.folded(own.name, evidence, merge.from_old, merge.from_new, len(merge))
     other = other.after_merge(merge, merged)
     if own.name == "user":
@@ -141,7 +142,8 @@ def guests(
     ids, ratings = _new_ratings(users, items, R, y, None, n_jobs, missing, RATINGS)
     new, errors = _solved(users, items, mean, missing, Ids(ids, "users"), ratings, None, n_threads)
     if uncertainty is not None:
-        evidence = Evidence(ratings.indptr, ratings.indices, users.solving(items)[0], errors)
+        counting = counted(ratings)
+        evidence = Evidence(counting.indptr, counting.indices, users.solving(items)[0], errors)
         uncertainty = uncertainty.of_new_users(evidence)
     return Guests(new, ratings, uncertainty)
 

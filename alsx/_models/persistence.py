@@ -170,7 +170,9 @@ def arrays_of(
     if state.titles is not None:
         arrays |= {"title_ids": state.titles.ids.values, "title_texts": state.titles.texts}
     if state.uncertainty is not None:
-        text, arrays_of_uncertainty = _uncertainty_arrays(state, state.uncertainty, n_threads)
+        text, arrays_of_uncertainty = _uncertainty_arrays(
+            state, state.uncertainty, n_threads, with_ratings=with_ratings
+        )
         about |= text
         arrays |= arrays_of_uncertainty
     return {"about": np.array(json.dumps(about)), **arrays}
@@ -213,16 +215,22 @@ def _prior_numbers(side: FittedSide) -> dict[str, Any]:
 
 
 def _uncertainty_arrays(
-    state: ModelState, uncertainty: Uncertainty, n_threads: int
+    state: ModelState, uncertainty: Uncertainty, n_threads: int, *, with_ratings: bool
 ) -> tuple[dict[str, Any], dict[str, Array]]:
     """Return what the text, and what the arrays say of a model's uncertainty.
 
     Of a model as it was fitted these are its errors, since all else is in the file already. Of one that rows were folded into,
-    they are what each side was solved from, and the noise, which is found for the purpose.
+    they are what each side was solved from, and the noise, which is found for the purpose; so too where only weights that are not
+    kept would tell which ratings count.
     """
+    weights = state.seen.weights
+    is_told = with_ratings or weights is None or weights.all()
     arrays: dict[str, Array] = {"errors_shape": uncertainty.error_shape}
     posteriors = {"user": uncertainty.users, "item": uncertainty.items}
-    if uncertainty.noise_source is None and all(isinstance(x.source, SeenEvidence) for x in posteriors.values()):
+    as_fitted = uncertainty.noise_source is None and all(
+        isinstance(x.source, SeenEvidence) for x in posteriors.values()
+    )
+    if as_fitted and is_told:
         arrays |= {f"errors_{name}": posterior.source.errors for name, posterior in posteriors.items()}  # type: ignore[attr-defined]
         return {}, arrays
     noise = uncertainty.noise(n_threads)

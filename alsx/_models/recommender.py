@@ -103,11 +103,10 @@ class Recommender(Explanations, Updates, Vectors, FittedModel):
         sklearn.exceptions.ConvergenceWarning
             If the fit was interrupted, and `on_interrupt` is "keep".
         """
-        self._fit(R, y, sample_weight, eval_set)
-        return self
+        return self._fit(R, y, sample_weight, eval_set)
 
-    @with_callbacks  # type: ignore[untyped-decorator, unused-ignore]
-    def _fit(self, R: Any, y: Any, sample_weight: Any, eval_set: Any, features: tuple[Any, Any] = (None, None)) -> None:
+    @with_callbacks
+    def _fit(self, R: Any, y: Any, sample_weight: Any, eval_set: Any, features: tuple[Any, Any] = (None, None)) -> Self:
         """Fit the model; `features` are those of users and of items."""
         specification, y = self._specification(), one_column(y)
         stopping = stopping_rules(
@@ -140,6 +139,7 @@ class Recommender(Explanations, Updates, Vectors, FittedModel):
             )
         if tasks is not None:
             tasks.finish()
+        return self
 
     def _attributes_of(self, fitted: Fitted) -> dict[str, Any]:
         """Return the attributes that this estimator would have with a fitted model."""
@@ -194,7 +194,7 @@ class Recommender(Explanations, Updates, Vectors, FittedModel):
             Keep predictions within the range of the training ratings, since no rating can lie outside it.
         return_std : bool, default=False
             Also say how far from its prediction a rating is expected to be. The first such call after a fit takes about as
-            long as two or three iterations of it. Sample weights of the fit count as 1 here.
+            long as two or three iterations of it. Sample weights of the fit, unless they are 0, count as 1 here.
 
         Returns
         -------

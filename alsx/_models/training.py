@@ -452,7 +452,8 @@ def _fitted(
     if specification.missing is None:
         # Where numbers are next to the ends of their range, only uncertainty suffers.
         with np.errstate(all="ignore"):
-            errors = training_errors(ratings, (users.table, items.table), k, iterate.squared_errors, run.n_threads)
+            tables = users.table, items.table
+            errors = training_errors(_counted(ratings), tables, k, iterate.squared_errors, run.n_threads)
     fitted_users, fitted_items = (
         FittedSide(
             side.name,
@@ -488,6 +489,12 @@ def _fitted(
         course.is_interrupted,
         alternation.missing if isinstance(alternation, RankAlternation) else None,
     )
+
+
+def _counted(ratings: Ratings) -> Ratings:
+    """Return the ratings of a weight above 0, see `posterior.counted`."""
+    weights = ratings.by_user.weights
+    return ratings if weights is None or weights.all() else ratings.select(weights > 0)
 
 
 def rating_range(ratings: Ratings) -> tuple[float, float]:
