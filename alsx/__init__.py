@@ -2,7 +2,7 @@
 
 >>> import alsx
 >>> model = alsx.FactorALS(k=20).fit(R)                                              # doctest: +SKIP
->>> ids, stars = model.recommend(user)                                               # doctest: +SKIP
+>>> ids, scores = model.recommend(user)                                               # doctest: +SKIP
 """
 
 import importlib as _importlib

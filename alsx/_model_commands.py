@@ -68,7 +68,7 @@ def recommend(
     *,
     n: int = 10,
     min_ratings: int = 0,
-    strategy: str = "mean",
+    strategy: str | None = None,
     candidates: str | None = None,
     exclude: str | None = None,
     rated: str | None = None,
@@ -77,9 +77,9 @@ def recommend(
     format: str = "table",
     json: bool = False,
 ) -> None:
-    """Print the items with the highest predicted ratings for a user, rated ones left out.
+    """Print the items that a user is likely to rate, and to rate highly, with their predicted ratings, rated ones left out.
 
-    Ratings are shown within the scale. Items rank by the predictions before they were cut to it. Without a user, --out writes the
+    With --strategy=mean items rank by the predictions alone, before they were cut to the scale. Without a user, --out writes the
     lists of all users to a Parquet file, a block of users at a time.
 
     Parameters
@@ -93,7 +93,7 @@ def recommend(
     min_ratings : int
         Leave out items with fewer ratings.
     strategy : str
-        What items are judged by: mean, lower (cautious), upper or thompson (curious).
+        What items are judged by: propensity (the default), mean, lower (cautious), upper or thompson (curious).
     candidates : str
         Recommend among these items only, with commas between them.
     exclude : str
@@ -128,21 +128,25 @@ def recommend(
         fitted.set_params(verbose=1).recommend_all(file, n, **options)
         _cli.show([{"users": int(fitted._users.has_data.sum()), "file": str(file)}], {"users": ",d", "file": ""}, form)
         return
+    whose, who = fitted, user
     if rated is not None:
         options["ratings"] = stars_of(rated, ids)
+        whose, who = fitted._with_guests(user, options["ratings"])
     elif user is None:
         raise ValueError(
             "user is missing; give a user's id, --rated=ITEM:RATING,... for somebody new, or --out=FILE for all users"
         )
     else:
-        user = as_id(user, fitted._users.ids, "user")
+        who = user = as_id(user, fitted._users.ids, "user")
     found, scores = fitted.recommend(user, n, **options)
     nothing = "No item is left to recommend."
     if fitted._missing is not None:  # scores of a model that ranks are no ratings
         print_ranked(fitted, found, scores, "score", ".3f", form, nothing)
         return
-    # As `predict` has them, within the scale; they rank by what lies beyond it, too.
-    print_ranked(fitted, found, np.clip(scores, *fitted.rating_range_), "predicted", ".2f", form, nothing)
+    # What items are judged by is no rating.
+    shown, listed = np.full(len(found), np.nan), ~np.isnan(scores)
+    shown[listed] = whose.predict(who, found[listed])
+    print_ranked(fitted, found, shown, "predicted", ".2f", form, nothing)
 
 
 def stars_of(rated: str, ids: Ids) -> dict[Any, float]:

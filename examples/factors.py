@@ -15,9 +15,9 @@ model = alsx.FactorALS(k=20, random_state=0).fit(train, eval_set=test)
 print(f"test RMSE {model.history_['test_rmse'][-1]:.3f} after {model.n_iter_} iterations")
 
 user = train.user_ids[0]
-ids, stars = model.recommend(user, n=5, min_ratings=20)
+ids, _ = model.recommend(user, n=5)
 print(f"for user {user}:")
-for title, predicted in zip(films.titles(ids, years=True), stars, strict=True):
+for title, predicted in zip(films.titles(ids, years=True), model.predict(user, ids), strict=True):
     print(f"  {predicted:.2f}  {title}")
 
 film = next(item for item in model.item_ids_ if films.titles([item]) == ["The Godfather"])

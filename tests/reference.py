@@ -448,3 +448,24 @@ def gini_of_counts(counts):
     n = len(counts)
     differences = sum(abs(a - b) for a in counts for b in counts)
     return differences / (2 * n * (n - 1)) / (sum(counts) / n)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Propensities
+
+
+def propensity_scores(mean, user, items, counts, rated, unit, ridge, prior_ratings):
+    """What every item is judged by for one user: predicted rating + unit * (log(1 + count) + density ratio).
+
+    `user` is [p ; b] and `items` rows [q ; c]; `rated` are the codes of the items that the user has rated.
+    """
+    q, k = items[:, :-1].astype(np.float64), items.shape[1] - 1
+    predicted = mean + user[k] + items[:, k] + q @ user[:k].astype(np.float64)
+    everything = np.repeat(np.arange(len(q)), counts)  # the item of every rating
+    second = sum(np.outer(q[i], q[i]) for i in everything) / len(everything)
+    pseudo = prior_ratings * q[everything].mean(axis=0)
+    m = (q[rated].sum(axis=0) + pseudo) / (len(rated) + prior_ratings)
+    ratio = np.zeros(len(q))
+    if k and np.trace(second) > 0:
+        ratio = q @ np.linalg.solve(second + ridge * np.trace(second) / k * np.eye(k), m)
+    return predicted + unit * (np.log(1 + counts) + ratio)

@@ -161,8 +161,8 @@ def test_a_single_unknown_user_is_an_error_that_suggests(model, named):
             model.recommend(one)
         assert len(str(error.value)) <= 300
     with pytest.warns(UserWarning, match="2 of 3 predictions"):
-        ids, scores = model.recommend([-1, -2, 5], 4)
-    one_ids, one_scores = model.recommend(-1, 4, unknown="prior")
+        ids, scores = model.recommend([-1, -2, 5], 4, strategy="mean")
+    one_ids, one_scores = model.recommend(-1, 4, unknown="prior", strategy="mean")
     np.testing.assert_array_equal(ids[0], one_ids)
     np.testing.assert_array_equal(scores[0], one_scores)
     codes = model._items.ids.codes(one_ids)

@@ -350,6 +350,34 @@ def test_evaluate_ranks_all_items_for_auc(fitted):
     assert list(scores) == ["auc", "r_precision", "recall@2"]
 
 
+@pytest.mark.parametrize("strategy", ["propensity", "mean", "lower"])
+@pytest.mark.parametrize("scores_at_a_time", [1, 60, 2**22])
+def test_ranks_are_those_of_whole_lists(fitted, strategy, scores_at_a_time, monkeypatch):
+    """What a model tells of ranks is what its lists of all items show, whatever is left out, and for ties."""
+    from alsx._models import top_n
+
+    monkeypatch.setattr(top_n, "CHUNK_SCORES", scores_at_a_time)
+    model, _, test = fitted
+
+    class Lists:
+        def __init__(self, model):
+            self.model, self.item_ids_ = model, model.item_ids_
+
+        def recommend(self, users, n, **options):
+            return self.model.recommend(users, n, **options)
+
+    constant = alsx.BiasALS().fit([(u, i) for u in range(30) for i in range(25) if (u + i) % 3], np.full(500, 3.0))
+    for each in (model, constant):
+        for options in ({}, {"min_ratings": 12}, {"exclude_rated": False}, {"candidates": [3, 4, 9, 20, 21]}):
+            options = options | {"strategy": strategy}
+            found, wanted = (
+                evaluate(x, test, 3, metrics=("auc", "r_precision", "recall"), recommend=options)
+                for x in (each, Lists(each))
+            )
+            for name in wanted:
+                np.testing.assert_allclose(found[name].by_user, wanted[name].by_user, rtol=1e-12)
+
+
 def test_evaluate_passes_options_and_needs_no_predictions(fitted):
     model, _, test = fitted
     few = evaluate(model, test, 3, metrics="coverage", recommend={"candidates": model.item_ids_[:4]})

@@ -779,7 +779,7 @@ def test_the_unknown_are_like_the_average_where_who_rated_what_counts(data):
     u, i = model._users.table[3, :6].astype(float), model._items.table[4, :6].astype(float)
     expected = [model.mean_ + a[5] + b[5] + a[:5] @ b[:5] for a, b in ((x, i), (u, y), (x, y))]
     np.testing.assert_allclose(got, expected, rtol=1e-6)
-    ids, scores = model.recommend(-77, 4, unknown="prior")
+    ids, scores = model.recommend(-77, 4, unknown="prior", strategy="mean")
     whole = model.mean_ + x[5] + model.item_biases_ + model.item_factors_ @ x[:5]
     order = np.argsort(-whole, kind="stable")[:4]
     np.testing.assert_array_equal(ids, data.item_ids[order])
@@ -892,7 +892,7 @@ def test_recommend(kind):
     for model in models():
         model = clone(model).fit(data)
         everyone = data.user_ids
-        ids, scores = model.recommend(everyone, 5)
+        ids, scores = model.recommend(everyone, 5, strategy="mean")
         assert ids.shape == scores.shape == (len(everyone), 5)
         assert scores.dtype == np.float64
         full = np.array([model.predict(user, data.item_ids, clip=False) for user in everyone])
@@ -902,7 +902,7 @@ def test_recommend(kind):
             full[row, rated] = -np.inf
             assert not set(ids[row]) & set(data.item_ids[rated])
         np.testing.assert_allclose(scores, -np.sort(-full, axis=1)[:, :5], atol=1e-5)
-        one_ids, one_scores = model.recommend(everyone[2], 5)
+        one_ids, one_scores = model.recommend(everyone[2], 5, strategy="mean")
         assert one_ids.shape == (5,)
         np.testing.assert_array_equal(one_ids, ids[2])
         np.testing.assert_array_equal(one_scores, scores[2])
@@ -986,14 +986,14 @@ def test_lists_do_not_depend_on_threads_or_company(data):
 
 def test_unknown_users_are_recommended_what_most_like(data):
     model = FactorALS(3, implicit_features=None, random_state=0).fit(data)
-    ids, scores = model.recommend(-77, 4, unknown="prior")
+    ids, scores = model.recommend(-77, 4, unknown="prior", strategy="mean")
     order = np.argsort(-model.item_biases_, kind="stable")[:4]
     np.testing.assert_array_equal(ids, data.item_ids[order])
     np.testing.assert_allclose(scores, model.mean_ + model.item_biases_[order], rtol=1e-6)
     known, unknown = data.user_ids[:3], -77
-    ids, scores = model.recommend([known[0], unknown, known[2], known[0]], 4)
+    ids, scores = model.recommend([known[0], unknown, known[2], known[0]], 4, strategy="mean")
     for row, user in ((0, known[0]), (2, known[2]), (3, known[0])):
-        np.testing.assert_array_equal(ids[row], model.recommend(user, 4)[0])
+        np.testing.assert_array_equal(ids[row], model.recommend(user, 4, strategy="mean")[0])
     np.testing.assert_array_equal(ids[1], data.item_ids[order])
 
 
@@ -1087,7 +1087,7 @@ def test_a_new_user_is_served_like_an_old_one(data):
     assert new.user_ids_.tolist() == sorted([*data.user_ids.tolist(), 7])
     assert new.user_counts_[new.user_ids_ == 7].tolist() == [3]
     assert new.item_counts_.sum() == data.n_ratings + 3
-    ids, scores = new.recommend(7, 100)
+    ids, scores = new.recommend(7, 100, strategy="mean")
     assert not set(films.tolist()) & set(ids.tolist())
     np.testing.assert_allclose(np.clip(scores[:5], *new.rating_range_), new.predict(7, ids[:5]), rtol=1e-6)
     np.testing.assert_array_equal(model.user_ids_, data.user_ids)

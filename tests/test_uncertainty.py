@@ -274,7 +274,7 @@ def test_limits(model, strategy, block, monkeypatch):
 
 def test_no_deviation_is_the_mean(model):
     users = [*model.user_ids_[:6], -1]
-    mean = model.recommend(users, n=8)
+    mean = model.recommend(users, n=8, strategy="mean")
     for strategy in ("lower", "upper"):
         ids, scores = model.recommend(users, n=8, strategy=strategy, n_std=0)
         np.testing.assert_array_equal(ids, mean[0])
@@ -311,7 +311,9 @@ def test_draws_have_the_moments_that_are_told(model):
 
 
 def test_strategies_that_are_none(factors):
-    with pytest.raises(ValueError, match='strategy is \'best\'; it must be "mean", "lower", "upper" or "thompson"'):
+    with pytest.raises(
+        ValueError, match='strategy is \'best\'; it must be "propensity", "mean", "lower", "upper" or "thompson"'
+    ):
         factors.recommend(factors.user_ids_[0], strategy="best")
     with pytest.raises(ValueError, match="n_std is -1"):
         factors.recommend(factors.user_ids_[0], strategy="upper", n_std=-1)

@@ -119,7 +119,7 @@ def test_nearest_augmented_vectors_are_the_highest_predictions(model):
     np.testing.assert_allclose(lengths, lengths[0], rtol=1e-5)
     queries = model.augmented_user_vectors()
     np.testing.assert_array_equal(queries[7], model.augmented_user_vectors(model.user_ids_[7]))
-    best, _ = model.recommend(model.user_ids_, len(ids), exclude_rated=False)
+    best, _ = model.recommend(model.user_ids_, len(ids), exclude_rated=False, strategy="mean")
     x, y = vectors.astype(np.float64), queries.astype(np.float64)
     scores = model.predict(np.repeat(model.user_ids_, len(ids)), np.tile(ids, len(y)), clip=False).reshape(len(y), -1)
     for order in (
@@ -131,7 +131,7 @@ def test_nearest_augmented_vectors_are_the_highest_predictions(model):
         assert (np.diff(ranked, axis=1) <= 1e-4).all()
         assert (ids[order] == best).mean() > 0.98
     unknown = model.augmented_user_vectors([-1])[0]
-    assert ids[np.argmax(x @ unknown)] == model.recommend(-1, 1, unknown="prior")[0][0]
+    assert ids[np.argmax(x @ unknown)] == model.recommend(-1, 1, unknown="prior", strategy="mean")[0][0]
 
 
 @pytest.mark.parametrize("library", ["hnswlib", "faiss"])
@@ -140,7 +140,7 @@ def test_approximate_searches_find_the_lists(library):
     model = alsx.FactorALS(8, max_iter=3, random_state=0).fit(make_ratings(300, 2000, 30_000, random_state=0))
     ids, vectors = model.augmented_item_vectors()
     queries = model.augmented_user_vectors()
-    exact, _ = model.recommend(model.user_ids_, 10, exclude_rated=False)
+    exact, _ = model.recommend(model.user_ids_, 10, exclude_rated=False, strategy="mean")
     if library == "hnswlib":
         index = search.Index("l2", vectors.shape[1])
         index.init_index(len(vectors), M=16, ef_construction=200, random_seed=0)

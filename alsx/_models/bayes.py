@@ -97,7 +97,7 @@ class BayesALS(LatentFactors):
     >>> from alsx import BayesALS
     >>> R = [("ann", 7), ("bob", 7), ("ann", 3), ("cat", 3)]
     >>> model = BayesALS(k=2, n_samples=20, random_state=0).fit(R, [4.5, 3.0, 5.0, 4.0])
-    >>> ids, stars = model.recommend("bob", n=1)
+    >>> ids, scores = model.recommend("bob", n=1)
     >>> ids
     array([3])
     """

@@ -287,8 +287,8 @@ def _restored(about: dict[str, Any], stored: dict[str, Array]) -> tuple[str, dic
     if not (np.isfinite(mean) and np.isfinite(low) and low <= high < np.inf):
         raise ValueError(f"its mean is {mean} and its ratings go from {low} to {high}")
     history = {str(name): [float(x) for x in values] for name, values in about["history"].items()}
-    if "loss" not in history or len({len(values) for values in history.values()}) != 1:
-        raise ValueError("its history has lists of different lengths")
+    if not {"loss", "train_rmse"} <= set(history) or len({len(values) for values in history.values()}) != 1:
+        raise ValueError("its history has lists of different lengths, or none of the loss and the training error")
     reg, reg_bias = ((float(about[name][0]), float(about[name][1])) for name in ("reg", "reg_bias"))
     state = ModelState(
         mean,

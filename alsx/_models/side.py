@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from alsx import _scores
 from alsx._models.features import FeatureEncoder
+from alsx._models.propensity import Directions, directions
 from alsx._solver.missing import missing_gram
 from alsx._solver.posterior import PlainData
 from alsx._solver.prior import Basis, FittedPrior
@@ -242,6 +243,11 @@ class FittedSide(PlainData):
         return np.asarray(np.sqrt(np.einsum("ij,ij->i", factors, factors, dtype=np.float64)))
 
     @cached_property
+    def directions(self) -> Directions:
+        """What ratings of each row say of those who gave them."""
+        return directions(self.table[:, : self.k], self.counts)
+
+    @cached_property
     def comparable(self) -> NDArray[np.bool_]:
         """Which rows have factors that were learned from something, shape (n,)."""
         return np.asarray((self.lengths > 0) & self.has_data)
@@ -278,6 +284,14 @@ class FittedSide(PlainData):
     def packed(self, n_threads: int) -> Packed:
         """Return the rows in the order in which top-n reads them; found once."""
         return self._found("_packed", self.table, n_threads)
+
+    def packed_with_counts(self, unit: float, n_threads: int) -> Packed:
+        """Return the rows in this order, with `unit` times the log of their counts in their biases; found once for a unit."""
+        found: tuple[float, Packed] | None = self.__dict__.get("_packed_with_counts")
+        if found is None or found[0] != unit:
+            found = unit, self.packed(n_threads).plus(unit * np.log1p(self.counts))
+            self.__dict__["_packed_with_counts"] = found
+        return found[1]
 
     def packed_unit_vectors(self, n_threads: int) -> Packed:
         """Return the unit vectors of comparable rows in this order; found once."""

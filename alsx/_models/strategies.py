@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from alsx import _check
 from alsx._models.fitted import FittedModel
+from alsx._models.propensity import density_directions
 from alsx._models.side import FittedSide, Packed
 from alsx._models.top_n import Mask, Pairwise, Product, Scores
 from alsx._solver.tables import factor_table
@@ -50,6 +51,16 @@ def by_mean(model: FittedModel, query: Query) -> Product:
     side, k = model._users, model._k
     base = np.where(query.users >= 0, side.table[query.users, k], side.cold_start_vector[k]).astype(np.float64)
     return Product(side.vectors(query.users), k, base + model.mean_, model._items.packed(query.n_threads))
+
+
+def by_propensity(model: FittedModel, query: Query) -> Product:
+    """Predicted ratings plus the log of how likely users rate the items, on the scale of the errors of predictions."""
+    product, items, k = by_mean(model, query), model._items, model._k
+    unit = model.history_["train_rmse"][-1]
+    vectors = product.vectors.copy()
+    if k > 0:
+        vectors[:, :k] += unit * density_directions(items.directions, model._seen, query.users)
+    return product._replace(vectors=vectors, packed=items.packed_with_counts(unit, query.n_threads))
 
 
 def by_lower_limit(model: FittedModel, query: Query) -> Pairwise:
@@ -114,6 +125,7 @@ def _uncertainty(model: FittedModel, strategy: str, n_threads: int) -> tuple[Unc
 
 
 STRATEGIES: dict[str, Callable[[FittedModel, Query], Scores]] = {
+    "propensity": by_propensity,
     "mean": by_mean,
     "lower": by_lower_limit,
     "upper": by_upper_limit,

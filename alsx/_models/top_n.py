@@ -29,6 +29,9 @@ Mask = NDArray[np.bool_]
 # threads end together.
 CHUNK_WORK, MIN_CHUNK_ROWS = 8 * 10**9, 1024
 
+# Scores that are held at a time where whole lists are looked at.
+CHUNK_SCORES = 2**22
+
 # Codes that are left out of the lists of a call of the kernel, at most: what lists have candidates of their own is turned into
 # what they leave out, which is next to everything.
 CHUNK_LEFT_OUT = 2**24
@@ -233,6 +236,51 @@ def best(scores: Scores, limits: Limits, n: int, n_threads: int) -> Lists:
         lists.codes[part, :width] = codes
         np.add(found, products.base[:, None], out=lists.scores[part, :width], where=codes >= 0)
     return lists
+
+
+def ranks(scores: Scores, limits: Limits, wanted: CodeSets) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the ranks, from 1, of some codes in the whole lists that `best` would make, and the lengths of these lists.
+
+    Parameters
+    ----------
+    scores : Product or Pairwise
+        Of m lists with all codes.
+    limits : Limits
+        Of the m lists.
+    wanted : CodeSets of m sets
+        Codes, in any order; -1, and what may not appear, has rank 0.
+    """
+    found = np.zeros(len(wanted.indices), np.int64)
+    lengths = np.zeros(len(limits.rows), np.int64)
+    for part, products, own in scores.batches(limits):
+        n, k, first = products.packed.n, products.k, part.indices(len(lengths))[0]
+        # Factors as columns: (k,n)
+        columns = products.packed.factors.swapaxes(0, 1).reshape(k, len(products.packed.biases))[:, :n]
+        step = max(1, CHUNK_SCORES // max(n, 1))
+        for start in range(0, len(products.vectors), step):
+            rows = slice(start, min(start + step, len(products.vectors)))
+            each = products.vectors[rows, :k] @ columns + products.packed.biases[:n]
+            hidden = own.of(rows).left_out(n)
+            if hidden is not None:
+                each[np.repeat(np.arange(len(each)), np.diff(hidden.indptr)), hidden.indices] = -np.inf
+            for place, of_list in enumerate(each, first + start):
+                codes = wanted.indices[wanted.indptr[place] : wanted.indptr[place + 1]]
+                entries = slice(wanted.indptr[place], wanted.indptr[place + 1])
+                found[entries], lengths[place] = _ranks_of(of_list, codes)
+    return found, lengths
+
+
+def _ranks_of(scores: Array, codes: Array) -> tuple[NDArray[np.int64], int]:
+    """Return the ranks of codes by descending scores (n,), equal ones in ascending order of codes; and how many are not -inf."""
+    ascending = np.sort(scores)
+    own = np.where(codes >= 0, scores[codes], -np.inf)
+    above = len(scores) - np.searchsorted(ascending, own, side="right")
+    equal = len(scores) - above - np.searchsorted(ascending, own, side="left")
+    out = above + 1
+    for place in np.flatnonzero((equal > 1) & (own > -np.inf)):
+        out[place] += np.count_nonzero(scores[: codes[place]] == own[place])
+    out[own == -np.inf] = 0
+    return out, len(scores) - int(np.searchsorted(ascending, -np.inf, side="right"))
 
 
 def _best_products(products: Product, left_out: CodeSets | None, width: int, n_threads: int) -> tuple[Array, Array]:

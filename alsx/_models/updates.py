@@ -60,7 +60,7 @@ class Updates(FittedModel):
         >>> R = [("ann", 7), ("bob", 7), ("ann", 3), ("cat", 3)]
         >>> model = FactorALS(k=2, random_state=0).fit(R, [4.5, 3.0, 5.0, 4.0])
         >>> more = model.fold_in([("dan", 7)], [3.5])
-        >>> ids, stars = more.recommend("dan", n=1)
+        >>> ids, scores = more.recommend("dan", n=1)
         >>> ids
         array([3])
         >>> more.folded_in_ids_

@@ -110,7 +110,8 @@ class Vectors(FittedModel):
 
         With x = [q ; c] of an item and y = [p ; 1] of a user, a prediction is y . x besides what all items of the user have in
         common. The vectors are [x ; sqrt(L - |x|^2)], L the largest |x|^2, so that all have one length: the nearest to [y ; 0] of
-        `augmented_user_vectors`, by Euclidean distance, by cosine or by inner product, are the items with the highest predictions.
+        `augmented_user_vectors`, by Euclidean distance, by cosine or by inner product, are the items with the highest predictions,
+        which ``recommend(strategy="mean")`` lists.
 
         Returns
         -------
@@ -136,7 +137,7 @@ class Vectors(FittedModel):
         >>> model = FactorALS(k=3, random_state=0).fit(make_ratings(50, 30, 500, random_state=0))
         >>> ids, vectors = model.augmented_item_vectors()
         >>> distances = np.linalg.norm(vectors - model.augmented_user_vectors(7), axis=1)
-        >>> bool(ids[np.argmin(distances)] == model.recommend(7, 1, exclude_rated=False)[0][0])
+        >>> bool(ids[np.argmin(distances)] == model.recommend(7, 1, exclude_rated=False, strategy="mean")[0][0])
         True
         """
         check_is_fitted(self, "mean_")

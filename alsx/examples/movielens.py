@@ -14,6 +14,7 @@ import numpy as np
 import alsx
 from alsx import _check, _cli, _threads
 from alsx.examples._films import check_share, load_films, print_source, source_of
+from alsx.metrics import evaluate
 from alsx.model_selection import train_test_split
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ MAX_FILMS_ON_MAP = 3000  # more points hide one another
 # A film is listed with MIN_RATINGS ratings, more in large data sets (one for each RATINGS_PER_MIN_RATING of all), fewer where
 # less than LISTED_FILMS would be left.
 MIN_RATINGS, RATINGS_PER_MIN_RATING, LISTED_FILMS = 20, 200_000, 50
+# A film is liked that has at least this share of the highest rating, 4 stars of 5. Lists are measured for so many users, about.
+LIKED_SHARE, MEASURED_USERS = 0.8, 20_000
 # Of a user to recommend to by default: number of ratings, and how far their mean may be from that of all, in standard deviations.
 USER_RATINGS, MAX_MEAN_DISTANCE = 60, 0.2
 
@@ -42,7 +45,7 @@ def movielens(
     out: str = "out",
     n_jobs: int | None = None,
 ) -> None:
-    """Train the bias-only model and the factor model, recommend, and draw.
+    """Train the bias-only model and the factor model, measure predictions and lists, recommend, and draw.
 
     Both models are fitted to the training part of the ratings, and it is the factor model so fitted that recommends, is
     drawn and is saved: its test error is then that of the very model that is seen. Results are printed on standard
@@ -94,6 +97,7 @@ def movielens(
     model = alsx.FactorALS(k, max_iter=iterations, random_state=seed, n_jobs=n_jobs, verbose=1)
     model.fit(train, eval_set=test)
     compare(bias, model)
+    compare_lists(model, train, test)
     min_ratings = listed_from(model.item_counts_)
     recommend(films, model, train, test, chosen, min_ratings)
     similar(films, model, min_ratings)
@@ -209,6 +213,47 @@ def compare(bias: alsx.BiasALS, model: alsx.FactorALS) -> None:
     )
 
 
+class Popularity:
+    """Recommends to everybody the items with the most training ratings: what every list has to be better than."""
+
+    def __init__(self, train: alsx.Ratings) -> None:
+        self.train = train
+        counts = np.diff(train.by_item.indptr)
+        self.popular = np.argsort(-counts, kind="stable")[: np.count_nonzero(counts)]
+
+    def recommend(self, users: Any, n: int) -> tuple[Any, None]:
+        """Return the ids of the most popular items that each user has not rated, padded like a model's."""
+        ids, rows = self.train._items, self.train.by_user
+        lists = np.full((len(users), n), -1, np.int32)
+        for place, code in enumerate(self.train.user_codes(users)):
+            rated = rows.indices[rows.indptr[code] : rows.indptr[code + 1]]
+            # Behind so many there are n left, or all that there are.
+            head = self.popular[: n + len(rated)]
+            left = head[~np.isin(head, rated)][:n]
+            lists[place, : len(left)] = left
+        return ids.of_codes(lists), None
+
+
+def compare_lists(model: alsx.FactorALS, train: alsx.Ratings, test: alsx.Ratings) -> None:
+    """Print how many of the held-out films that users liked are in lists of ten, beside the most popular films."""
+    _cli.tell("measuring lists of ten ...")
+    least = LIKED_SHARE * train.range[1]
+    users = test.triples()[0]
+    every = -(-len(np.unique(users)) // MEASURED_USERS)
+    part = test.select(users % every == 0)
+    _cli.heading(f"Lists of ten: held-out films with at least {least:g} stars")
+    rows = []
+    for name, recommender, options in (
+        ("the most popular films", Popularity(train), {}),
+        ("FactorALS, the highest predictions", model, {"strategy": "mean"}),
+        ("FactorALS, as it recommends", model, {}),
+    ):
+        scores = evaluate(recommender, part, 10, metrics=("ndcg", "recall"), min_rating=least, recommend=options)
+        rows.append([name, f"{scores['ndcg@10']:.4f}", f"{scores['recall@10']:.4f}"])
+    _cli.table(["lists", "NDCG@10", "recall@10"], rows, "lrr")
+    print("\nThe best predictions do not make the best lists: what users are likely to watch counts, too.")
+
+
 def recommend(
     films: MovieLens, model: alsx.FactorALS, train: alsx.Ratings, test: alsx.Ratings, user: Any, min_ratings: int
 ) -> None:
@@ -222,7 +267,7 @@ def recommend(
     ids, scores = ids[~np.isnan(scores)], scores[~np.isnan(scores)]
     titles, genres = column_widths(2, 28)
     left = [(f"{stars[x]:g}", *film_cells(films, train.item_ids[codes[x]], titles, genres)) for x in best]
-    shown = zip(ids.tolist(), np.clip(scores, *model.rating_range_), strict=True)
+    shown = zip(ids.tolist(), model.predict(user, ids), strict=True)
     right = [(f"{score:.2f}", *film_cells(films, item, titles, genres)) for item, score in shown]
     rows = [[*a, "|", *b] for a, b in zip_longest(left, right, fillvalue=("", "", ""))]
     _cli.table(["stars", "favourite", "genres", "|", "predicted", "recommended", "genres"], rows, "rlllrll")

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from alsx.metrics._errors import mae, rmse
 from alsx.metrics._lists import checked_cutoffs, chosen_metrics, named_scores, unit_vectors
-from alsx.metrics._ranks import METRICS, Catalogue, RankedLists
+from alsx.metrics._ranks import METRICS, WITHOUT_CUT, Catalogue, RankedLists
 from alsx.metrics._relevance import of_ratings
 from alsx.ratings import Ids, Ratings, as_ratings
 
@@ -141,15 +141,23 @@ def _listed(
         vectors = unit_vectors(item_vectors, catalogue.ids)
     chosen = chosen_metrics(metrics, relevance, catalogue is not None, vectors is not None)
     width = cutoffs[-1]
-    if "r_precision" in chosen:
+    whole = bool(set(chosen) & set(WITHOUT_CUT))
+    # A model of this package tells ranks without making lists of all items, in a fiftieth of the time.
+    by_ranks = whole and hasattr(model, "_rank_items")
+    if not by_ranks and "r_precision" in chosen:
         width = max(width, int(relevance.counts.max()))
-    if "auc" in chosen:
+    if not by_ranks and "auc" in chosen:
         width = max(width, len(model.item_ids_))
-    lists = RankedLists(chosen, cutoffs, relevance, catalogue, vectors)
+    lists = RankedLists(chosen, cutoffs, relevance, catalogue, vectors, by_ranks)
     step = max(1, LISTED_AT_A_TIME // width)
     for start in range(0, len(users), step):
         ids, _ = model.recommend(users[start : start + step], n=width, **options)
         lists.add(start, np.asarray(ids))
+        if by_ranks:
+            rows = slice(start, start + len(ids))
+            bounds = relevance.indptr[rows.start : rows.stop + 1]
+            items = test.item_ids[relevance.codes[bounds[0] : bounds[-1]]]
+            lists.add_ranks(rows, *model._rank_items(users[rows], bounds - bounds[0], items, **options))
     return lists
 
 

@@ -85,13 +85,22 @@ class RankedLists:
         For novelty, coverage and Gini index.
     vectors : ndarray or sparse array, shape (n_items, d), or None
         Of the items of the catalogue, each of length 1 or 0, for diversity.
+    by_ranks : bool
+        Whether AUC and R-precision are found from ranks in whole rankings (`add_ranks`) and not from lists.
     """
 
     def __init__(
-        self, metrics: Any, cutoffs: Any, relevance: Relevance, catalogue: Catalogue | None, vectors: Any
+        self,
+        metrics: Any,
+        cutoffs: Any,
+        relevance: Relevance,
+        catalogue: Catalogue | None,
+        vectors: Any,
+        by_ranks: bool = False,
     ) -> None:
         self.metrics, self.cutoffs = tuple(metrics), np.array(cutoffs, np.int64)
         self.relevance, self.catalogue, self.vectors = relevance, catalogue, vectors
+        self.by_ranks = by_ranks
         n_users = len(relevance.indptr) - 1
         self._values = {
             (name, n): np.full(n_users, np.nan)
@@ -231,6 +240,8 @@ class RankedLists:
             for values in [by_cut[name]()]
             for column, n in enumerate(self.cutoffs)
         ]
+        if self.by_ranks:
+            return out
         if "r_precision" in self.metrics:
             out.append(("r_precision", 0, self._r_precision(rows, hits, found)))
         if "auc" in self.metrics:
@@ -277,6 +288,33 @@ class RankedLists:
         last = np.clip(hits.relevant, 1, m) - 1
         found_there = np.take_along_axis(found, last[:, None], 1)[:, 0]
         return np.asarray(found_there / np.maximum(hits.relevant, 1))
+
+    def add_ranks(self, rows: slice, ranks: Integers, lengths: Integers) -> None:
+        """Take the ranks of the relevant items of users in whole rankings, instead of the rankings.
+
+        Parameters
+        ----------
+        rows : slice
+            The places of the users among all.
+        ranks : ndarray of int64
+            Of their relevant items, in the order of the entries; 0 where an item is not ranked.
+        lengths : ndarray of int64, shape (n,)
+            How many items each ranking has.
+        """
+        relevant = np.diff(self.relevance.indptr[rows.start : rows.stop + 1])
+        owners = np.repeat(np.arange(len(relevant)), relevant)
+        is_found = ranks > 0
+        n_found = np.bincount(owners, is_found, minlength=len(relevant))
+        values: dict[str, Array] = {}
+        if "r_precision" in self.metrics:
+            in_front = np.bincount(owners, is_found & (ranks <= relevant[owners]), minlength=len(relevant))
+            values["r_precision"] = in_front / np.maximum(relevant, 1)
+        if "auc" in self.metrics:
+            # The sum of p - j over the relevant items j = 1, 2, ... at ranks p: ahead of each are so many others.
+            ahead = np.bincount(owners, ranks, minlength=len(relevant)) - n_found * (n_found + 1) / 2
+            values["auc"] = _right_pairs(n_found, lengths - n_found, ahead, relevant)
+        for name, each in values.items():
+            self._values[name, 0][rows] = np.where(relevant > 0, each, np.nan)
 
     # ------------------------------------------------------------------------------------------------------------
     # Measures of lists
@@ -362,10 +400,14 @@ def gini(times: Integers) -> float:
 def _auc(is_hit: Array, found: Array, ranks: Array, hits: Hits) -> Array:
     """Return the share of pairs (relevant, other listed item) in the right order; NaN where there is no other item."""
     n_found = found[:, -1].astype(np.float64)
-    others = hits.listed - n_found
     # Ahead of the j-th relevant item, at rank p, are p - j others.
     ahead = np.where(is_hit, ranks - found, 0).sum(axis=1)
-    pairs = np.maximum(hits.relevant, 1) * others
+    return _right_pairs(n_found, hits.listed - n_found, ahead, hits.relevant)
+
+
+def _right_pairs(n_found: Array, others: Array, ahead: Array, relevant: Array) -> Array:
+    """Return the share of pairs in the right order, given how many relevant and other items are listed, and others ahead."""
+    pairs = np.maximum(relevant, 1) * others
     return np.asarray(np.divide(n_found * others - ahead, pairs, out=np.full(len(pairs), np.nan), where=pairs > 0))
 
 
