@@ -31,6 +31,10 @@ if TYPE_CHECKING:
 Array = npt.NDArray[Any]
 
 
+# Letters of a message, at most: near ids that are long are left out.
+MAX_MESSAGE = 300
+
+
 class ListOptions(NamedTuple):
     """What is asked of lists, checked but for ids; see `Recommendations.recommend`."""
 
@@ -492,14 +496,20 @@ def check_unknown(unknown: Any) -> str | None:
 
 def unknown_id(side: FittedSide, one: Any, argument: str) -> str:
     """Return what is said of an unknown id, with known ones that look like it."""
-    near = ", ".join(show(x) for x in side.ids.near(one))
-    nearest = f", where the nearest are {near}" if near else ""
-    remedies = "fold it in" if argument.startswith("item") else "pass ratings= for somebody new"
+    remedies = "Give one of them, " if argument.endswith("s") else "Give one of them, or "
+    if argument.startswith("item") or not argument.endswith("s"):
+        remedies += "fold it in first"
+    else:
+        remedies += "pass ratings= for somebody new"
     if argument.endswith("s"):  # `explain` takes one user and one item, and nothing but these
         remedies += ', or pass unknown="prior" for what is expected without ratings'
-    else:
-        remedies = "fold it in first"
-    return f"{argument}: {show(one)} is unknown: it was not among the training {side.name}s{nearest}. Give one of them, {remedies}"
+    near = [show(x) for x in side.ids.near(one)]
+    while True:
+        nearest = f", where the nearest are {', '.join(near)}" if near else ""
+        message = f"{argument}: {show(one)} is unknown: it was not among the training {side.name}s{nearest}. {remedies}"
+        if len(message) <= MAX_MESSAGE or not near:
+            return message
+        near.pop()
 
 
 def known_codes(side: FittedSide, ids: Any, argument: str) -> Array:
