@@ -32,7 +32,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.utils import estimator_checks
 
 import alsx
-from alsx import BayesALS, BiasALS, FactorALS, FactorEncoder, Ratings
+from alsx import BayesALS, BiasALS, FactorALS, FactorEncoder, RankALS, Ratings
 from alsx._models import encoder as encoder_module
 from alsx._models import estimator as estimator_module
 from alsx.datasets import make_ratings
@@ -49,6 +49,7 @@ CHECKED = [
     BiasALS(),
     FactorALS(k=2, max_iter=3),
     BayesALS(k=2, n_samples=3, burn_in=1, als_iter=1),
+    RankALS(k=2, max_iter=3),
     FactorEncoder(FactorALS(k=2, max_iter=3), cv=None),
     FactorEncoder(FactorALS(k=2, max_iter=3), cv=3),
 ]
@@ -389,7 +390,7 @@ def test_html_without_documentation(data):
     assert "scikit-learn.org" not in FactorALS()._get_doc_link()
 
 
-@pytest.mark.parametrize("estimator", CHECKED[:4], ids=lambda x: type(x).__name__)
+@pytest.mark.parametrize("estimator", CHECKED[:5], ids=lambda x: type(x).__name__)
 def test_html_links_to_the_documentation_that_the_package_names(estimator, monkeypatch):
     about = Message()
     about["Project-URL"] = "Source, https://alsx.example/source"
