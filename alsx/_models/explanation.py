@@ -31,9 +31,10 @@ class Part(NamedTuple):
     Parameters
     ----------
     part : {"mean", "bias", "rating", "prior", "update", ...}
-        "mean": of all ratings, or what a missing one counts as. "bias": of the item. "rating": a rating of the user's. "prior": what is expected of the user before
-        his ratings are looked at: because he rated an item, whatever his rating, because of a feature, or in any case. "update":
-        what updates changed in his ratings, or in the items that he rated, since his row was solved.
+        "mean": of all ratings, or what a missing one counts as. "bias": of the item. "rating": a rating of the user's. "prior":
+        what is expected of the user before his ratings are looked at: because he rated an item, whatever his rating, because of a
+        feature, or in any case. "missing pairs": what he has not rated, in a model that ranks. "update": what updates changed in
+        his ratings, or in the items that he rated, since his row was solved.
     id : id or None
         The item, of a bias, a rating, or a prior that comes from having rated it.
     name : str
