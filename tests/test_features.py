@@ -165,7 +165,7 @@ def test_cold_users_and_items_are_predicted_from_their_features(planted, implici
             before = error(plain, truth, u, i)
         assert error(model, truth, u, i) < 0.5 * before
     assert error(model, truth, np.arange(100), np.arange(80)) < error(plain, truth, np.arange(100), np.arange(80))
-    ids, _ = model.recommend(110, 5)
+    ids, _ = model.recommend(110, 5, strategy="mean")
     whole = model.predict(110, model.item_ids_, clip=False)
     np.testing.assert_array_equal(ids, model.item_ids_[np.argsort(-whole, kind="stable")[:5]])
     assert 85 in model.recommend(3, 90)[0]
