@@ -29,6 +29,7 @@ from alsx._models.bayes import BayesALS
 from alsx._models.bias import BiasALS
 from alsx._models.encoder import FactorEncoder
 from alsx._models.factor import FactorALS
+from alsx._models.rank import RankALS
 from alsx._models.recommender import load
 from alsx._version import __version__
 from alsx.ratings import Ratings
@@ -56,4 +57,4 @@ def __dir__() -> list[str]:
     return sorted({*globals(), *_LAZY})
 
 
-__all__ = ["BayesALS", "BiasALS", "FactorALS", "FactorEncoder", "Ratings", "__version__", "load"]
+__all__ = ["BayesALS", "BiasALS", "FactorALS", "FactorEncoder", "RankALS", "Ratings", "__version__", "load"]

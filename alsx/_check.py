@@ -26,8 +26,8 @@ def real(name: str, value: Any, low: float = 0.0, high: float = math.inf) -> flo
         raise TypeError(f"{name} is {value!r}; it must be a number")
     number = float(value)
     if not (math.isfinite(number) and low <= number <= high):
-        limits = f"at least {low:g}" if math.isinf(high) else f"from {low:g} to {high:g}"
-        raise ValueError(f"{name} is {value}; it must be a finite number {limits}")
+        limits = f" at least {low:g}" if math.isinf(high) else f" from {low:g} to {high:g}"
+        raise ValueError(f"{name} is {value}; it must be a finite number{'' if math.isinf(low) else limits}")
     return number
 
 

@@ -21,6 +21,9 @@ cdef extern from "kernels.h" nogil:
         const void *precision
         const void *means
         Py_ssize_t means_ld
+        const void *base
+        const double *base_sums
+        const double *base_scale
         double noise
         uint64_t seed, draw_index
 
@@ -38,6 +41,7 @@ cdef extern from "kernels.h" nogil:
                           double *) noexcept nogil
         int (*quadratic_forms)(const alsx_rows *, const alsx_requests *, const int32_t *, Py_ssize_t, float *,
                                double *) noexcept nogil
+        void (*gram_rows)(const alsx_rows *, const int32_t *, Py_ssize_t, float *, double *) noexcept nogil
         float (*dot)(Py_ssize_t, const float *, const float *) noexcept nogil
         void (*product)(Py_ssize_t, Py_ssize_t, Py_ssize_t, const float *, Py_ssize_t, const float *, Py_ssize_t,
                         const float *, float *, Py_ssize_t) noexcept nogil
@@ -51,6 +55,7 @@ cdef extern from "kernels.h" nogil:
                           double *) noexcept nogil
         int (*quadratic_forms)(const alsx_rows *, const alsx_requests *, const int32_t *, Py_ssize_t, double *,
                                double *) noexcept nogil
+        void (*gram_rows)(const alsx_rows *, const int32_t *, Py_ssize_t, double *, double *) noexcept nogil
         double (*dot)(Py_ssize_t, const double *, const double *) noexcept nogil
         void (*product)(Py_ssize_t, Py_ssize_t, Py_ssize_t, const double *, Py_ssize_t, const double *, Py_ssize_t,
                         const double *, double *, Py_ssize_t) noexcept nogil

@@ -44,6 +44,8 @@ class Rows(Protocol):
     def precision(self) -> NDArray[Any]: ...
     @property
     def means(self) -> NDArray[Any]: ...
+    @property
+    def base(self) -> tuple[NDArray[Any], NDArray[np.float64], NDArray[np.float64]] | None: ...
 
 def solve_rows(
     rows: Rows,
@@ -56,6 +58,7 @@ def solve_rows(
     seed: int = 0,
     draw_index: int = 0,
 ) -> int: ...
+def gram_rows(rows: Rows, work: NDArray[Any], out: NDArray[np.float64]) -> None: ...
 def quadratic_forms(
     rows: Rows,
     starts: NDArray[np.int64],

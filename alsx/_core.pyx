@@ -119,6 +119,11 @@ cdef list describe_rows(alsx_rows *described, rows, const floating *_):
         empty_scale  IN  s of a row that is not among these and has no ratings
         precision    IN  (k+1, padded k + PAD) Lambda of every row, whatever s; or (0, 0): diag(reg, ..., reg, reg_bias)
         means        IN  (n, ld) m; or (0, 0): 0
+        base         IN  (matrix, sums, scale), or None: none. Sums over rows of the other side that every system has
+                         besides, that of row x scale[x] times, where x has ratings; they are float64 but for
+            matrix   IN  (k+2, padded k + PAD) sum v q q', sum v q and sum v t q, zeros from column k on
+            sums     IN  (3,) sum v, sum v t, sum v t^2
+            scale    IN  (n,)
     """
     # Held as objects: an attribute may be computed anew whenever it is asked for.
     cdef list held = [rows.indptr, rows.indices, rows.values, rows.weights, rows.table, rows.row_scale, rows.precision,
@@ -132,6 +137,9 @@ cdef list describe_rows(alsx_rows *described, rows, const floating *_):
         const double[::1] row_scale = held[5]
         const floating[:, ::1] precision = held[6]
         const floating[:, ::1] means = held[7]
+        const floating[:, ::1] base_matrix
+        const double[::1] base_sums, base_scale
+        object base = rows.base
     described.indptr = &indptr[0]
     described.indices = vector(indices)
     described.values = vector(values)
@@ -148,6 +156,14 @@ cdef list describe_rows(alsx_rows *described, rows, const floating *_):
     described.precision = matrix(precision)
     described.means = matrix(means)
     described.means_ld = means.shape[1]
+    described.base = NULL
+    described.base_sums = described.base_scale = NULL
+    if base is not None:
+        base_matrix, base_sums, base_scale = base
+        described.base = &base_matrix[0, 0]
+        described.base_sums = &base_sums[0]
+        described.base_scale = vector(base_scale)
+        held.append(base)
     described.noise = 0
     described.seed = described.draw_index = 0
     return held
@@ -226,6 +242,43 @@ cdef double rows_cost(const alsx_rows *rows, const int32_t *order, Py_ssize_t n,
         if cost >= enough:
             break
     return cost
+
+
+# What the rows of a whole table add to every system of the other side are sums over a row that has rated all of them.
+
+cdef struct gram_job:
+    const alsx_rows *rows
+    void *out
+
+
+cdef void gram_task(void *context, Py_ssize_t task, floating *work) noexcept nogil:
+    cdef:
+        gram_job *job = <gram_job *>context
+        int32_t row = <int32_t>task
+    if floating is float:
+        OPS.f32.gram_rows(job.rows, &row, 1, work, <double *>job.out)
+    else:
+        OPS.f64.gram_rows(job.rows, &row, 1, work, <double *>job.out)
+
+
+def gram_rows(
+    rows,                           # IN  the row systems, see describe_rows; of their prior nothing is used
+    floating[:, ::1] work,          # TMP (n_threads, row_workspace)
+    double[:, :, ::1] out,          # OUT (n, k+2, k+2); right of the diagonals untouched
+):
+    """out[x] := sum w z z' over the ratings of every row x, z = [q ; 1 ; t], the lower triangle; a row is a task."""
+    cdef:
+        alsx_rows described
+        gram_job job
+        int n_threads
+        list held = describe_rows(&described, rows, &work[0, 0])
+    if out.shape[0] == 0:
+        return
+    job = gram_job(&described, &out[0, 0, 0])
+    with nogil:
+        n_threads = threads_for(solve_cost(described.indptr[out.shape[0]], 0, described.k), work.shape[0])
+        share(gram_task[floating], &job, out.shape[0], n_threads, &work[0, 0], work.shape[1])
+    del held
 
 
 # The posterior of a row is N(x, sigma^2 A^-1), so that z'x has the variance sigma^2 z' A^-1 z.

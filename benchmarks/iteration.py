@@ -4,14 +4,20 @@
     python benchmarks/iteration.py --k=64 --threads=2 --peer-python=PATH --solvers=implicit-cholesky --rounds=3
     python benchmarks/iteration.py --k=20,64 --threads=2 --learned --rounds=3
     python benchmarks/iteration.py --k=20,64 --threads=2 --history --rounds=3
+    python benchmarks/iteration.py --k=20,64,128 --threads=2 --rank --rounds=3
+    python benchmarks/iteration.py --k=20,64,128 --threads=2 --feedback=implicit --peer-python=PATH \
+        --solvers=implicit-cholesky,implicit-cg --rounds=3
 
 FILE.npz holds u, i (int32), r (float32) and, where a part is held out, test (bool); without it ratings are simulated at
 --scale times the size of MovieLens 32M (0.1: 3.2 million). PATH is a Python with implicit and cmfrec installed. --learned
 compares with iterations that learn prior means from who rated what; --history compares half-sweeps alone with the loop of a
-fit, which keeps the loss and RMSE, and with one that also predicts the held-out part after each iteration. Ours and the
+fit, which keeps the loss and RMSE, and with one that also predicts the held-out part after each iteration; --rank compares
+with iterations of RankALS, whose loss counts missing pairs too. --feedback=implicit takes ratings for counts of implicit feedback,
+which is implicit's own job; ours is then RankALS. Ours and the
 others' iterations alternate over the rounds; figures are medians, the ratio is the median of the rounds' own ratios.
 """
 
+import functools
 import subprocess
 import sys
 import tempfile
@@ -50,17 +56,11 @@ def peak(threads):
     return best
 
 
-def ours(R, k, threads, dtype, iterations, implicit_features=None):
-    """Seconds of the iterations after the first, which also touches fresh memory."""
-    model = alsx.FactorALS(
-        k,
-        implicit_features=implicit_features,
-        max_iter=iterations + 1,
-        tol=0,
-        n_jobs=threads,
-        random_state=0,
-        dtype=dtype,
-    ).fit(R)
+def ours(R, k, threads, dtype, iterations, implicit_features=None, feedback=None):
+    """Seconds of the iterations after the first, which also touches fresh memory; with a `feedback` those of RankALS."""
+    options = {"implicit_features": implicit_features, "max_iter": iterations + 1, "tol": 0, "n_jobs": threads}
+    make = alsx.FactorALS if feedback is None else functools.partial(alsx.RankALS, feedback=feedback)
+    model = make(k, random_state=0, dtype=dtype, **options).fit(R)
     return float(np.median(model.history_["seconds"][1:]))
 
 
@@ -102,30 +102,31 @@ def many(value):
 def main(
     ratings=None, scale=0.1, k=(20, 64, 128), threads=(1, 2), levels=None, dtype="float32", iterations=2, rounds=3,
     peer_python=None, solvers=("implicit-cholesky",), learned=False, history=False,
+    rank=False, feedback=None,
 ):  # fmt: skip
     """Print the tables."""
     R = read(ratings, scale)
     print(repr(R), f"level {_core.simd_level()}", sep="\n", flush=True)
-    if learned:
-        for rank in many(k):
+    if learned or rank:
+        name, own = "implicit_features='both'", {"implicit_features": "both"}
+        if rank:
+            name, own = "RankALS", {"feedback": "ratings"}
+        for factors in many(k):
             for n in many(threads):
-                pairs = [[ours(R, rank, n, dtype, iterations, x) for x in (None, "both")] for _ in range(rounds)]
+                pairs = [[ours(R, factors, n, dtype, iterations, **x) for x in ({}, own)] for _ in range(rounds)]
                 a, b = np.median(pairs, axis=0)
                 ratio = np.median([y / x for x, y in pairs])
-                print(
-                    f"k={rank} threads={n}: {a:.3f} s, implicit_features='both' {b:.3f} s, ratio {ratio:.2f}",
-                    flush=True,
-                )
+                print(f"k={factors} threads={n}: {a:.3f} s, {name} {b:.3f} s, ratio {ratio:.2f}", flush=True)
         return
     if history:
         held_out = read(ratings, scale, held_out=True)
-        for rank in many(k):
+        for factors in many(k):
             for n in many(threads):
-                took = [history_cost(R, held_out, rank, n, iterations) for _ in range(rounds)]
+                took = [history_cost(R, held_out, factors, n, iterations) for _ in range(rounds)]
                 bare, kept, tested = np.median(took, axis=0)
                 shares = [100 * (np.median([x[j] / x[0] for x in took]) - 1) for j in (1, 2)]
                 print(
-                    f"k={rank} threads={n}: half-sweeps {bare:.3f} s, with the history {kept:.3f} s ({shares[0]:+.1f} %), with "
+                    f"k={factors} threads={n}: half-sweeps {bare:.3f} s, with the history {kept:.3f} s ({shares[0]:+.1f} %), with "
                     f"{held_out.n_ratings:,} held-out ratings too {tested:.3f} s ({shares[1]:+.1f} %)", flush=True,
                 )  # fmt: skip
         return
@@ -133,26 +134,26 @@ def main(
         best = _core.simd_level()
         names = many(levels) if levels else [n for n in ("base", "v3", "v4") if n <= best or n == "base"]
         print("k\tthreads\tlevel\tseconds\tGFLOP/s\tof peak", flush=True)
-        for rank in many(k):
+        for factors in many(k):
             for n in many(threads):
                 for level in many(names):
                     _core.set_simd_level(level)
-                    seconds, limit = ours(R, rank, n, dtype, iterations), peak(n)
-                    speed = useful_flops(R, rank) / seconds
-                    print(f"{rank}\t{n}\t{level}\t{seconds:.3f}\t{speed / 1e9:.0f}\t{speed / limit:.2f}", flush=True)
+                    seconds, limit = ours(R, factors, n, dtype, iterations), peak(n)
+                    speed = useful_flops(R, factors) / seconds
+                    print(f"{factors}\t{n}\t{level}\t{seconds:.3f}\t{speed / 1e9:.0f}\t{speed / limit:.2f}", flush=True)
         return
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "ratings.npz")
         users = R.by_user
         sp.save_npz(file, sp.csr_matrix((users.values, users.indices, users.indptr), shape=R.shape), compressed=False)
-        for rank in many(k):
+        for factors in many(k):
             for n in many(threads):
                 for solver in many(solvers):
                     pairs = []
                     for _ in range(rounds):
-                        mine = ours(R, rank, n, dtype, iterations)
+                        mine = ours(R, factors, n, dtype, iterations, feedback=feedback)
                         out = subprocess.run(
-                            [peer_python, str(Path(__file__).with_name("peers.py")), str(file), solver, str(rank), str(n)],
+                            [peer_python, str(Path(__file__).with_name("peers.py")), str(file), solver, str(factors), str(n)],
                             capture_output=True, text=True, check=False,
                         )  # fmt: skip
                         if out.returncode:
@@ -160,7 +161,7 @@ def main(
                         pairs.append((mine, float(np.median([float(x) for x in out.stdout.split()]))))
                     a, b = np.median(pairs, axis=0)
                     ratio = np.median([y / x for x, y in pairs])
-                    print(f"k={rank} threads={n}: alsx {a:.3f} s, {solver} {b:.3f} s, ratio {ratio:.1f}", flush=True)
+                    print(f"k={factors} threads={n}: alsx {a:.3f} s, {solver} {b:.3f} s, ratio {ratio:.1f}", flush=True)
 
 
 if __name__ == "__main__":

@@ -210,6 +210,79 @@ def fit(u, i, r, w, start, n_users, reg, reg_bias, exponent, n_iter):
     return mean, *tables
 
 
+def rank_terms(u, i, r, w, shape, value, weight):
+    """
+    AllRank's weights and targets of all pairs, dense: pairs of arrays (C, T) with the loss sum C (T - y)^2.
+
+    A rating of weight w takes the place of w missing ones. Users and items without ratings (of a weight above 0) have none.
+    """
+    w = np.ones(len(r)) if w is None else np.asarray(w, np.float64)
+    W, T = np.zeros(shape), np.zeros(shape)
+    W[u, i], T[u, i] = w, r
+    pairs = np.outer(W.sum(1) > 0, W.sum(0) > 0)
+    return [(W, T), (weight * (1 - W) * pairs, np.full(shape, value))], W
+
+
+def implicit_terms(u, i, counts, w, shape, alpha, transform):
+    """The same of implicit feedback: targets 1 of the weight 1 + alpha f(count), and missing ones of 0 and weight 1."""
+    w = np.ones(len(counts)) if w is None else np.asarray(w, np.float64)
+    W, T = np.zeros(shape), np.zeros(shape)
+    W[u, i] = (np.log1p(counts) if transform == "log" else np.asarray(counts, np.float64)) * w
+    T[W > 0] = 1
+    pairs = np.outer(W.sum(1) > 0, W.sum(0) > 0)
+    return [((1 + alpha * W) * pairs, T)], W
+
+
+def rank_penalty(tables, W, reg, reg_bias, exponent, unit, maps=((), ()), factor=1.0):
+    """The penalties of a model that ranks, as `objective_in_ratings` has them; scales are powers of the sums of W."""
+    total = 0.0
+    for side, table in enumerate(tables):
+        weight_sum = W.sum(1 - side)
+        scales = np.where(weight_sum > 0, np.maximum(weight_sum, MIN_EFFECTIVE_COUNT) ** exponent, 0.0)
+        Lambda = np.append(np.full(table.shape[1] - 1, reg[side] * unit), reg_bias[side])
+        x = np.asarray(table, np.float64)
+        for F, M, ridge in maps[side]:
+            M = np.asarray(M, np.float64)
+            x = x - F @ M
+            total += ridge * scales[scales > 0].mean() * (M**2 @ Lambda).sum()
+        total += (scales * (x**2 @ Lambda)).sum()
+    return total
+
+
+def rank_loss(terms, tables, mean):
+    """The weighted squared errors of all pairs; tables are [P b] and [Q c] in rating units."""
+    (P, b), (Q, c) = ((x[:, :-1].astype(np.float64), x[:, -1].astype(np.float64)) for x in tables)
+    y = mean + b[:, None] + c + P @ Q.T
+    return sum((C * (T - y) ** 2).sum() for C, T in terms)
+
+
+def rank_row(terms, row, other, mean, precision):
+    """The row of [P b] (or, for transposed terms, [Q c]) that minimises the loss over all pairs: A and h, pair by pair."""
+    A, h = np.array(precision, np.float64), np.zeros(len(precision))
+    for C, T in terms:
+        for x, q in enumerate(other):
+            z = np.append(q[:-1], 1.0)
+            A += C[row, x] * np.outer(z, z)
+            h += C[row, x] * (T[row, x] - mean - q[-1]) * z
+    return A, h
+
+
+def rank_fit(terms, W, start, mean, unit, reg, reg_bias, exponent, n_iter):
+    """A whole fit over all pairs in rating units, from `start` as `fit` has it; returns [P b] and [Q c]."""
+    n_items, k = start.shape
+    tables = [np.zeros((len(W), k + 1)), np.hstack([start * np.sqrt(unit), np.zeros((n_items, 1))])]
+    for _ in range(n_iter):
+        for side in (0, 1):
+            mine = [(C.T, T.T) for C, T in terms] if side else terms
+            weight_sum = W.sum(1 - side)
+            tables[side][weight_sum == 0] = 0
+            for row in np.flatnonzero(weight_sum > 0):
+                s = max(weight_sum[row], MIN_EFFECTIVE_COUNT) ** exponent
+                Lambda = s * np.diag(np.append(np.full(k, reg[side] * unit), reg_bias[side]))
+                tables[side][row] = np.linalg.solve(*rank_row(mine, row, tables[1 - side], mean, Lambda))
+    return tables
+
+
 def counts_of(codes, n_codes, n_parts):
     """How often each code occurs in each of n_parts contiguous parts, whose sizes differ by one at most."""
     n = len(codes)

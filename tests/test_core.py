@@ -14,7 +14,7 @@ from conftest import LEVELS, TOLERANCE
 
 from alsx import _core
 from alsx._solver.regression import SparseOperator
-from alsx._solver.rows import KernelRows
+from alsx._solver.rows import KernelRows, RowBase
 from alsx._solver.tables import factor_table, kernel_precision, workspace
 
 pytestmark = pytest.mark.usefixtures("everything_shared")
@@ -57,6 +57,7 @@ class Problem:
         rows = KernelRows(
             new["indptr"], new["indices"], new["values"], weights, new["offset"], new["scale"], new["table"], self.k,
             new["reg"], new["reg_bias"], new["row_scale"], 1.0, changes.get("precision", none), changes.get("means", none),
+            changes.get("base"),
         )  # fmt: skip
         failed = _core.solve_rows(
             rows, np.array(starts, np.int64), self.order if order is None else order, work, out, loss,
@@ -174,6 +175,91 @@ def test_draws(simd, dtype, k, full):
     np.testing.assert_allclose(loss[:, 0], errors, atol=4 * TOLERANCE[dtype] * errors.max())
 
 
+def a_base(problem, seed=7):
+    """Rows that are missing from every row, their weights and targets, and what they add up to as kernels read it."""
+    rng, k = np.random.default_rng(seed), problem.k
+    z = np.hstack([rng.normal(0, 0.5, (40, k)), np.ones((40, 1)), rng.normal(-1, 0.3, (40, 1))])
+    v, scale = rng.uniform(0.1, 0.5, 40), rng.uniform(0, 2, len(problem.indptr) - 1)
+    return z, v, scale, RowBase((z.T * v) @ z, scale).kernel_arrays(problem.dtype)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("means", [False, True])
+@pytest.mark.parametrize("k", RANKS)
+def test_a_base_is_shared_by_all_rows(simd, dtype, k, means, weighted):
+    problem = solved(k, dtype, weighted)[0]
+    missing, v, scale, arrays = a_base(problem)
+    given = {"means": prior_means(problem)} if means else {}
+    failed, out, loss = problem.solve(base=arrays, **given)
+    assert failed == 0
+    expected, losses = np.zeros(out.shape), np.zeros(loss.shape)
+    for row in range(len(out)):
+        part = slice(problem.indptr[row], problem.indptr[row + 1])
+        m = given["means"][row, : k + 1].astype(np.float64) if means else np.zeros(k + 1)
+        expected[row] = m
+        if part.start == part.stop:
+            continue
+        Lambda = problem.row_scale[row] * np.diag(np.append(np.full(k, problem.reg), problem.reg_bias))
+        _, A, z, t, w = reference.row_posterior(
+            problem.values[part], problem.weights[part] if weighted else None, problem.offset, problem.scale,
+            problem.table[problem.indices[part]], k, Lambda, m,
+        )  # fmt: skip
+        z0, t0, w0 = missing[:, : k + 1], missing[:, k + 1], scale[row] * v
+        A = A + (z0.T * w0) @ z0
+        x = expected[row] = np.linalg.solve(A, z.T @ (w * t) + z0.T @ (w0 * t0) + Lambda @ m)
+        losses[row] = (w * (t - z @ x) ** 2).sum() + (w0 * (t0 - z0 @ x) ** 2).sum(), (x - m) @ Lambda @ (x - m)
+    np.testing.assert_allclose(out, expected, atol=TOLERANCE[dtype] * np.abs(expected).max())
+    np.testing.assert_allclose(loss, losses, atol=2 * TOLERANCE[dtype] * losses.max())
+
+
+@pytest.mark.parametrize("k", [0, 5, 20, 64])
+def test_quadratic_forms_with_a_base(simd, dtype, k):
+    problem = solved(k, dtype, False)[0]
+    missing, v, scale, arrays = a_base(problem)
+    rows, partners, z = requests(problem)
+    failed, found = asked(problem, rows, partners, z, bordered=True, base=arrays)
+    assert failed == 0
+    for row, mine, values in zip(rows, partners, found, strict=True):
+        if row < 0:
+            continue
+        part = slice(problem.indptr[row], problem.indptr[row + 1])
+        z0 = missing[:, : k + 1]
+        Lambda = problem.row_scale[row] * np.diag(np.append(np.full(k, problem.reg), problem.reg_bias))
+        A = reference.row_posterior(
+            problem.values[part], None, 0.0, 1.0, problem.table[problem.indices[part]], k,
+            Lambda + scale[row] * (z0.T * v) @ z0, np.zeros(k + 1),
+        )[1]  # fmt: skip
+        expected = reference.quadratic_forms(A, z[mine, : k + 1])
+        np.testing.assert_allclose(values, expected, rtol=TOLERANCE[dtype], atol=1e-7)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("k", RANKS)
+def test_gram_rows(simd, dtype, k, weighted):
+    problem = solved(k, dtype, weighted)[0]
+    results = []
+    for n_threads in (1, 3):
+        out = np.zeros((len(problem.indptr) - 1, k + 2, k + 2))
+        none = problem.table[:0]
+        rows = KernelRows(
+            problem.indptr, problem.indices, problem.values, problem.weights if weighted else problem.values[:0],
+            problem.offset, problem.scale, problem.table, k, 0.0, 0.0, problem.row_scale, 1.0, none, none,
+        )  # fmt: skip
+        work = workspace(n_threads, _core.row_workspace(k, problem.dtype.itemsize), problem.dtype)
+        _core.gram_rows(rows, work, out)
+        results.append(out)
+    np.testing.assert_array_equal(*results)
+    for row, matrix in enumerate(results[0]):
+        part = slice(problem.indptr[row], problem.indptr[row + 1])
+        _, _, z, t, w = reference.row_posterior(
+            problem.values[part], problem.weights[part] if weighted else None, problem.offset, problem.scale,
+            problem.table[problem.indices[part]], k, np.eye(k + 1), np.zeros(k + 1),
+        )  # fmt: skip
+        z = np.hstack([z, t[:, None]])
+        expected = np.tril((z.T * w) @ z)
+        np.testing.assert_allclose(matrix, expected, atol=TOLERANCE[dtype] * max(1, np.abs(expected).max()))
+
+
 # The scale of a row without ratings that is none of the problem's.
 EMPTY_SCALE = 1.7
 
@@ -188,7 +274,7 @@ def asked(
     systems = KernelRows(
         problem.indptr, problem.indices, problem.values[:0], problem.weights if weighted else problem.values[:0], 0.0, 1.0,
         problem.table, problem.k, changes.get("reg", problem.reg), changes.get("reg_bias", problem.reg_bias),
-        problem.row_scale, EMPTY_SCALE, none if full is None else full, none,
+        problem.row_scale, EMPTY_SCALE, none if full is None else full, none, changes.get("base"),
     )  # fmt: skip
     failed = _core.quadratic_forms(
         systems, np.array([0, m] if starts is None else starts, np.int64),

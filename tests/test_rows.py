@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from alsx import FactorALS
-from alsx._solver.rows import RowPrior, RowSystems, SingularRowError
+from alsx._solver.rows import RowBase, RowPrior, RowSystems, SingularRowError
 from alsx._solver.tables import factor_table, kernel_table, row_scales, row_width
 from alsx.datasets import make_ratings
 from alsx.ratings import CSR
@@ -34,8 +34,10 @@ def systems(dtype="float64", weighted=True, full=False, means=True, **changes):
         precision=half @ half.T if full else None,
         means=prior_means if means else None,
     )
-    options = {"ratings": CSR(indptr, indices, values, weights), "prior": prior, "unit": 0.7, **changes}
-    return RowSystems(options["ratings"], other, K, options["prior"], 3.0, options["unit"], "item")
+    options = {"ratings": CSR(indptr, indices, values, weights), "prior": prior, "unit": 0.7, "base": None, **changes}
+    return RowSystems(
+        options["ratings"], other, K, options["prior"], 3.0, options["unit"], "item", base=options["base"]
+    )
 
 
 def solved(rows):
@@ -62,6 +64,25 @@ def test_contributions_add_up(dtype, weighted, full, means):
         )
         mean = np.zeros(K + 1) if not means else rows.prior.means[row, : K + 1].astype(np.float64)
         assert parts.prior_weights @ mean == pytest.approx(parts.prior, rel=1e-12)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("full", [False, True])
+def test_contributions_with_a_base_add_up(dtype, full):
+    half = np.random.default_rng(4).normal(size=(K + 2, 30))
+    base = RowBase(half @ half.T, np.linspace(0.2, 2, 6))
+    rows = systems(dtype, full=full, base=base)
+    out, _ = solved(rows)
+    z = np.append(np.random.default_rng(1).normal(size=K), 1.0)
+    for row in range(len(rows)):
+        parts = rows.contributions(row, z)
+        expected = z @ out[row, : K + 1].astype(np.float64)
+        assert parts.ratings.sum() + parts.missing + parts.prior == pytest.approx(
+            expected, rel=1e-4 if dtype == "float32" else 1e-10, abs=1e-5
+        )
+        assert (parts.missing != 0) == (rows.counts[row] > 0)
+    without = systems(dtype, full=full).contributions(3, z)
+    assert without.missing == 0
 
 
 def test_contributions_of_a_fit_add_up_to_its_predictions():

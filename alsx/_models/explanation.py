@@ -14,8 +14,8 @@ import numpy.typing as npt
 from alsx._models.frames import make_frame, text_column
 from alsx._models.side import FittedSide
 from alsx._models.state import Titles
-from alsx._solver.prior import FittedPrior, PriorParts
-from alsx._solver.rows import Contributions, RowSystems
+from alsx._solver.prior import PriorParts
+from alsx._solver.rows import Contributions
 from alsx._solver.tables import weight_sums
 from alsx.ratings import CSR
 
@@ -140,9 +140,12 @@ def explain(
     """
     k = users.k
     row = Row.of(users, seen, user)
-    table, prior = users.solving(items)
-    of_mean = prior.parts(row.ratings, row.features, k, learned_from=row.learned_from)
-    found = _contributions(row, table, prior, of_mean, mean, np.append(items.table[item, :k].astype(np.float64), 1.0))
+    prior = users.solving(items)[1]
+    evidence = prior.evidence(row.ratings)
+    of_mean = prior.parts(evidence, row.features, k, learned_from=row.learned_from)
+    found = _contributions(
+        users, items, evidence, of_mean, mean, np.append(items.table[item, :k].astype(np.float64), 1.0)
+    )
     rated, values = items.ids_of(row.ratings.indices).tolist(), row.ratings.values.tolist()
     parts = [
         Part("rating", one, f"rated {one}: {value:g}", value, x)
@@ -155,7 +158,7 @@ def explain(
     own_id = items.ids.values[item].item()
     bias = float(items.table[item, k])
     head = [
-        Part("mean", None, "mean of all ratings", None, mean),
+        Part("mean", None, "mean of all ratings" if prior.missing is None else "a missing rating", None, mean),
         Part("bias", own_id, f"bias of {own_id}", None, bias),
     ]
     parts = head + parts
@@ -166,17 +169,17 @@ def explain(
 
 
 def _contributions(
-    row: Row, table: Array, prior: FittedPrior, of_mean: PriorParts, mean: float, z: Floats
+    users: FittedSide, items: FittedSide, ratings: CSR, of_mean: PriorParts, mean: float, z: Floats
 ) -> Contributions:
-    """Return what z'x of a user's row x is made of."""
-    k, ratings = len(z) - 1, row.ratings
+    """Return what z'x of a user's row x is made of, given his ratings as row systems take them."""
+    k = len(z) - 1
     weight_sum = weight_sums(ratings.indptr, ratings.weights)
     n = len(ratings.indices)
     if weight_sum[0] == 0:  # ratings of no weight: the row is its prior mean
         ratings = CSR(np.zeros(2, np.int64), ratings.indices[:0], ratings.values[:0], None)
     means = np.zeros((1, k + 1))
     means[0] = of_mean.common + of_mean.rated.sum(axis=0) + of_mean.of_features.sum(axis=0)
-    found = RowSystems(ratings, table, k, prior.row_prior(weight_sum, means), mean).contributions(0, z)
+    found = users.row_systems(items, ratings, means, mean, 1).contributions(0, z)
     return found if weight_sum[0] > 0 else found._replace(ratings=np.zeros(n))
 
 

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-from sklearn.utils.validation import check_is_fitted
-
 from alsx import _check
-from alsx._models.latent import LatentFactors
+from alsx._models.latent import PenalisedFactors
 from alsx._models.training import Specification
-from alsx._solver.prior import Penalty
 
 # The regularisation of factors and biases that None stands for, (users, items), with and without rated-item sets.
 DEFAULT_REG = {True: ((1.3, 1.8), (0.5, 1.5)), False: (1.25, 0.625)}
 
 
-class FactorALS(LatentFactors):
+class FactorALS(PenalisedFactors):
     """Biases plus latent factors, by exact alternating least squares, with prior means learned from rated-item sets.
 
     Predicts ``mu + b_u + c_i + p_u . q_i`` with p_u and q_i in R^k, minimising over the observed ratings
@@ -177,18 +173,6 @@ class FactorALS(LatentFactors):
         self.n_jobs = n_jobs
         self.verbose = verbose
 
-    @property
-    def reg_(self) -> tuple[float, float]:
-        """The regularisation of the factors in the fit, (users, items)."""
-        check_is_fitted(self, "mean_")
-        return self._reg
-
-    @property
-    def reg_bias_(self) -> tuple[float, float]:
-        """The regularisation of the biases in the fit, (users, items)."""
-        check_is_fitted(self, "mean_")
-        return self._reg_bias
-
     def _specification(self) -> Specification:
         learns = self._learns_from_rated_items()
         reg, reg_bias = DEFAULT_REG[any(learns)]
@@ -198,26 +182,14 @@ class FactorALS(LatentFactors):
             )
         given = None if isinstance(self.reg, str) else self.reg
         dtype = _check.float_dtype("dtype", self.dtype)
-        # Beyond, the power of a row's number of ratings leads out of the range of the dtype.
-        high = float(f"{np.sqrt(np.finfo(dtype).max):.0e}")
-        of_factors = _check.by_side("reg", reg if given is None else given, high)
-        of_biases = _check.by_side("reg_bias", reg_bias if self.reg_bias is None else self.reg_bias, high)
-        exponent = _check.real("reg_scaling", self.reg_scaling, 0.0, 1.0)
-        ridges = _check.by_side("reg_implicit", self.reg_implicit)
-        for ridge, learned in zip(ridges, learns, strict=True):
-            if learned and ridge == 0:
-                raise ValueError("reg_implicit is 0; it must be above 0 where implicit_features is not None")
-        users, items = (
-            Penalty(factors, biases, exponent) for factors, biases in zip(of_factors, of_biases, strict=True)
-        )
         return Specification(
             name=type(self).__name__,
             k=_check.integer("k", self.k, 0),
             dtype=dtype,
-            penalties=(users, items),
+            penalties=self._penalties(reg if given is None else given, reg_bias, dtype),
             max_iter=_check.integer("max_iter", self.max_iter, 1),
             tol=_check.real("tol", self.tol),
-            implicit_ridges=(ridges[0] if learns[0] else None, ridges[1] if learns[1] else None),
+            implicit_ridges=self._implicit_ridges(learns),
             feature_ridges=_check.by_side("reg_features", self.reg_features),
             tune=self.reg == "auto",
         )

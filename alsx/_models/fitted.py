@@ -49,6 +49,10 @@ class FittedModel(Estimator):
         """Fit the model; see the estimators."""
         raise NotImplementedError
 
+    def _values_of(self, R: Any, y: Any) -> Any:
+        """Return the ratings of pairs that `fit` and updates are given."""
+        return y
+
     def _state(self) -> ModelState:
         """Return what this fitted model is."""
         raise NotImplementedError

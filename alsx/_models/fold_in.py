@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 from alsx._models.features import place_features
 from alsx._models.seen import merge_items, merge_users
 from alsx._models.side import FittedSide, Merge
-from alsx._models.training import FIT, singular_message
+from alsx._models.training import FIT, check_counts, singular_message
+from alsx._solver.missing import MissingPairs
 from alsx._solver.posterior import Evidence
-from alsx._solver.rows import RowSystems, SingularRowError
-from alsx._solver.tables import factor_table, weight_sums
+from alsx._solver.rows import SingularRowError
+from alsx._solver.tables import factor_table
 from alsx._solver.uncertainty import Uncertainty
-from alsx.ratings import CSR, Caller, Ids, read_ratings
+from alsx.ratings import CSR, Caller, Ids, Ratings, read_ratings
 
 Array = NDArray[Any]
 Floats = NDArray[np.float64]
@@ -151,9 +152,7 @@ def _new_ratings(
     caller: Caller = FIT,
 ) -> tuple[Array, CSR]:
     """Return the ids of new rows, and their ratings with codes of the other side, ascending in each row."""
-    ratings = read_ratings(
-        R, y, caller=caller, sample_weight=sample_weight, timestamp=False, dtype=other.table.dtype, n_jobs=n_jobs
-    )
+    ratings = read_more(own.prior.missing, R, y, sample_weight, other.table.dtype, n_jobs, caller)
     mine, theirs, rows = ratings.user_ids, ratings.item_ids, ratings.by_user
     if own.name == "item":
         mine, theirs, rows = theirs, mine, ratings.by_item
@@ -169,6 +168,26 @@ def _new_ratings(
             f"of a new {own.name}: leave it out, or fold it in first with side={other.name!r}"
         )
     return mine, rows._replace(indices=codes[rows.indices])
+
+
+def read_more(
+    missing: MissingPairs | None,
+    R: Any,
+    y: Any,
+    sample_weight: Any,
+    dtype: np.dtype[Any],
+    n_jobs: int | None,
+    caller: Caller,
+) -> Ratings:
+    """Read ratings that come after a fit; of implicit feedback counts, which are added up."""
+    implicit = missing is not None and missing.confidence is not None
+    ratings = read_ratings(
+        R, y, caller=caller, sample_weight=sample_weight, timestamp=False, dtype=dtype, n_jobs=n_jobs,
+        duplicates="sum" if implicit else "raise",
+    )  # fmt: skip
+    if implicit:
+        check_counts(ratings, caller)
+    return ratings
 
 
 def _new_features(own: FittedSide, ids: Array | None, ratings: CSR, features: Any) -> tuple[Array, CSR, Any]:
@@ -240,14 +259,14 @@ def solve(
         Their squared errors.
     """
     k, dtype, n = own.k, other.table.dtype, len(ids)
-    table, prior = own.solving(other)
+    prior = own.solving(other)[1]
+    evidence = prior.evidence(ratings)
     out, means = factor_table(n, k, dtype), factor_table(n, k, dtype)
-    means[:, : k + 1] = prior.means(ratings, features, k, learned_from)
-    row_prior = prior.row_prior(weight_sums(ratings.indptr, ratings.weights), means)
+    means[:, : k + 1] = prior.means(evidence, features, k, learned_from)
     loss = np.zeros((n, 2))
     try:
         with np.errstate(all="ignore"):
-            RowSystems(ratings, table, k, row_prior, mean, side=own.name).solve(out, loss, n_threads)
+            own.row_systems(other, evidence, means, mean, n_threads).solve(out, loss, n_threads)
     except SingularRowError as error:
         raise np.linalg.LinAlgError(singular_message(error, ids)) from None
     beyond = np.flatnonzero(~(np.isfinite(out).all(axis=1) & np.isfinite(loss[:, 0])))

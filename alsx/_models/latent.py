@@ -15,6 +15,7 @@ from alsx._models.recommender import Recommender
 from alsx._models.side import FittedSide
 from alsx._models.strategies import by_cosine
 from alsx._models.top_n import CodeSets, Limits, best
+from alsx._solver.prior import Penalty
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -26,7 +27,7 @@ IMPLICIT_FEATURES = {None: (False, False), "user": (True, False), "item": (False
 class LatentFactors(Recommender):
     """A model with latent factors, whose prior means may be learned from features and from rated-item sets.
 
-    The base of `FactorALS` and `BayesALS`; it has no constructor of its own.
+    The base of `FactorALS`, `RankALS` and `BayesALS`; it has no constructor of its own.
     """
 
     # A parameter of every such model; a subclass's constructor sets it.
@@ -244,3 +245,47 @@ class LatentFactors(Recommender):
         raise ValueError(
             f"{argument}: {asked!r} (place {place}) {why}, so nothing can be compared with it; leave it out"
         )
+
+
+class PenalisedFactors(LatentFactors):
+    """A model with latent factors that minimises a loss with penalties.
+
+    The base of `FactorALS` and `RankALS`; it has no constructor of its own.
+    """
+
+    # Parameters of every such model; a subclass's constructor sets them.
+    reg_bias: float | tuple[float, float] | None
+    reg_scaling: float
+    reg_implicit: float | tuple[float, float]
+
+    @property
+    def reg_(self) -> tuple[float, float]:
+        """The regularisation of the factors in the fit, (users, items)."""
+        check_is_fitted(self, "mean_")
+        return self._reg
+
+    @property
+    def reg_bias_(self) -> tuple[float, float]:
+        """The regularisation of the biases in the fit, (users, items)."""
+        check_is_fitted(self, "mean_")
+        return self._reg_bias
+
+    def _penalties(self, reg: Any, default_reg_bias: Any, dtype: np.dtype[Any]) -> tuple[Penalty, Penalty]:
+        """Return the penalties of users and of items that the parameters ask for, with this `reg`."""
+        # Beyond, the power of a row's number of ratings leads out of the range of the dtype.
+        high = float(f"{np.sqrt(np.finfo(dtype).max):.0e}")
+        of_factors = _check.by_side("reg", reg, high)
+        of_biases = _check.by_side("reg_bias", default_reg_bias if self.reg_bias is None else self.reg_bias, high)
+        exponent = _check.real("reg_scaling", self.reg_scaling, 0.0, 1.0)
+        users, items = (
+            Penalty(factors, biases, exponent) for factors, biases in zip(of_factors, of_biases, strict=True)
+        )
+        return users, items
+
+    def _implicit_ridges(self, learns: tuple[bool, bool]) -> tuple[float | None, float | None]:
+        """Return the ridges of the regressions on rated-item sets of the sides that learn from them."""
+        ridges = _check.by_side("reg_implicit", self.reg_implicit)
+        for ridge, learned in zip(ridges, learns, strict=True):
+            if learned and ridge == 0:
+                raise ValueError("reg_implicit is 0; it must be above 0 where implicit_features is not None")
+        return ridges[0] if learns[0] else None, ridges[1] if learns[1] else None

@@ -21,6 +21,7 @@ from alsx._models.state import ModelState, Titles
 from alsx._models.training import fitted_uncertainty
 from alsx._solver import SIDES
 from alsx._solver.gibbs import Chain, Samples
+from alsx._solver.missing import TRANSFORMS, Confidence, MissingPairs
 from alsx._solver.posterior import Evidence, Posterior, SeenEvidence
 from alsx._solver.prior import Basis, FittedPrior
 from alsx._solver.tables import row_width
@@ -204,7 +205,11 @@ def _chain_arrays(chain: Chain | None) -> dict[str, Array]:
 
 def _prior_numbers(side: FittedSide) -> dict[str, Any]:
     """Return what the text says of a side's prior and encoder; arrays apart."""
-    numbers = {name: x for name, x in side.prior._asdict().items() if isinstance(x, float)}
+    numbers: dict[str, Any] = {name: x for name, x in side.prior._asdict().items() if isinstance(x, float)}
+    if side.prior.missing is not None:
+        numbers["missing"] = side.prior.missing._asdict()
+        confidence = side.prior.missing.confidence
+        numbers["missing"]["confidence"] = None if confidence is None else list(confidence)
     return {"encoder": None if side.encoder is None else side.encoder.state(), **numbers}
 
 
@@ -379,7 +384,8 @@ def _restored_side(name: str, about: dict[str, Any], stored: dict[str, Array], k
     )
     if not (0 <= reg < np.inf and 0 <= reg_bias < np.inf and 0 <= exponent <= 1 and 0 < min_count < np.inf):
         raise ValueError(f"its prior of {name}s is out of range")
-    prior = FittedPrior(reg, reg_bias, exponent, typical_min_count=min_count, **arrays)
+    missing = _restored_missing(numbers.get("missing"))
+    prior = FittedPrior(reg, reg_bias, exponent, typical_min_count=min_count, missing=missing, **arrays)
     has_data = _checked(stored, f"{name}_has_data", (len(ids),), np.bool_)
     solved_at = None
     if f"{name}_solved_at" in stored:
@@ -390,6 +396,22 @@ def _restored_side(name: str, about: dict[str, Any], stored: dict[str, Array], k
     features = None if f is None else _restored_features(stored, f"{name}_features_", len(ids), f)
     basis = _restored_basis(stored, f"{name}_basis_", prior, (n_others, row_width(k, table.dtype)), table.dtype)
     return FittedSide(name, ids, counts, has_data, table, k, prior, encoder, features, basis, solved_at, of_fit)
+
+
+def _restored_missing(numbers: dict[str, Any] | None) -> MissingPairs | None:
+    """Return what pairs without a rating count as; None in a model that takes ratings alone."""
+    if numbers is None:
+        return None
+    value, weight, confidence = float(numbers["value"]), float(numbers["weight"]), numbers["confidence"]
+    if confidence is not None:
+        alpha, transform = float(confidence[0]), str(confidence[1])
+        if not (0 < alpha < np.inf and transform in TRANSFORMS):
+            raise ValueError(f"its confidence is {alpha} and {transform!r}")
+        confidence = Confidence(alpha, transform)
+    missing = MissingPairs(value, weight, confidence)
+    if not (np.isfinite(value) and 0 < weight < np.inf and missing.unit_weight > 0):
+        raise ValueError(f"its missing ratings are {value} of weight {weight}")
+    return missing
 
 
 def _restored_features(stored: dict[str, Array], prefix: str, n: int, f: int) -> scipy.sparse.csr_array:

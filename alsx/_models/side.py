@@ -14,10 +14,12 @@ from numpy.typing import NDArray
 from alsx import _scores
 from alsx._models.features import FeatureEncoder
 from alsx._models.propensity import Directions, directions
+from alsx._solver.missing import missing_gram
 from alsx._solver.posterior import PlainData
 from alsx._solver.prior import Basis, FittedPrior
-from alsx._solver.tables import aligned, factor_table, kernel_table
-from alsx.ratings import Ids
+from alsx._solver.rows import RowSystems
+from alsx._solver.tables import aligned, factor_table, kernel_table, weight_sums
+from alsx.ratings import CSR, Ids
 
 Array = NDArray[Any]
 Floats = NDArray[np.float64]
@@ -225,6 +227,38 @@ class FittedSide(PlainData):
         """Return the table and the prior that rows of this side are solved from."""
         table, prior = (None, self.prior) if self.basis is None else self.basis
         return other.table if table is None else table, prior
+
+    def row_systems(self, other: FittedSide, evidence: CSR, means: Array, mean: float, n_threads: int) -> RowSystems:
+        """Return the systems, in rating units, of rows of this side.
+
+        Parameters
+        ----------
+        other : FittedSide
+        evidence : CSR
+            Their ratings with codes of the other side, as `FittedPrior.evidence` returns them.
+        means : ndarray, shape (n, k+1) or more
+            Their prior means.
+        mean : float
+            Of the training ratings.
+        n_threads : int
+        """
+        table, prior = self.solving(other)
+        weight_sum = weight_sums(evidence.indptr, evidence.weights)
+        unit, base = 1.0, None
+        if prior.missing is not None:
+            unit = prior.missing.unit_of(1.0)
+            base = prior.missing.base(self._missing_gram(table, other, n_threads), weight_sum)
+        row_prior = prior.row_prior(weight_sum, means)
+        return RowSystems(evidence, table, self.k, row_prior, mean, unit, self.name, base=base)
+
+    def _missing_gram(self, table: Array, other: FittedSide, n_threads: int) -> Floats:
+        """Return what missing ratings of the other side's rows add up to, given its table; found once."""
+        found: tuple[Array, Array, Floats] | None = self.__dict__.get("_gram_of")
+        if found is None or found[0] is not table or found[1] is not other.counts:
+            rows = np.flatnonzero((other.counts > 0) & other.has_data).astype(np.int32)
+            found = table, other.counts, missing_gram(table, self.k, rows, n_threads)
+            self.__dict__["_gram_of"] = found
+        return found[2]
 
     def were_fitted(self, codes: Array) -> NDArray[np.bool_]:
         """Return which rows took part in the fit; -1 did not."""

@@ -26,9 +26,11 @@ from alsx._models.warm_start import WarmStart
 from alsx._solver import SIDES
 from alsx._solver.alternation import Alternation, Trainer, sweeps
 from alsx._solver.gibbs import Chain, Gibbs
+from alsx._solver.missing import MissingOptions
 from alsx._solver.posterior import Posterior, SeenEvidence
 from alsx._solver.prediction import HeldOut
 from alsx._solver.prior import Penalty, PriorSources
+from alsx._solver.rank import RankAlternation
 from alsx._solver.rows import SingularRowError
 from alsx._solver.tuning import best_multiple
 from alsx._solver.uncertainty import Errors, Uncertainty, training_errors
@@ -82,6 +84,10 @@ class Specification(NamedTuple):
         Choose a multiple of the penalties by held-out ratings.
     sampler : SamplerOptions or None
         Draw from the posterior; None minimises the loss.
+    missing : MissingOptions or None
+        What pairs without a rating count as; None for nothing.
+    duplicates : str
+        What becomes of pairs that are there twice, as of `Ratings`.
     """
 
     name: str
@@ -94,6 +100,8 @@ class Specification(NamedTuple):
     feature_ridges: tuple[float, float] = (0.0, 0.0)
     tune: bool = False
     sampler: SamplerOptions | None = None
+    missing: MissingOptions | None = None
+    duplicates: str = "raise"
 
 
 class Run(NamedTuple):
@@ -134,7 +142,8 @@ class Fitted(NamedTuple):
     users, items : FittedSide
     seen : CSR
         The training ratings by user.
-    errors : Errors
+    errors : Errors or None
+        None where predictions are no ratings.
     history : dict of lists of float
     penalties : pair of Penalty (users, items)
     chain : Chain or None
@@ -149,7 +158,7 @@ class Fitted(NamedTuple):
     users: FittedSide
     items: FittedSide
     seen: CSR
-    errors: Errors
+    errors: Errors | None
     history: dict[str, list[float]]
     penalties: tuple[Penalty, Penalty]
     chain: Chain | None
@@ -186,7 +195,7 @@ def _train(
     # a frame's are not read; those of a `Ratings` come along.
     ratings = read_ratings(
         R, y, caller=FIT, sample_weight=sample_weight, timestamp=False, dtype=specification.dtype, n_jobs=run.n_jobs,
-        copy=False,
+        copy=False, duplicates=specification.duplicates,
     )  # fmt: skip
     encoders: list[FeatureEncoder | None] = [None, None]
     sources: list[PriorSources] = []
@@ -204,7 +213,7 @@ def _train(
     if run.stopping.early_stopping and eval_set is None:
         ratings, eval_set = _held_out_share(ratings, run)
     penalties = _tuned(specification, ratings, pair, run) if specification.tune else specification.penalties
-    alternation = Alternation(ratings, specification.k, penalties, run.generator, run.n_threads, pair)
+    alternation = _alternation(specification, ratings, penalties, pair, run)
     if run.start is not None:
         run.start.apply(alternation, ratings, encoders, run.n_threads)
     held_out = None if eval_set is None else held_out_ratings(eval_set, ratings, alternation)
@@ -230,6 +239,35 @@ def _train(
         )
         run_sweeps(trainer, specification, held_out, run, progress, course, fitted)
     return _kept_fit(course, fitted)
+
+
+def _alternation(
+    specification: Specification,
+    ratings: Ratings,
+    penalties: tuple[Penalty, Penalty],
+    sources: tuple[PriorSources, PriorSources],
+    run: Run,
+) -> Alternation:
+    """Return the alternation that a specification asks for, at its random start."""
+    if specification.missing is None:
+        return Alternation(ratings, specification.k, penalties, run.generator, run.n_threads, sources)
+    if specification.missing.confidence is not None:
+        check_counts(ratings)
+    missing = specification.missing.pairs(ratings)
+    return RankAlternation(ratings, specification.k, penalties, run.generator, run.n_threads, sources, missing)
+
+
+def check_counts(ratings: Ratings, caller: Caller = FIT) -> None:
+    """Refuse implicit feedback of a negative count."""
+    rows = ratings.by_user
+    wrong = np.flatnonzero(rows.values < 0)
+    if len(wrong):
+        user = ratings.user_ids[int(np.searchsorted(rows.indptr, wrong[0], side="right")) - 1].item()
+        item = ratings.item_ids[rows.indices[wrong[0]]].item()
+        raise ValueError(
+            f"{caller.data}: the count of {user!r} and {item!r} is {rows.values[wrong[0]]:g}; counts of implicit feedback must be "
+            "at least 0: leave such pairs out"
+        )
 
 
 def _encoded(features: Any, side: str, ratings: Ratings) -> tuple[FeatureEncoder, Ratings, scipy.sparse.csr_array]:
@@ -409,9 +447,11 @@ def _fitted(
         raise FloatingPointError(
             "the loss left the range of float64 numbers: rescale the ratings, or take a smaller reg"
         )
-    # Where numbers are next to the ends of their range, only uncertainty suffers.
-    with np.errstate(all="ignore"):
-        errors = training_errors(ratings, (users.table, items.table), k, iterate.squared_errors, run.n_threads)
+    errors = None
+    if specification.missing is None:
+        # Where numbers are next to the ends of their range, only uncertainty suffers.
+        with np.errstate(all="ignore"):
+            errors = training_errors(ratings, (users.table, items.table), k, iterate.squared_errors, run.n_threads)
     fitted_users, fitted_items = (
         FittedSide(
             side.name,
@@ -434,7 +474,7 @@ def _fitted(
     if specification.sampler is not None and isinstance(trainer, Gibbs):
         chain = trainer.chain(max(0, iterate.number - specification.sampler.burn_in))
     return Fitted(
-        ratings.mean,
+        alternation.mean,
         rating_range(ratings),
         fitted_users,
         fitted_items,
@@ -457,11 +497,13 @@ def rating_range(ratings: Ratings) -> tuple[float, float]:
     return float(values.min()), float(values.max())
 
 
-def fitted_uncertainty(users: FittedSide, items: FittedSide, seen: CSR, errors: Errors) -> Uncertainty | None:
+def fitted_uncertainty(users: FittedSide, items: FittedSide, seen: CSR, errors: Errors | None) -> Uncertainty | None:
     """Return the uncertainty of a model as it was fitted, before anything was folded in.
 
-    None where squared errors leave the range of float64: nothing can be told from them.
+    None where predictions are no ratings, and where squared errors leave the range of float64: nothing can be told from them.
     """
+    if errors is None:
+        return None
     if not (np.isfinite(errors.user).all() and np.isfinite(errors.item).all() and np.isfinite(errors.shape).all()):
         return None
     posteriors = [

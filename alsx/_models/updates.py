@@ -77,7 +77,7 @@ class Updates(FittedModel):
                 f"features: the model was fitted without {side}_features, so it has learned nothing of them"
             )
         folded = fold_in(
-            own, other, self._seen, self.mean_, self._uncertainty, R, y, sample_weight, features, self.n_jobs,
+            own, other, self._seen, self.mean_, self._uncertainty, R, self._values_of(R, y), sample_weight, features, self.n_jobs,
             self._n_threads(),
         )  # fmt: skip
         state = self._state()._replace(
@@ -182,8 +182,8 @@ class Updates(FittedModel):
                 "what comes"
             )
         state, item_counts = partial_fit(
-            self._state(), R, y, sample_weight, (user_features, item_features), refine, refine_rows == "all", self.n_jobs,
-            self._n_threads(),
+            self._state(), R, self._values_of(R, y), sample_weight, (user_features, item_features), refine,
+            refine_rows == "all", self.n_jobs, self._n_threads(),
         )  # fmt: skip
         self._set_state(state, item_counts)
         return self

@@ -44,6 +44,12 @@ typedef struct {
     const void *precision;   /* (k+1, padded k + ALSX_PAD), or NULL */
     const void *means;       /* (n, means_ld) m, or NULL: 0 */
     ptrdiff_t means_ld;
+    /* What every system has besides, that of row x base_scale[x] times: sums over all rows of the other side, which are
+     * computed once a half-sweep; see gram_rows. Rows without ratings have no system, hence no base */
+    const void *base;         /* (k+2, padded k + ALSX_PAD) sum v q q', sum v q and sum v t q, zeros from column k on; or
+                                 NULL: none */
+    const double *base_sums;  /* (3,) sum v, sum v t, sum v t^2 */
+    const double *base_scale; /* (n,) */
     /* Draws from N(A^-1 h, noise^2 A^-1); noise = 0 solves for A^-1 h itself */
     double noise;
     uint64_t seed, draw_index; /* with the row's number, all that the random numbers of a draw depend on */
@@ -72,6 +78,9 @@ typedef struct {
            how many were. */                                                                                           \
         int (*quadratic_forms)(const alsx_rows *rows, const alsx_requests *requests, const int32_t *order,             \
                                ptrdiff_t n, REAL *work, double *out);                                                  \
+        /* out[x] (k+2,k+2) = sum w z z' over the ratings of the n rows x in `order`, z = [q ; 1 ; t]: the lower triangle;  \
+           what is right of the diagonal is untouched. */                                                              \
+        void (*gram_rows)(const alsx_rows *rows, const int32_t *order, ptrdiff_t n, REAL *work, double *out);           \
         /* p . q over the first k reals of two table rows. */                                                          \
         REAL (*dot)(ptrdiff_t k, const REAL *p, const REAL *q);                                                        \
         /* out (rows, cols) = a' b, in every row plus start (cols,), a (n, rows) and b (n, cols) packed with leading   \

@@ -369,17 +369,9 @@ class Alternation:
         dtype = ratings.dtype
         self.k, self.n_threads = k, n_threads
         self.report: Callable[[str, float], None] | None = None
-        with np.errstate(over="ignore", invalid="ignore"):
-            self.mean, unit = ratings.mean, ratings.std
-        if not (np.isfinite(self.mean) and np.isfinite(unit)):
-            raise FloatingPointError(
-                "the squares of the ratings leave the range of float64 numbers, so they have no standard deviation: "
-                "rescale the ratings"
-            )
-        # Constant ratings have no scale of their own.
-        self.unit = unit or 1.0
+        self.mean, self.unit = self._location(ratings)
         self.users, self.items = (
-            TrainingSide(name, rows, k, penalty, dtype)
+            TrainingSide(name, self._evidence(rows), k, penalty, dtype)
             for name, rows, penalty in zip(SIDES, (ratings.by_user, ratings.by_item), penalties, strict=True)
         )
         self.weight_sum = float(ratings.n_ratings)
@@ -390,6 +382,22 @@ class Alternation:
         self.work = solve_workspace(n_threads, k, dtype)
         self.users.learn_means(sources[0], self.items)
         self.items.learn_means(sources[1], self.users)
+
+    def _location(self, ratings: Ratings) -> tuple[float, float]:
+        """Return the mean of the ratings and the unit in which their standard deviation is 1."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            mean, unit = ratings.mean, ratings.std
+        if not (np.isfinite(mean) and np.isfinite(unit)):
+            raise FloatingPointError(
+                "the squares of the ratings leave the range of float64 numbers, so they have no standard deviation: "
+                "rescale the ratings"
+            )
+        # Constant ratings have no scale of their own.
+        return mean, unit or 1.0
+
+    def _evidence(self, rows: CSR) -> CSR:
+        """Return one side's ratings with the values and weights that its row systems take."""
+        return rows
 
     def other(self, side: TrainingSide) -> TrainingSide:
         """Return the side that `side` is solved against."""

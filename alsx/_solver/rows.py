@@ -4,6 +4,10 @@ With z = [q ; 1] of a rated row of the other side, w and t a rating's weight and
 
     A = sum w z z' + s Lambda        h = sum w t z + s Lambda m        t = (value - offset) / unit - bias of the other side
 
+A base that all rows share can be added: with v and t the weights and targets of missing ratings, a row's system has besides
+
+    A += b sum v z z'               h += b sum v t z               over all rows of the other side, b the row's own factor.
+
 Solved, a row is A^-1 h; drawn, it comes from N(A^-1 h, v A^-1) with v the variance of the noise. z' A^-1 z is what the
 variance of a prediction is made of, and z' A^-1 w t z_e is what a single rating e contributes to a prediction.
 """
@@ -20,7 +24,7 @@ import scipy.linalg
 from numpy.typing import NDArray
 
 from alsx import _core
-from alsx._solver.tables import Tasks, kernel_precision, solve_tasks, solve_work, workspace
+from alsx._solver.tables import Tasks, aligned, kernel_precision, solve_tasks, solve_work, workspace
 from alsx.ratings import CSR
 
 Array = NDArray[Any]
@@ -78,6 +82,29 @@ class RowPrior(NamedTuple):
         return np.diag(self.row_scale[row] * np.append(np.full(k, self.reg), self.reg_bias))
 
 
+class RowBase(NamedTuple):
+    """What the system of every row with ratings has besides them and the prior: sums over all rows of the other side.
+
+    Parameters
+    ----------
+    gram : ndarray of float64, shape (k+2, k+2)
+        sum v z z' with z = [q ; 1 ; t]; symmetric. See `RowSystems.gram_matrices`.
+    scale : ndarray of float64, shape (n,)
+        How many times each row has it.
+    """
+
+    gram: Floats
+    scale: Floats
+
+    def kernel_arrays(self, dtype: np.dtype[Any]) -> tuple[Array, Floats, Floats]:
+        """Return it as kernels read it: a matrix with zeros from column k on, the sums of v, v t and v t^2, and the scales."""
+        k = len(self.gram) - 2
+        matrix = aligned(k + 2, -(-k // _core.PAD) * _core.PAD + _core.PAD, dtype)
+        matrix[:, :k] = self.gram[:, :k]
+        sums = np.array([self.gram[k, k], self.gram[k + 1, k], self.gram[k + 1, k + 1]])
+        return matrix, sums, self.scale
+
+
 class Contributions(NamedTuple):
     """What a linear form z'x of a solved row x is made of: ``ratings.sum() + missing + prior`` is z'x.
 
@@ -90,7 +117,7 @@ class Contributions(NamedTuple):
     prior_weights : ndarray of float64, shape (k+1,)
         z' A^-1 s Lambda: its product with a part of the prior mean m is what that part contributes.
     missing : float
-        What pairs without ratings contribute, of models that count them.
+        z' A^-1 b sum v t z, what the base contributes.
     """
 
     ratings: Floats
@@ -116,6 +143,7 @@ class KernelRows(NamedTuple):
     empty_scale: float
     precision: Array
     means: Array
+    base: tuple[Array, Floats, Floats] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,6 +165,8 @@ class RowSystems:
         Whose rows these are, for errors.
     tasks : Tasks, default=None
         The order in which rows are worked on; rows that are not in it stay as they are. Default: all rows.
+    base : RowBase, default=None
+        Default: none.
     """
 
     ratings: CSR
@@ -147,6 +177,7 @@ class RowSystems:
     unit: float = 1.0
     side: str = "user"
     tasks: Tasks | None = None
+    base: RowBase | None = None
 
     def __len__(self) -> int:
         return len(self.ratings.indptr) - 1
@@ -251,7 +282,20 @@ class RowSystems:
             ratings.values[:0] if ratings.weights is None else ratings.weights,
             self.offset, 1.0 / self.unit, self.other, self.k, prior.reg, prior.reg_bias, prior.row_scale,
             prior.empty_scale, precision, none if prior.means is None else prior.means,
+            None if self.base is None else self.base.kernel_arrays(self.other.dtype),
         )  # fmt: skip
+
+    def gram_matrices(self, n_threads: int, work: Array | None = None) -> Floats:
+        """Return sum w z z' over the ratings of every row, z = [q ; 1 ; t], shape (n, k+2, k+2): symmetric.
+
+        The sum of some rows' matrices is that of a row that has all their ratings. A row is summed by one thread, so that their
+        number changes no bit.
+        """
+        if work is None:
+            work = solve_workspace(n_threads, self.k, self.other.dtype)
+        out = np.zeros((len(self), self.k + 2, self.k + 2))
+        _core.gram_rows(self._kernel_rows(), work, out)
+        return np.asarray(out + np.tril(out, -1).swapaxes(1, 2))
 
     def quadratic_forms(
         self,
@@ -321,12 +365,22 @@ class RowSystems:
         weights = np.ones(len(rated)) if ratings.weights is None else ratings.weights[part].astype(np.float64)
         rated[:, self.k] = 1.0
         precision = self.prior.matrix(row, self.k)
+        matrix, missing = rated.T * weights @ rated + precision, np.zeros(width)
+        if self.base is not None:
+            base = self.base.scale[row] * self.base.gram
+            matrix += base[:width, :width]
+            missing += base[width, :width]
         try:
-            solution = scipy.linalg.solve(rated.T * weights @ rated + precision, z, assume_a="pos")  # A^-1 z (k+1,)
+            solution = scipy.linalg.solve(matrix, z, assume_a="pos")  # A^-1 z (k+1,)
         except np.linalg.LinAlgError:
             raise SingularRowError(self.side, row, 1) from None
         prior_weights = precision @ solution
-        return Contributions(weights * targets * (rated @ solution), float(prior_weights @ mean), prior_weights)
+        return Contributions(
+            weights * targets * (rated @ solution),
+            float(prior_weights @ mean),
+            prior_weights,
+            float(missing @ solution),
+        )
 
 
 def solve_workspace(n_threads: int, k: int, dtype: np.dtype[Any]) -> Array:
