@@ -148,8 +148,9 @@ class RankALS(PenalisedFactors):
     array([3])
     """
 
-    # Scores know what users are likely to rate.
+    # Scores know what users are likely to rate, and are no ratings.
     _default_strategy = "mean"
+    _predicts_ratings = False
 
     def __init__(
         self,

@@ -284,7 +284,7 @@ def recommend(
     rows = [[*a, "|", *b] for a, b in zip_longest(left, right, fillvalue=("", "", ""))]
     _cli.table(["stars", "favourite", "genres", "|", "predicted", "recommended", "genres"], rows, "rlllrll")
     print(
-        f"\nThe models have seen {len(codes):,} ratings of this user, those in the training part. {type(lister).__name__}, whose "
+        f"\nThe models have seen {len(codes):,} ratings of this user, those in the training part.\n{type(lister).__name__}, whose "
         "lists are the better ones above, recommends other films; FactorALS predicts the ratings."
     )
     test_codes, test_stars = rated_by(test, user)

@@ -109,8 +109,8 @@ def evaluate(
 
 
 def _predicts_ratings(model: Any) -> bool:
-    """Return whether a model predicts ratings; an estimator that predicts something else has no `score`."""
-    return hasattr(model, "predict") and (hasattr(model, "score") or not hasattr(model, "get_params"))
+    """Return whether a model predicts ratings; a model of this package whose predictions are something else says so."""
+    return hasattr(model, "predict") and getattr(model, "_predicts_ratings", True)
 
 
 def predict_all(model: Any, ratings: Ratings) -> Array:
