@@ -107,6 +107,22 @@ def fit(
     )
 
 
+def errors_of(fitted: Recommender, test: alsx.Ratings) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return errors of predictions of test ratings, and how they are printed."""
+    user_codes, item_codes, truth = test.triples()
+    # A `Ratings` of a `Ratings` has no rows whose order could be expected.
+    predicted = fitted.predict(alsx.Ratings(test))
+    known = np.isin(test.user_ids, fitted.user_ids_)[user_codes] & np.isin(test.item_ids, fitted.item_ids_)[item_codes]
+    found = {
+        "ratings": len(truth),
+        "RMSE": metrics.rmse(truth, predicted),
+        "MAE": metrics.mae(truth, predicted),
+        "cold pairs": int((~known).sum()),
+        "RMSE, others": metrics.rmse(truth[known], predicted[known]) if known.any() else None,
+    }
+    return found, {"ratings": ",d", "RMSE": ".4f", "MAE": ".4f", "cold pairs": ",d", "RMSE, others": ".4f"}
+
+
 def check_kind(model_kind: str | None, k: int) -> type[Recommender]:
     """Return the class of model that is asked for."""
     kinds = {name.removesuffix("ALS").lower(): kind for name, kind in Recommender.kinds.items() if name.endswith("ALS")}
@@ -142,7 +158,8 @@ def evaluate(
     ratings : str
         Test ratings: a CSV or Parquet file, or a MovieLens archive or name.
     lists : str
-        Measures of the lists of the test users, with commas between them, such as ndcg,recall,coverage. Default: none.
+        Measures of the lists of the test users, with commas between them, such as ndcg,recall,coverage. Default: none; of a
+        model that ranks, whose scores are no ratings, all but the slow ones.
     n : int
         The length of these lists.
     min_rating : float
@@ -159,20 +176,12 @@ def evaluate(
     # Ids that are all digits are read as text where the model has text.
     users, items = ("strings" if ids.dtype.kind == "U" else None for ids in (fitted.user_ids_, fitted.item_ids_))
     test = _reader.read_ratings(ratings, usual_id_types=(users, items), **reader)
-    user_codes, item_codes, truth = test.triples()
-    # A `Ratings` of a `Ratings` has no rows whose order could be expected.
-    predicted = fitted.predict(alsx.Ratings(test))
-    known = np.isin(test.user_ids, fitted.user_ids_)[user_codes] & np.isin(test.item_ids, fitted.item_ids_)[item_codes]
-    found = {
-        "ratings": len(truth),
-        "RMSE": metrics.rmse(truth, predicted),
-        "MAE": metrics.mae(truth, predicted),
-        "cold pairs": int((~known).sum()),
-        "RMSE, others": metrics.rmse(truth[known], predicted[known]) if known.any() else None,
-    }
-    formats = {"ratings": ",d", "RMSE": ".4f", "MAE": ".4f", "cold pairs": ",d", "RMSE, others": ".4f"}
-    if lists is not None:
-        scores = metrics.evaluate(fitted, test, n, metrics=lists.split(","), min_rating=min_rating)
+    # Scores of a model that ranks are no ratings: only its lists can be measured.
+    ranks = fitted._missing is not None
+    found, formats = ({}, {}) if ranks else errors_of(fitted, test)
+    if lists is not None or ranks:
+        names = None if lists is None else lists.split(",")
+        scores = metrics.evaluate(fitted, test, n, metrics=names, min_rating=min_rating)
         found |= {name: float(score) for name, score in scores.items()}
         formats |= dict.fromkeys(scores, ".4f")
     _cli.show([found], formats, form)

@@ -139,10 +139,14 @@ def recommend(
     else:
         who = user = as_id(user, fitted._users.ids, "user")
     found, scores = fitted.recommend(user, n, **options)
+    nothing = "No item is left to recommend."
+    if fitted._missing is not None:  # scores of a model that ranks are no ratings
+        print_ranked(fitted, found, scores, "score", ".3f", form, nothing)
+        return
     # What items are judged by is no rating.
     shown, listed = np.full(len(found), np.nan), ~np.isnan(scores)
     shown[listed] = whose.predict(who, found[listed])
-    print_ranked(fitted, found, shown, "predicted", ".2f", form, "No item is left to recommend.")
+    print_ranked(fitted, found, shown, "predicted", ".2f", form, nothing)
 
 
 def stars_of(rated: str, ids: Ids) -> dict[Any, float]:

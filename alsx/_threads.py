@@ -101,6 +101,8 @@ def _counted(count: Callable[[], int], affinity: frozenset[int] | None, second: 
 
 def _capped(wanted: int) -> int:
     """Return how many threads are started where so many are asked for."""
+    if wanted <= MAX_THREADS_PER_PROCESSOR:  # counting processors takes as long as a short list
+        return wanted
     processors = os.cpu_count() or 1
     most = MAX_THREADS_PER_PROCESSOR * processors
     if wanted > most:

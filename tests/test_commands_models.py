@@ -52,7 +52,7 @@ def test_the_console_script(saved, tmp_path):
 def test_lists_in_every_form(saved, command, form):  # noqa: F811
     model = alsx.load(saved)
     out = command("alsx", "recommend", saved, 5, "--n=4", f"--format={form}", "--min-ratings=5").out
-    ids, scores = model.recommend(5, 4, min_ratings=5)
+    ids, _ = model.recommend(5, 4, min_ratings=5)
     titles = load_demo().titles(ids, years=True)
     if form == "table":
         lines = out.splitlines()
@@ -64,7 +64,7 @@ def test_lists_in_every_form(saved, command, form):  # noqa: F811
     records = parsed(out, form)
     assert [int(record["item"]) for record in records] == ids.tolist()
     assert [record["title"] for record in records] == titles
-    np.testing.assert_allclose([float(x["predicted"]) for x in records], np.clip(scores, *model.rating_range_))
+    np.testing.assert_allclose([float(x["predicted"]) for x in records], model.predict(5, ids))
 
 
 def test_filters_and_somebody_new(saved, command):  # noqa: F811
@@ -74,6 +74,9 @@ def test_filters_and_somebody_new(saved, command):  # noqa: F811
     assert [record["item"] for record in out] == expected
     out = json.loads(command("alsx", "recommend", saved, "--rated=1:5,7:2.5", "--n=3", "--json").out)
     assert [record["item"] for record in out] == model.recommend(ratings={1: 5.0, 7: 2.5}, n=3)[0].tolist()
+    somebody = model.fold_in([(9999, 1), (9999, 7)], [5.0, 2.5])
+    for record in out:
+        assert record["predicted"] == pytest.approx(somebody.predict(9999, record["item"]), abs=1e-5)
     out = json.loads(command("alsx", "recommend", saved, 5, "--strategy=lower", "--n=3", "--json").out)
     assert [record["item"] for record in out] == model.recommend(5, 3, strategy="lower")[0].tolist()
     rated = model.item_ids_[model._seen.indices[slice(*model._seen.indptr[4:6])]][:1]
@@ -153,6 +156,20 @@ def test_lists_are_measured(saved, command):  # noqa: F811
     assert {name: out[0][name] for name in ("ndcg@5", "recall@5")} == {name: float(x) for name, x in scores.items()}
     out = command("alsx", "evaluate", saved, "demo", "--lists=goodness", code=2).err
     assert "goodness" in out.splitlines()[-1]
+
+
+def test_a_model_that_ranks(tmp_path, command):  # noqa: F811
+    command("alsx", "fit", "demo", "--model-kind=rank", "--k=4", "--iterations=2", "--model=r.npz")
+    model = alsx.load(tmp_path / "r.npz")
+    assert type(model) is alsx.RankALS
+    out = json.loads(command("alsx", "evaluate", "r.npz", "demo", "--n=5", "--json").out)[0]
+    assert "RMSE" not in out
+    assert 0 <= out["ndcg@5"] <= 1
+    out = json.loads(command("alsx", "recommend", "r.npz", 5, "--n=3", "--json").out)
+    np.testing.assert_allclose([record["score"] for record in out], model.recommend(5, 3)[1])
+    records = json.loads(command("alsx", "explain", "r.npz", 5, 7, "--json").out)
+    assert "missing pairs" in [record["part"] for record in records]
+    assert sum(x["contribution"] for x in records[:-1]) == pytest.approx(records[-1]["contribution"], abs=1e-4)
 
 
 def test_tuning(tmp_path, command):  # noqa: F811

@@ -69,6 +69,25 @@ def test_parts_add_up_to_the_prediction(kind, weighted, features, dtype, exponen
         adds_up(model, user, item, ATOL[dtype])
 
 
+@pytest.mark.parametrize("feedback", ["ratings", "implicit"])
+@pytest.mark.parametrize("implicit", ["both", None])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_a_model_that_ranks_has_a_part_for_what_was_not_rated(feedback, implicit, weighted):
+    R = ratings(1, weighted, "float64")
+    model = alsx.RankALS(
+        3, feedback=feedback, implicit_features=implicit, max_iter=2, tol=0, dtype="float64", random_state=0
+    )
+    model.fit(R, user_features=described(42))
+    model = model.fold_in([(900, 3), (900, 4)], [4.0, 5.0])
+    for user, item in ((0, 3), (17, 0), (41, 2), (900, 7)):
+        explanation = model.explain(user, item, n=None)
+        assert total(explanation) == pytest.approx(model.predict(user, item), abs=1e-9)
+        assert ("missing pairs" in [part.part for part in explanation.parts]) == (user != 41)
+    again = model.fold_in(R, features=described(42).head(40))
+    known = model._users.ids.codes(np.arange(40))
+    np.testing.assert_allclose(again._users.table[known], model._users.table[known], atol=1e-9)
+
+
 @pytest.mark.parametrize("how", ["pickled", "saved", "clone of a folded"])
 def test_models_that_come_back_explain_the_same(how, tmp_path):
     model = alsx.FactorALS(3, max_iter=2, random_state=0).fit(ratings(), user_features=described(42))

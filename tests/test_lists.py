@@ -151,6 +151,11 @@ def test_a_single_unknown_user_is_an_error_that_suggests(model, named):
         named.similar_items("film 7")
     with pytest.raises(ValueError, match="users: 'u77' is unknown"):
         named.recommend(["u01", "u77"], unknown="raise")
+    long = alsx.BiasALS().fit([("x" * 400 + "a", 1), ("x" * 400 + "b", 2), ("u", 1)], [3.0, 4.0, 5.0])
+    for call in (lambda: long.recommend("x" * 400), lambda: long.explain("x" * 400, 1)):
+        with pytest.raises(ValueError, match=r"is unknown: .* nearest are 'x") as error:
+            call()
+        assert len(str(error.value)) <= 300
     for one in (-(10**30), 10**30):
         with pytest.raises((ValueError, TypeError)) as error:
             model.recommend(one)
@@ -352,7 +357,9 @@ def test_sets_of_codes(seed):
     left, right = CodeSets.of(a), CodeSets.of(b)
     assert lists(left) == [sorted(x.tolist()) for x in a]
     assert lists(left.joined(right)) == [sorted({*x.tolist(), *y.tolist()}) for x, y in zip(a, b, strict=True)]
-    assert lists(left.complement(n)) == [sorted(set(range(n)) - set(x.tolist())) for x in a]
+    assert lists(left.complement(n, [])) == [sorted(set(range(n)) - set(x.tolist())) for x in a]
+    without = [sorted((set(range(n)) - {*x.tolist()}) | {*y.tolist()}) for x, y in zip(a, b, strict=True)]
+    assert lists(left.complement(n, [right])) == without
     rows = rng.integers(-1, 5, 9)
     assert lists(left.of_rows(rows)) == [[] if row < 0 else sorted(a[row].tolist()) for row in rows]
     assert lists(CodeSets.singles(np.array([3, -1, 0]))) == [[3], [], [0]]

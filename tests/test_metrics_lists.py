@@ -402,8 +402,6 @@ def test_a_model_that_ranks_is_judged_by_its_lists_alone(fitted):
     assert set(evaluate(model, test)) - set(evaluate(ranking, test)) == {"rmse", "mae"}
     with pytest.raises(ValueError, match="metrics has 'rmse', but what RankALS predicts are no ratings: leave it out"):
         evaluate(ranking, test, metrics=("rmse", "ndcg"))
-    with pytest.raises(ValueError, match='strategy is "propensity", but the scores of RankALS know already'):
-        ranking.recommend(0, strategy="propensity")
     np.testing.assert_array_equal(ranking.recommend(0, 5)[0], ranking.recommend(0, 5, strategy="mean")[0])
 
 

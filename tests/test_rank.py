@@ -15,9 +15,8 @@ from sklearn.base import clone
 import alsx
 from alsx import FactorALS, RankALS, Ratings
 from alsx._solver.alternation import sweeps
-from alsx._solver.missing import Confidence, MissingPairs
+from alsx._solver.missing import Confidence, MissingPairs, RankAlternation
 from alsx._solver.prior import Penalty, PriorSources
-from alsx._solver.rank import RankAlternation
 from alsx.datasets import load_movielens, make_ratings
 
 KINDS = ["ratings", "linear", "log"]
@@ -63,12 +62,6 @@ def tables(model):
         np.column_stack([model.user_factors_, model.user_biases_]),
         np.column_stack([model.item_factors_, model.item_biases_]),
     ]
-
-
-def solved_from(model, side):
-    """The other side's table that rows of one side are solved from."""
-    own, other = (model._users, model._items) if side == "user" else (model._items, model._users)
-    return own.solving(other)[0][:, : own.k + 1]
 
 
 def unit_of(kind, values, w):
@@ -225,58 +218,79 @@ def test_a_fold_in_is_a_row_solve_over_all_pairs(kind, side):
     if side == "item":
         terms, W = [(C.T, T.T) for C, T in terms], W.T
     unit = unit_of(kind, values, w)
-    rest = solved_from(model, side)
+    sides = (model._users, model._items) if side == "user" else (model._items, model._users)
+    rest = sides[0].solving(sides[1])[0][:, :4]  # what rows of the fit were solved from
+    reg = 1.3 if kind == "ratings" else model.reg_[0]
     reg, reg_bias = model.reg_[side == "item"], model.reg_bias_[side == "item"]
     s = max(W[7].sum(), 30) ** 0.5
     # A rated item of a weight of 0 alone has no missing ratings in the fit; none of these is.
     A, h = reference.rank_row(terms, 7, rest, model.mean_, s * np.diag([reg * unit] * 3 + [reg_bias]))
     found = tables(folded)[side == "item"][-1]
     np.testing.assert_allclose(found, np.linalg.solve(A, h), atol=1e-9)
-    np.testing.assert_allclose(found, tables(model)[side == "item"][7], atol=1e-9)
     for a, b in zip(tables(model), tables(folded), strict=True):
         np.testing.assert_array_equal(a, b[: len(a)])
     ids, _ = folded.recommend(100 if side == "user" else 0, n=3)
     assert len(set(ids)) == 3
 
 
-@pytest.mark.parametrize("implicit_features", [None, "both"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_parts_of_a_score_add_up(kind, implicit_features):
+def test_parts_of_a_score_add_up(kind):
     u, i, ratings, counts, w = data(weighted=True)
     values = values_of(kind, ratings, counts)
-    model = model_of(kind, max_iter=5, implicit_features=implicit_features).fit(matrix(u, i, values), sample_weight=w)
-    for user, item in ((0, 7), (12, 0), (3, 1)):
-        explanation = model.explain(user, item, n=None)
-        assert explanation.prediction == model.predict(user, item)
-        assert sum(part.contribution for part in explanation.parts) == pytest.approx(explanation.prediction, abs=1e-9)
-        kinds = [part.part for part in explanation.parts]
-        assert kinds.count("rating") == model.user_counts_[user]
-        assert kinds.count("missing pairs") == (user != 3)
-        assert explanation.parts[0].contribution == model.missing_
+    model = model_of(kind, max_iter=20, implicit_features="both").fit(matrix(u, i, values), sample_weight=w)
+    folded = model.fold_in([(99, 1), (99, 2), (99, 9)], [4.0, 5.0, 1.0])
+    for one, user, item in ((model, 0, 7), (model, 12, 0), (model, 3, 1), (folded, 99, 4)):
+        parts = one.explain(user, item, n=None).parts
+        code = int(one._users.ids.codes(user))
+        assert (parts[0].name, parts[0].contribution) == ("a missing rating", one.missing_)
+        assert sum(part.part == "rating" for part in parts) == one.user_counts_[code]
+        # None of the ratings of user 3 has a weight, so that none of his pairs is missing.
+        assert sum(part.part == "missing pairs" for part in parts) == (user != 3)
+        assert sum(part.contribution for part in parts) == pytest.approx(one.predict(user, item), abs=1e-10)
+        assert (parts[0].name, parts[0].contribution) == ("a missing rating", model.missing_)
+
+
+@pytest.mark.parametrize("side", ["user", "item"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_folding_in_who_was_in_the_fit_gives_the_same_row(kind, side):
+    u, i, ratings, counts, _ = data()
+    R = matrix(u, i, values_of(kind, ratings, counts))
+    model = model_of(kind, max_iter=3, implicit_features="both").fit(R)
+    for before, after in zip(tables(model), tables(model.fold_in(R, side=side)), strict=True):
+        np.testing.assert_allclose(after, before, atol=1e-10)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_updates_solve_rows_over_all_pairs(kind):
+def test_partial_fit_solves_rows_over_all_pairs(kind):
     u, i, ratings, counts, _ = data()
     values = values_of(kind, ratings, counts)
-    model = model_of(kind, max_iter=5).fit(matrix(u, i, values))
-    pairs = np.array([[0, 19], [0, 18]])
-    more = clone(model).fit(matrix(u, i, values)).partial_fit(pairs, [4.0, 2.0])
-    assert more.explain(0, 7).prediction == pytest.approx(
-        sum(p.contribution for p in more.explain(0, 7).parts), abs=1e-9
-    )
-    # A user's row is that of a fold-in of all his ratings, given the items as they are now.
-    terms, W = terms_of(kind, *np.array([(a, b) for a, b in zip(u, i, strict=True) if a or b < 18] + [(0, 18), (0, 19)]).T,
-                        np.array([x for a, b, x in zip(u, i, values, strict=True) if a or b < 18] + [2.0, 4.0]), None)  # fmt: skip
-    unit = unit_of(kind, values, None)
+    model = model_of(kind, max_iter=5).fit(matrix(u, i, values)).partial_fit([(0, 18), (0, 19)], [2.0, 4.0])
+    kept = (u > 0) | (i < 18)
+    u, i = np.append(u[kept], [0, 0]), np.append(i[kept], [18, 19])
+    values = np.append(values[kept], [2.0, 4.0])
+    terms, W = terms_of(kind, u, i, values, None)
+    unit = unit_of(kind, values_of(kind, ratings, counts), None)  # of the fit
     s = max(W[0].sum(), 30) ** 0.5
-    A, h = reference.rank_row(
-        terms, 0, solved_from(more, "user"), more.mean_, s * np.diag([more.reg_[0] * unit] * 3 + [more.reg_bias_[0]])
-    )
-    np.testing.assert_allclose(tables(more)[0][0], np.linalg.solve(A, h), atol=1e-9)
-    assert model.fold_in([(99, 1)], [3]).explain(99, 2).prediction == pytest.approx(
-        model.recommend(ratings={1: 3.0}, n=20)[1][list(model.recommend(ratings={1: 3.0}, n=20)[0]).index(2)]
-    )
+    table = model._users.solving(model._items)[0][:, :4]  # with the two items as they are now
+    precision = s * np.diag([model.reg_[0] * unit] * 3 + [model.reg_bias_[0]])
+    expected = np.linalg.solve(*reference.rank_row(terms, 0, table, model.mean_, precision))
+    np.testing.assert_allclose(tables(model)[0][0], expected, atol=1e-9)
+
+
+def test_partial_fit_learns_what_comes():
+    R = make_ratings(100, 60, 1500, random_state=0)
+    model = RankALS(4, max_iter=3, random_state=0, dtype="float64").fit(R)
+    user, liked = R.user_ids[3], model.recommend(R.user_ids[3], 1)[0][0]
+    before = model.predict(user, liked)
+    model.partial_fit([(user, liked), (1000, liked)], [R.triples()[2].max()] * 2, refine=1)
+    assert model.predict(user, liked) > before
+    assert 1000 in model.user_ids_
+    assert liked not in model.recommend(user, 59)[0]
+    clicks = RankALS(4, feedback="implicit", max_iter=3, random_state=0).fit([("ann", 1), ("ann", 2), ("bob", 1)])
+    clicks.partial_fit([("cat", 2), ("cat", 2)])  # which counts twice
+    assert clicks._seen.values.tolist() == [1, 1, 1, 2]
+    with pytest.raises(ValueError, match="R: the count of 'cat' and 1 is -1"):
+        clicks.partial_fit([("cat", 1)], [-1])
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -288,7 +302,7 @@ def test_files_pickles_and_clones(kind, tmp_path):
     for again in (alsx.load(tmp_path / "model.npz"), pickle.loads(pickle.dumps(model))):
         assert isinstance(again, RankALS)
         assert again.get_params() == model.get_params()
-        assert again._users.prior.missing == model._users.prior.missing is not None
+        assert again._missing == model._missing
         for x, y in zip(model.recommend([0, 99], 5), again.recommend([0, 99], 5), strict=True):
             np.testing.assert_array_equal(x, y)
         for x, y in zip(tables(model.fold_in([(77, 4)], [5])), tables(again.fold_in([(77, 4)], [5])), strict=True):
@@ -302,18 +316,20 @@ def test_files_of_models_without_missing_ratings_have_no_word_of_them():
     model.save(file)
     file.seek(0)
     with np.load(file) as arrays:
-        assert '"missing"' not in str(arrays["about"])
+        assert "missing" not in str(arrays["about"]).replace("min", "")
 
 
 def test_scores_are_no_ratings():
     R = make_ratings(100, 60, 1500, random_state=0)
     model = RankALS(4, random_state=0).fit(R)
     assert not hasattr(model, "predict_interval")
-    assert not hasattr(model, "score")
     with pytest.raises(TypeError, match="return_std"):
         model.predict(1, 2, return_std=True)
-    for strategy in ("lower", "upper", "thompson"):
-        with pytest.raises(ValueError, match="scores of RankALS, which are no ratings, have none"):
+    listed, scored = model.recommend(model.user_ids_[0], 5)
+    np.testing.assert_array_equal(listed, model.recommend(model.user_ids_[0], 5, strategy="mean")[0])
+    np.testing.assert_allclose(scored, model.predict(model.user_ids_[0], listed), rtol=1e-5)
+    for strategy in ("propensity", "lower", "upper", "thompson"):
+        with pytest.raises(ValueError, match=rf'strategy is "{strategy}".*no standard deviation'):
             model.recommend(model.user_ids_[0], strategy=strategy)
     with pytest.raises(TypeError, match="eval_set"):
         model.fit(R, eval_set=R)
@@ -389,10 +405,10 @@ def test_lists_on_real_ratings(movielens_folder):
     users = train.user_ids
     held_out = Ratings.from_arrays(u[test], i[test], r[test])
     relevant = alsx.metrics.relevant_items(held_out, users, min_rating=4)
-    model = RankALS(random_state=0).fit(train)
+    model = RankALS(40, random_state=0).fit(train)
     lists, _ = model.recommend(users, 10)
     popular = train.item_ids[np.argsort(-model.item_counts_, kind="stable")]
-    rated = dict(zip(users, np.split(train.by_user.indices, train.by_user.indptr[1:-1]), strict=True))
-    base = [[x for x in popular if x not in set(train.item_ids[rated[user]])][:10] for user in users]
+    rated = np.split(train.item_ids[train.by_user.indices], train.by_user.indptr[1:-1])
+    base = [popular[~np.isin(popular, own)][:10] for own in rated]
     assert alsx.metrics.ndcg_at_n(lists, relevant) > 1.8 * alsx.metrics.ndcg_at_n(np.array(base), relevant)
     assert len(np.unique(lists)) > 300

@@ -215,7 +215,7 @@ def test_the_best_iterate_is_saved_and_folded_into(split, tmp_path):
 
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("implicit_features", [None, "both"])
-def test_a_share_of_the_ratings_is_held_out(split, weighted, implicit_features):
+def test_a_share_of_the_ratings_is_held_out(split, weighted, implicit_features, tmp_path):
     R = split[0]
     weights = np.random.default_rng(0).integers(0, 3, len(R)) if weighted else None
     model = FactorALS(
@@ -230,6 +230,14 @@ def test_a_share_of_the_ratings_is_held_out(split, weighted, implicit_features):
     apart = clone(model).set_params(random_state=generator).fit(R64.select(rest), eval_set=R64.select(held_out))
     np.testing.assert_allclose(fitted.history_["test_rmse"], apart.history_["test_rmse"], rtol=1e-9)
     np.testing.assert_allclose(fitted._items.table, apart._items.table, atol=1e-8)
+    # It tells nothing of how certain predictions are, either: as if it were not there, and also in files without ratings.
+    pairs = R.user_ids[:30], R.item_ids[:30]
+    expected = apart.predict(*pairs, return_std=True)[1]
+    np.testing.assert_allclose(fitted.predict(*pairs, return_std=True)[1], expected, rtol=1e-7)
+    for with_ratings in (True, False):
+        fitted.save(tmp_path / "m.npz", with_ratings=with_ratings)
+        again = alsx.load(tmp_path / "m.npz")
+        np.testing.assert_allclose(again.predict(*pairs, return_std=True)[1], expected, rtol=1e-7)
     # What was held out is rated all the same, and not recommended.
     np.testing.assert_array_equal(fitted.user_counts_, np.diff(R.by_user.indptr))
     user = R.user_ids[0]

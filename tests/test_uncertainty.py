@@ -367,6 +367,26 @@ def test_weights_and_features(ratings):
     assert np.isfinite(std).all()
 
 
+@pytest.mark.parametrize("implicit_features", [None, "both"])
+def test_ratings_of_weight_0_tell_nothing(ratings, implicit_features):
+    kept = np.random.default_rng(0).random(ratings.n_ratings) < 0.7
+    model = alsx.FactorALS(4, random_state=0, implicit_features=implicit_features, dtype="float64", n_jobs=1)
+    without = alsx.Ratings(ratings, dtype="float64").select(kept)
+    expected = clone(model).fit(without)
+    model.fit(ratings, sample_weight=kept.astype(float))
+    pairs = ratings.user_ids[:20], ratings.item_ids[:20]
+    np.testing.assert_allclose(
+        model.predict(*pairs, return_std=True)[1], expected.predict(*pairs, return_std=True)[1], rtol=1e-7
+    )
+    np.testing.assert_allclose(model.predict_interval(*pairs), expected.predict_interval(*pairs), rtol=1e-7)
+    user, items, values = 10_000, ratings.item_ids[:12], np.arange(12) % 5 + 0.5
+    folded = [
+        x.fold_in([(user, item) for item in items[:n]], values[:n], w).predict(user, ratings.item_ids, return_std=True)
+        for x, n, w in ((model, 12, (np.arange(12) < 7).astype(float)), (expected, 7, None))
+    ]
+    np.testing.assert_allclose(folded[0][1], folded[1][1], rtol=1e-7)
+
+
 # ---- folding in, files, pickles
 
 

@@ -40,6 +40,7 @@ class BiasALS(Recommender):
         Called as ``callback(iteration)`` after each iteration, with the fields ``number`` (from 1), ``loss``, ``train_rmse``,
         ``test_rmse`` (None without held-out ratings), ``noise_sd`` (of `BayesALS`) and ``seconds``. A true result ends the fit. A
         parameter and not an argument of `fit`, since scikit-learn keeps those for data: so clones and grid searches have it.
+        (scikit-learn's own callbacks, from its version 1.9 on, are set by `set_callbacks`.)
     early_stopping : bool, default=False
         End the fit where the RMSE of held-out ratings no longer falls, and keep the iterate with the lowest one. They are
         the `eval_set` of `fit`, or without it a share of the ratings, chosen at random by `random_state`, which then count as

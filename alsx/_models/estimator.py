@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from importlib import metadata
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import scipy.sparse
@@ -18,20 +18,23 @@ from sklearn.utils.validation import check_is_fitted
 from alsx._solver.alternation import Iteration
 from alsx.ratings import Caller, as_ratings, is_frame, pair_names, read_ratings
 
+Method = TypeVar("Method", bound=Callable[..., Any])
+Array = NDArray[Any]
+
 try:  # scikit-learn 1.9 and later
-    from sklearn.callback import CallbackSupportMixin as CallbackSupportMixin
-    from sklearn.callback import with_callbacks as with_callbacks
+    from sklearn.callback import CallbackSupportMixin
+    from sklearn.callback import with_callbacks as _with_callbacks
 except ImportError:
+    _with_callbacks = None
 
     class CallbackSupportMixin:  # type: ignore[no-redef]
         """Nothing: this scikit-learn has no callbacks."""
 
-    def with_callbacks(method: Any) -> Any:
-        """Return the method as it is: this scikit-learn has no callbacks."""
-        return method
 
+def with_callbacks(method: Method) -> Method:
+    """Return a method that takes down scikit-learn's callbacks in the end, whether it succeeds or not."""
+    return method if _with_callbacks is None else cast(Method, _with_callbacks(method))
 
-Array = NDArray[Any]
 
 # What messages call the argument of `score`.
 SCORED = Caller("R", options="Ratings")
@@ -79,6 +82,7 @@ class Estimator(DocumentationLinks, CallbackSupportMixin, RegressorMixin, BaseEs
 
     # The first arguments are data, whatever they are called, and no metadata that a meta-estimator could route.
     __metadata_request__fit = {"R": UNUSED}  # noqa: RUF012, scikit-learn reads it from the class
+    __metadata_request__partial_fit = {"R": UNUSED}  # noqa: RUF012
     __metadata_request__score = {"R": UNUSED}  # noqa: RUF012
     __metadata_request__predict = {"users": UNUSED, "items": UNUSED}  # noqa: RUF012
 
@@ -130,6 +134,12 @@ class Estimator(DocumentationLinks, CallbackSupportMixin, RegressorMixin, BaseEs
             If the model was not fitted.
         TypeError, ValueError
             For ratings that cannot be used.
+
+        Notes
+        -----
+        Where scikit-learn splits ratings, they must be shuffled: in files they are mostly sorted by user, and then its default
+        folds are of users who are not in the training ratings. So pass ``cv=KFold(5, shuffle=True, random_state=0)``, or a splitter
+        of `alsx.model_selection`.
 
         Examples
         --------

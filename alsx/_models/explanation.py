@@ -11,9 +11,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from alsx._models.fold_in import row_systems
 from alsx._models.frames import make_frame, text_column
 from alsx._models.side import FittedSide
 from alsx._models.state import Titles
+from alsx._solver.missing import MissingPairs
 from alsx._solver.prior import PriorParts
 from alsx._solver.rows import Contributions
 from alsx._solver.tables import weight_sums
@@ -29,7 +31,7 @@ class Part(NamedTuple):
     Parameters
     ----------
     part : {"mean", "bias", "rating", "prior", "update", ...}
-        "mean": of all ratings. "bias": of the item. "rating": a rating of the user's. "prior": what is expected of the user before
+        "mean": of all ratings, or what a missing one counts as. "bias": of the item. "rating": a rating of the user's. "prior": what is expected of the user before
         his ratings are looked at: because he rated an item, whatever his rating, because of a feature, or in any case. "update":
         what updates changed in his ratings, or in the items that he rated, since his row was solved.
     id : id or None
@@ -123,7 +125,15 @@ class Row(NamedTuple):
 
 
 def explain(
-    users: FittedSide, items: FittedSide, seen: CSR, mean: float, prediction: float, user: int, item: int
+    users: FittedSide,
+    items: FittedSide,
+    seen: CSR,
+    mean: float,
+    missing: MissingPairs | None,
+    prediction: float,
+    user: int,
+    item: int,
+    n_threads: int,
 ) -> Explanation:
     """Return all parts of the prediction for a user and an item by code.
 
@@ -134,18 +144,19 @@ def explain(
         The ratings seen, by user.
     mean : float
         Of the training ratings.
+    missing : MissingPairs or None
+        What pairs without a rating count as; None for nothing.
     prediction : float
         What is taken apart.
     user, item : int
+    n_threads : int
     """
     k = users.k
     row = Row.of(users, seen, user)
-    prior = users.solving(items)[1]
-    evidence = prior.evidence(row.ratings)
-    of_mean = prior.parts(evidence, row.features, k, learned_from=row.learned_from)
-    found = _contributions(
-        users, items, evidence, of_mean, mean, np.append(items.table[item, :k].astype(np.float64), 1.0)
-    )
+    evidence = row.ratings if missing is None else missing.evidence(row.ratings)
+    of_mean = users.solving(items)[1].parts(evidence, row.features, k, learned_from=row.learned_from)
+    z = np.append(items.table[item, :k].astype(np.float64), 1.0)
+    found = _contributions(users, items, row, of_mean, mean, missing, z, n_threads)
     rated, values = items.ids_of(row.ratings.indices).tolist(), row.ratings.values.tolist()
     parts = [
         Part("rating", one, f"rated {one}: {value:g}", value, x)
@@ -158,7 +169,7 @@ def explain(
     own_id = items.ids.values[item].item()
     bias = float(items.table[item, k])
     head = [
-        Part("mean", None, "mean of all ratings" if prior.missing is None else "a missing rating", None, mean),
+        Part("mean", None, "mean of all ratings" if missing is None else "a missing rating", None, mean),
         Part("bias", own_id, f"bias of {own_id}", None, bias),
     ]
     parts = head + parts
@@ -169,18 +180,24 @@ def explain(
 
 
 def _contributions(
-    users: FittedSide, items: FittedSide, ratings: CSR, of_mean: PriorParts, mean: float, z: Floats
+    users: FittedSide,
+    items: FittedSide,
+    row: Row,
+    of_mean: PriorParts,
+    mean: float,
+    missing: MissingPairs | None,
+    z: Floats,
+    n_threads: int,
 ) -> Contributions:
-    """Return what z'x of a user's row x is made of, given his ratings as row systems take them."""
-    k = len(z) - 1
-    weight_sum = weight_sums(ratings.indptr, ratings.weights)
-    n = len(ratings.indices)
-    if weight_sum[0] == 0:  # ratings of no weight: the row is its prior mean
+    """Return what z'x of a user's row x is made of."""
+    k, ratings = len(z) - 1, row.ratings
+    n, has_weight = len(ratings.indices), weight_sums(ratings.indptr, ratings.weights)[0] > 0
+    if not has_weight:  # ratings of no weight: the row is its prior mean
         ratings = CSR(np.zeros(2, np.int64), ratings.indices[:0], ratings.values[:0], None)
     means = np.zeros((1, k + 1))
     means[0] = of_mean.common + of_mean.rated.sum(axis=0) + of_mean.of_features.sum(axis=0)
-    found = users.row_systems(items, ratings, means, mean, 1).contributions(0, z)
-    return found if weight_sum[0] > 0 else found._replace(ratings=np.zeros(n))
+    found = row_systems(users, items, mean, missing, ratings, means, n_threads).contributions(0, z)
+    return found if has_weight else found._replace(ratings=np.zeros(n))
 
 
 def _prior_parts(users: FittedSide, of_mean: PriorParts, weights: Floats, rated: list[Any]) -> list[Part]:

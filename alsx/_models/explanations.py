@@ -39,11 +39,13 @@ class Explanations(Recommendations):
         Returns
         -------
         explanation : Explanation
-            ``prediction``, which is ``predict(user, item, clip=False)``, and ``parts``, a list that adds up to it: each part has
-            ``part`` ("mean", "bias" of the item, "rating", "prior", "update"), ``id`` (of an item), ``name``, ``rating`` and
-            ``contribution``. Printed, it is a table. "prior" is what is expected of the user before his ratings are looked at: with
-            `implicit_features` because he rated an item at all, with features because of each of them. "update" is there only
-            where `partial_fit` or `fold_in` changed the user's ratings, or items that he rated, and did not solve his row again.
+            ``prediction``, which is ``predict(user, item, clip=False)``, and ``parts``, a list that adds up to it: each part
+            has ``part`` ("mean", "bias" of the item, "rating", "prior", "missing pairs", "update"), ``id`` (of an item),
+            ``name``, ``rating`` and ``contribution``. Printed, it is a table. "prior" is what is expected of the user before
+            his ratings are looked at: with `implicit_features` because he rated an item at all, with features because of each
+            of them. "missing pairs" is what `RankALS` makes of what the user has not rated; its "mean" is what a missing rating
+            counts as. "update" is there only where `partial_fit` or `fold_in` changed the user's ratings, or items that he
+            rated, and did not solve his row again.
 
         Raises
         ------
@@ -85,6 +87,16 @@ class Explanations(Recommendations):
             )
         user_codes, item_codes = (np.array([code], np.int32) for code in codes)
         prediction = float(self._predict_codes(user_codes, item_codes, clip=False)[0])
-        found = explanation.explain(self._users, self._items, self._seen, self.mean_, prediction, *codes)
+        found = explanation.explain(
+            self._users,
+            self._items,
+            self._seen,
+            self.mean_,
+            self._missing,
+            prediction,
+            codes[0],
+            codes[1],
+            self._n_threads(),
+        )
         found = Explanation(prediction, explanation.shortened(found.parts, n))
         return found if kind is None else found.frame(kind, self._titles)

@@ -14,6 +14,7 @@ from alsx._models.estimator import Estimator
 from alsx._models.side import FittedSide
 from alsx._models.state import ModelState, Titles
 from alsx._solver.gibbs import Chain
+from alsx._solver.missing import MissingPairs
 from alsx._solver.prediction import predict_codes
 from alsx._solver.uncertainty import Uncertainty
 from alsx.ratings import CSR
@@ -44,14 +45,11 @@ class FittedModel(Estimator):
     _uncertainty: Uncertainty | None
     _chain: Chain | None
     _titles: Titles | None
+    _missing: MissingPairs | None
 
     def fit(self, R: Any, y: Any = None, sample_weight: Any = None) -> Any:
         """Fit the model; see the estimators."""
         raise NotImplementedError
-
-    def _values_of(self, R: Any, y: Any) -> Any:
-        """Return the ratings of pairs that `fit` and updates are given."""
-        return y
 
     def _state(self) -> ModelState:
         """Return what this fitted model is."""
@@ -64,6 +62,10 @@ class FittedModel(Estimator):
     def _with_state(self, state: ModelState, item_counts: npt.NDArray[np.int64] | None = None) -> Any:
         """Return a model like this one, of another state."""
         raise NotImplementedError
+
+    def _values_of(self, R: Any, y: Any) -> Any:
+        """Return the values of the ratings `R`, where `y` is what the caller gave; a model may not need any."""
+        return y
 
     def _n_threads(self) -> int:
         """Return how many threads a call may use."""
@@ -132,9 +134,12 @@ class FittedModel(Estimator):
             which = f"{int((users < 0).sum())} users" + (
                 "" if items is None else f" and {int((items < 0).sum())} items"
             )
+            # scikit-learn's default folds are blocks of rows.
+            folds = " Folds of rows that are sorted by user lack whole users: shuffle them, KFold(5, shuffle=True)"
+            folds = "" if items is None else folds
             warnings.warn(
                 f"{count} of {len(unknown)} predictions know only part of their pair ({which} were not in the training "
-                "ratings) and are little more than the mean: are these the ids of the training data?",
+                f"ratings) and are little more than the mean: are these the ids of the training data?{folds}",
                 UserWarning,
                 stacklevel=stacklevel,
             )

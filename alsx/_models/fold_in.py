@@ -13,11 +13,11 @@ from alsx._models.seen import merge_items, merge_users
 from alsx._models.side import FittedSide, Merge
 from alsx._models.training import FIT, check_counts, singular_message
 from alsx._solver.missing import MissingPairs
-from alsx._solver.posterior import Evidence
-from alsx._solver.rows import SingularRowError
-from alsx._solver.tables import factor_table
+from alsx._solver.posterior import Evidence, counted
+from alsx._solver.rows import RowBase, RowSystems, SingularRowError
+from alsx._solver.tables import factor_table, weight_sums
 from alsx._solver.uncertainty import Uncertainty
-from alsx.ratings import CSR, Caller, Ids, Ratings, read_ratings
+from alsx.ratings import CSR, Caller, Ids, read_ratings
 
 Array = NDArray[Any]
 Floats = NDArray[np.float64]
@@ -51,6 +51,7 @@ def fold_in(
     other: FittedSide,
     seen: CSR,
     mean: float,
+    missing: MissingPairs | None,
     uncertainty: Uncertainty | None,
     R: Any,
     y: Any,
@@ -69,6 +70,8 @@ def fold_in(
         The ratings seen, by user.
     mean : float
         Of the training ratings.
+    missing : MissingPairs or None
+        What pairs without a rating count as; None for nothing.
     uncertainty : Uncertainty or None
     R, y, sample_weight, features
         As of `FactorALS.fold_in`.
@@ -79,16 +82,17 @@ def fold_in(
     ratings = CSR(np.zeros(1, np.int64), np.empty(0, np.int32), other.table[0:0, 0], None)
     ids = None
     if R is not None:
-        ids, ratings = _new_ratings(own, other, R, y, sample_weight, n_jobs)
+        ids, ratings = _new_ratings(own, other, R, y, sample_weight, n_jobs, missing)
     matrix = None
     if features is not None:
         ids, ratings, matrix = _new_features(own, ids, ratings, features)
     update = 1 + max(own.last_update, other.last_update)
-    new, errors = _solved(own, other, mean, Ids(ids, own.name), ratings, matrix, n_threads, update)
+    new, errors = _solved(own, other, mean, missing, Ids(ids, own.name), ratings, matrix, n_threads, update)
     merge = Merge.of(own.ids, new.ids, f"{own.name}s")
     merged = own.merged(new, merge)
     if uncertainty is not None:
-        evidence = Evidence(ratings.indptr, ratings.indices, own.solving(other)[0], errors)
+        counting = counted(ratings)
+        evidence = Evidence(counting.indptr, counting.indices, own.solving(other)[0], errors)
         uncertainty = uncertainty.folded(own.name, evidence, merge.from_old, merge.from_new, len(merge))
     other = other.after_merge(merge, merged)
     if own.name == "user":
@@ -119,6 +123,7 @@ def guests(
     users: FittedSide,
     items: FittedSide,
     mean: float,
+    missing: MissingPairs | None,
     uncertainty: Uncertainty | None,
     R: Any,
     y: Any,
@@ -129,15 +134,16 @@ def guests(
 
     Parameters
     ----------
-    users, items, mean, uncertainty, n_jobs, n_threads
+    users, items, mean, missing, uncertainty, n_jobs, n_threads
         As of `fold_in`.
     R, y
         Ratings, as `fit` takes them.
     """
-    ids, ratings = _new_ratings(users, items, R, y, None, n_jobs, RATINGS)
-    new, errors = _solved(users, items, mean, Ids(ids, "users"), ratings, None, n_threads)
+    ids, ratings = _new_ratings(users, items, R, y, None, n_jobs, missing, RATINGS)
+    new, errors = _solved(users, items, mean, missing, Ids(ids, "users"), ratings, None, n_threads)
     if uncertainty is not None:
-        evidence = Evidence(ratings.indptr, ratings.indices, users.solving(items)[0], errors)
+        counting = counted(ratings)
+        evidence = Evidence(counting.indptr, counting.indices, users.solving(items)[0], errors)
         uncertainty = uncertainty.of_new_users(evidence)
     return Guests(new, ratings, uncertainty)
 
@@ -149,10 +155,17 @@ def _new_ratings(
     y: Any,
     sample_weight: Any,
     n_jobs: int | None,
+    missing: MissingPairs | None,
     caller: Caller = FIT,
 ) -> tuple[Array, CSR]:
     """Return the ids of new rows, and their ratings with codes of the other side, ascending in each row."""
-    ratings = read_more(own.prior.missing, R, y, sample_weight, other.table.dtype, n_jobs, caller)
+    implicit = missing is not None and missing.confidence is not None
+    ratings = read_ratings(
+        R, y, caller=caller, sample_weight=sample_weight, timestamp=False, dtype=other.table.dtype, n_jobs=n_jobs,
+        duplicates="sum" if implicit else "raise",
+    )  # fmt: skip
+    if implicit:
+        check_counts(ratings.by_user, ratings.user_ids, ratings.item_ids)
     mine, theirs, rows = ratings.user_ids, ratings.item_ids, ratings.by_user
     if own.name == "item":
         mine, theirs, rows = theirs, mine, ratings.by_item
@@ -168,26 +181,6 @@ def _new_ratings(
             f"of a new {own.name}: leave it out, or fold it in first with side={other.name!r}"
         )
     return mine, rows._replace(indices=codes[rows.indices])
-
-
-def read_more(
-    missing: MissingPairs | None,
-    R: Any,
-    y: Any,
-    sample_weight: Any,
-    dtype: np.dtype[Any],
-    n_jobs: int | None,
-    caller: Caller,
-) -> Ratings:
-    """Read ratings that come after a fit; of implicit feedback counts, which are added up."""
-    implicit = missing is not None and missing.confidence is not None
-    ratings = read_ratings(
-        R, y, caller=caller, sample_weight=sample_weight, timestamp=False, dtype=dtype, n_jobs=n_jobs,
-        duplicates="sum" if implicit else "raise",
-    )  # fmt: skip
-    if implicit:
-        check_counts(ratings, caller)
-    return ratings
 
 
 def _new_features(own: FittedSide, ids: Array | None, ratings: CSR, features: Any) -> tuple[Array, CSR, Any]:
@@ -211,6 +204,7 @@ def _solved(
     own: FittedSide,
     other: FittedSide,
     mean: float,
+    missing: MissingPairs | None,
     ids: Ids,
     ratings: CSR,
     features: Any,
@@ -219,7 +213,7 @@ def _solved(
 ) -> tuple[FittedSide, Floats]:
     """Return new rows as a side, and their squared errors; `update` is the number of the update that they come with."""
     learned_from = own.were_fitted(np.asarray(own.ids.codes(ids.values)))
-    out, errors = solve(own, other, mean, ids.values, ratings, features, learned_from, n_threads)
+    out, errors = solve(own, other, mean, missing, ids.values, ratings, features, learned_from, n_threads)
     counts = np.diff(ratings.indptr)
     has_data = counts > 0 if features is None else (counts > 0) | (np.diff(features.indptr) > 0)
     side = FittedSide(own.name, ids, counts, has_data, out, own.k, own.prior, own.encoder, features, own.basis)
@@ -230,6 +224,7 @@ def solve(
     own: FittedSide,
     other: FittedSide,
     mean: float,
+    missing: MissingPairs | None,
     ids: Array,
     ratings: CSR,
     features: Any,
@@ -243,6 +238,8 @@ def solve(
     own, other : FittedSide
     mean : float
         Of the training ratings.
+    missing : MissingPairs or None
+        What pairs without a rating count as.
     ids : ndarray, shape (n,)
         Of the rows, for messages.
     ratings : CSR
@@ -259,14 +256,12 @@ def solve(
         Their squared errors.
     """
     k, dtype, n = own.k, other.table.dtype, len(ids)
-    prior = own.solving(other)[1]
-    evidence = prior.evidence(ratings)
-    out, means = factor_table(n, k, dtype), factor_table(n, k, dtype)
-    means[:, : k + 1] = prior.means(evidence, features, k, learned_from)
-    loss = np.zeros((n, 2))
+    out, means, loss = factor_table(n, k, dtype), factor_table(n, k, dtype), np.zeros((n, 2))
+    evidence = ratings if missing is None else missing.evidence(ratings)
+    means[:, : k + 1] = own.solving(other)[1].means(evidence, features, k, learned_from)
     try:
         with np.errstate(all="ignore"):
-            own.row_systems(other, evidence, means, mean, n_threads).solve(out, loss, n_threads)
+            row_systems(own, other, mean, missing, ratings, means, n_threads).solve(out, loss, n_threads)
     except SingularRowError as error:
         raise np.linalg.LinAlgError(singular_message(error, ids)) from None
     beyond = np.flatnonzero(~(np.isfinite(out).all(axis=1) & np.isfinite(loss[:, 0])))
@@ -276,3 +271,33 @@ def solve(
             "scale of the fit"
         )
     return out, loss[:, 0]
+
+
+def row_systems(
+    own: FittedSide,
+    other: FittedSide,
+    mean: float,
+    missing: MissingPairs | None,
+    ratings: CSR,
+    means: Array,
+    n_threads: int,
+) -> RowSystems:
+    """Return the systems, in rating units, of rows of one side with these ratings, from what rows of the fit were solved from.
+
+    Parameters
+    ----------
+    own, other, mean, missing, n_threads
+        As of `fold_in`.
+    ratings : CSR
+        By row; `indices` are rows of `other`.
+    means : ndarray, shape (n, ld)
+        Prior means.
+    """
+    (table, fitted), unit, base = own.solving(other), 1.0, None
+    if missing is not None:
+        ratings, unit = missing.evidence(ratings), missing.unit_of(1.0)
+    weight_sum = weight_sums(ratings.indptr, ratings.weights)
+    if missing is not None:
+        base = RowBase(own.gram_of_missing(other, n_threads), missing.scales(weight_sum))
+    prior = fitted.row_prior(weight_sum, means)
+    return RowSystems(ratings, table, own.k, prior, mean, unit, own.name, base=base)

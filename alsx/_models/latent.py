@@ -70,8 +70,7 @@ class LatentFactors(Recommender):
         FloatingPointError
             Where numbers leave the range of their type, which needs absurdly large ratings or weights.
         """
-        self._fit(R, y, sample_weight, eval_set, (user_features, item_features))
-        return self
+        return self._fit(R, y, sample_weight, eval_set, (user_features, item_features))
 
     def _learns_from_rated_items(self) -> tuple[bool, bool]:
         """Return whose prior means are learned from rated-item sets: (users, items)."""

@@ -149,6 +149,9 @@ def arrays_of(
         "best_iter": state.best_iter,
         "priors": {side.name: _prior_numbers(side) for side in (state.users, state.items)},
     }
+    if state.missing is not None:
+        about["missing"] = state.missing._asdict()
+        about["missing"]["confidence"] = None if state.missing.confidence is None else list(state.missing.confidence)
     arrays: dict[str, Any] = {"seen_indptr": state.seen.indptr, "seen_indices": state.seen.indices}
     if with_ratings:
         arrays["seen_values"] = state.seen.values
@@ -167,7 +170,9 @@ def arrays_of(
     if state.titles is not None:
         arrays |= {"title_ids": state.titles.ids.values, "title_texts": state.titles.texts}
     if state.uncertainty is not None:
-        text, arrays_of_uncertainty = _uncertainty_arrays(state, state.uncertainty, n_threads)
+        text, arrays_of_uncertainty = _uncertainty_arrays(
+            state, state.uncertainty, n_threads, with_ratings=with_ratings
+        )
         about |= text
         arrays |= arrays_of_uncertainty
     return {"about": np.array(json.dumps(about)), **arrays}
@@ -205,25 +210,27 @@ def _chain_arrays(chain: Chain | None) -> dict[str, Array]:
 
 def _prior_numbers(side: FittedSide) -> dict[str, Any]:
     """Return what the text says of a side's prior and encoder; arrays apart."""
-    numbers: dict[str, Any] = {name: x for name, x in side.prior._asdict().items() if isinstance(x, float)}
-    if side.prior.missing is not None:
-        numbers["missing"] = side.prior.missing._asdict()
-        confidence = side.prior.missing.confidence
-        numbers["missing"]["confidence"] = None if confidence is None else list(confidence)
+    numbers = {name: x for name, x in side.prior._asdict().items() if isinstance(x, float)}
     return {"encoder": None if side.encoder is None else side.encoder.state(), **numbers}
 
 
 def _uncertainty_arrays(
-    state: ModelState, uncertainty: Uncertainty, n_threads: int
+    state: ModelState, uncertainty: Uncertainty, n_threads: int, *, with_ratings: bool
 ) -> tuple[dict[str, Any], dict[str, Array]]:
     """Return what the text, and what the arrays say of a model's uncertainty.
 
     Of a model as it was fitted these are its errors, since all else is in the file already. Of one that rows were folded into,
-    they are what each side was solved from, and the noise, which is found for the purpose.
+    they are what each side was solved from, and the noise, which is found for the purpose; so too where only weights that are not
+    kept would tell which ratings count.
     """
+    weights = state.seen.weights
+    is_told = with_ratings or weights is None or weights.all()
     arrays: dict[str, Array] = {"errors_shape": uncertainty.error_shape}
     posteriors = {"user": uncertainty.users, "item": uncertainty.items}
-    if uncertainty.noise_source is None and all(isinstance(x.source, SeenEvidence) for x in posteriors.values()):
+    as_fitted = uncertainty.noise_source is None and all(
+        isinstance(x.source, SeenEvidence) for x in posteriors.values()
+    )
+    if as_fitted and is_told:
         arrays |= {f"errors_{name}": posterior.source.errors for name, posterior in posteriors.items()}  # type: ignore[attr-defined]
         return {}, arrays
     noise = uncertainty.noise(n_threads)
@@ -298,8 +305,25 @@ def _restored(about: dict[str, Any], stored: dict[str, Array]) -> tuple[str, dic
         # Files that were written before a fit could keep another iterate than the last have no word of it.
         _check.integer("best_iter", about.get("best_iter", len(history["loss"])), 1, len(history["loss"])),
         _restored_titles(stored, items),
+        _restored_missing(about.get("missing")),
     )
     return str(about["model"]), parameters, state
+
+
+def _restored_missing(numbers: dict[str, Any] | None) -> MissingPairs | None:
+    """Return what pairs without a rating count as; None in a model that takes ratings alone."""
+    if numbers is None:
+        return None
+    value, weight, confidence = float(numbers["value"]), float(numbers["weight"]), numbers["confidence"]
+    if confidence is not None:
+        alpha, transform = float(confidence[0]), str(confidence[1])
+        if not (0 < alpha < np.inf and transform in TRANSFORMS):
+            raise ValueError(f"its confidence is {alpha} and {transform!r}")
+        confidence = Confidence(alpha, transform)
+    missing = MissingPairs(value, weight, confidence)
+    if not (np.isfinite(value) and 0 < weight < np.inf and missing.unit_weight > 0):
+        raise ValueError(f"its missing ratings are {value} of weight {weight}")
+    return missing
 
 
 def _checked(stored: dict[str, Array], name: str, shape: tuple[int, ...], kind: Any) -> Array:
@@ -384,8 +408,7 @@ def _restored_side(name: str, about: dict[str, Any], stored: dict[str, Array], k
     )
     if not (0 <= reg < np.inf and 0 <= reg_bias < np.inf and 0 <= exponent <= 1 and 0 < min_count < np.inf):
         raise ValueError(f"its prior of {name}s is out of range")
-    missing = _restored_missing(numbers.get("missing"))
-    prior = FittedPrior(reg, reg_bias, exponent, typical_min_count=min_count, missing=missing, **arrays)
+    prior = FittedPrior(reg, reg_bias, exponent, typical_min_count=min_count, **arrays)
     has_data = _checked(stored, f"{name}_has_data", (len(ids),), np.bool_)
     solved_at = None
     if f"{name}_solved_at" in stored:
@@ -396,22 +419,6 @@ def _restored_side(name: str, about: dict[str, Any], stored: dict[str, Array], k
     features = None if f is None else _restored_features(stored, f"{name}_features_", len(ids), f)
     basis = _restored_basis(stored, f"{name}_basis_", prior, (n_others, row_width(k, table.dtype)), table.dtype)
     return FittedSide(name, ids, counts, has_data, table, k, prior, encoder, features, basis, solved_at, of_fit)
-
-
-def _restored_missing(numbers: dict[str, Any] | None) -> MissingPairs | None:
-    """Return what pairs without a rating count as; None in a model that takes ratings alone."""
-    if numbers is None:
-        return None
-    value, weight, confidence = float(numbers["value"]), float(numbers["weight"]), numbers["confidence"]
-    if confidence is not None:
-        alpha, transform = float(confidence[0]), str(confidence[1])
-        if not (0 < alpha < np.inf and transform in TRANSFORMS):
-            raise ValueError(f"its confidence is {alpha} and {transform!r}")
-        confidence = Confidence(alpha, transform)
-    missing = MissingPairs(value, weight, confidence)
-    if not (np.isfinite(value) and 0 < weight < np.inf and missing.unit_weight > 0):
-        raise ValueError(f"its missing ratings are {value} of weight {weight}")
-    return missing
 
 
 def _restored_features(stored: dict[str, Array], prefix: str, n: int, f: int) -> scipy.sparse.csr_array:

@@ -10,6 +10,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from alsx import _check
 from alsx._models.latent import PenalisedFactors
+from alsx._models.recommendations import ListOptions
 from alsx._models.training import Specification
 from alsx._solver.missing import TRANSFORMS, Confidence, MissingOptions
 from alsx._solver.uncertainty import Uncertainty
@@ -84,8 +85,12 @@ class RankALS(PenalisedFactors):
         Stop when an iteration lowers the loss by less than this share of it.
     dtype : {"float32", "float64"}, default="float32"
         Type of the factors.
-    callback, warm_start, on_interrupt
-        As of `FactorALS`. There is no early stopping, since errors of held-out ratings do not judge lists.
+    callback : callable, default=None
+        Called as ``callback(iteration)`` after each iteration, as that of `FactorALS`; a true result ends the fit.
+    warm_start : bool, default=False
+        Go on from the model that the last `fit` left, instead of starting anew; see `FactorALS`.
+    on_interrupt : {"raise", "keep"}, default="raise"
+        What an interruption (Ctrl-C) does to a fit; see `FactorALS`.
     random_state : int, Generator, RandomState or None, default=None
         For the random start of the items' factors. An int gives the same bits at each call.
     n_jobs : int or None, default=None
@@ -112,7 +117,7 @@ class RankALS(PenalisedFactors):
     folded_in_ids_ : ndarray
         The ids that the last `fold_in` added or replaced; empty after a fit.
     n_iter_, best_iter_ : int
-        Iterations done, and the one whose model this is.
+        Iterations done, and the one whose model this is: the last one.
     history_ : dict of lists of float
         One entry an iteration: ``loss`` (the objective above, over all pairs, in squared rating units), ``train_rmse`` (the
         weighted root mean squared error of all pairs, rated and missing) and ``seconds``.
@@ -151,6 +156,11 @@ class RankALS(PenalisedFactors):
     # Scores know what users are likely to rate, and are no ratings.
     _default_strategy = "mean"
     _predicts_ratings = False
+
+    # The error of held-out ratings does not judge lists, so that no fit is ended by it.
+    early_stopping = False
+    validation_fraction = 0.1
+    n_iter_no_change = 3
 
     def __init__(
         self,
@@ -203,9 +213,8 @@ class RankALS(PenalisedFactors):
     def missing_(self) -> float:
         """What a missing rating was taken for, in rating units; 0 for implicit feedback."""
         check_is_fitted(self, "mean_")
-        missing = self._items.prior.missing
-        assert missing is not None
-        return missing.value
+        assert self._missing is not None
+        return self._missing.value
 
     def fit(  # type: ignore[override]
         self,
@@ -345,20 +354,29 @@ class RankALS(PenalisedFactors):
         return float(scores[0]) if scalar else scores
 
     @property
+    def score(self) -> NoReturn:
+        """Not there: scores are no ratings, whose errors it would tell."""
+        raise AttributeError(
+            "RankALS has no score: its scores are no ratings; alsx.metrics.evaluate measures its lists"
+        )
+
+    @property
     def predict_interval(self) -> NoReturn:
         """Not there: scores are no ratings."""
         raise AttributeError("RankALS has no predict_interval: its scores are no ratings; FactorALS predicts ratings")
 
-    @property
-    def score(self) -> NoReturn:
-        """Not there: scores are no ratings, so that they explain no share of the ratings' variance."""
-        raise AttributeError(
-            "RankALS has no score: its scores are no ratings; alsx.metrics.ndcg_at_n judges lists of recommend"
-        )
+    def _list_options(self, n: int, *args: Any, **options: Any) -> ListOptions:
+        """Return what is asked of lists, checked; they are in the order of scores."""
+        checked = super()._list_options(n, *args, **options)
+        if checked.strategy != "mean":
+            raise ValueError(
+                f'strategy is "{checked.strategy}", but scores of RankALS, which know what users rate, have no standard deviation '
+                'and are to be ordered by alone: use strategy="mean", its default'
+            )
+        return checked
 
     def _uncertainty_of_fit(self) -> Uncertainty:
         """Refuse what needs a standard deviation."""
         raise ValueError(
-            'strategies "lower", "upper" and "thompson" need standard deviations, and scores of RankALS, which are no ratings, '
-            'have none: use strategy="mean"'
+            "scores of RankALS have no standard deviation: FactorALS predicts ratings, and how certain they are"
         )

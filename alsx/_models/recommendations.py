@@ -31,6 +31,10 @@ if TYPE_CHECKING:
 Array = npt.NDArray[Any]
 
 
+# Letters of a message, at most: near ids that are long are left out.
+MAX_MESSAGE = 300
+
+
 class ListOptions(NamedTuple):
     """What is asked of lists, checked but for ids; see `Recommendations.recommend`."""
 
@@ -313,11 +317,6 @@ class Recommendations(FittedModel):
     ) -> ListOptions:
         """Return what is asked of lists, checked; the arguments are those of `recommend`."""
         chosen = check_strategy(self._default_strategy if strategy is None else strategy)
-        if chosen == "propensity" and self._default_strategy != chosen:
-            raise ValueError(
-                f'strategy is "propensity", but the scores of {type(self).__name__} know already what users are likely to rate: '
-                'use strategy="mean"'
-            )
         return ListOptions(
             _check.integer("n", n, 1),
             candidates,
@@ -390,7 +389,15 @@ class Recommendations(FittedModel):
         elif isinstance(ratings, tuple) and len(ratings) == 2:
             ratings, y = ratings
         found = guests(
-            self._users, self._items, self.mean_, self._uncertainty, ratings, y, self.n_jobs, self._n_threads()
+            self._users,
+            self._items,
+            self.mean_,
+            self._missing,
+            self._uncertainty,
+            ratings,
+            self._values_of(ratings, y),
+            self.n_jobs,
+            self._n_threads(),
         )
         state = self._state()._replace(users=found.users, seen=found.seen, uncertainty=found.uncertainty, chain=None)
         # What is known of items is what the model has seen, not these few ratings.
@@ -492,14 +499,20 @@ def check_unknown(unknown: Any) -> str | None:
 
 def unknown_id(side: FittedSide, one: Any, argument: str) -> str:
     """Return what is said of an unknown id, with known ones that look like it."""
-    near = ", ".join(show(x) for x in side.ids.near(one))
-    nearest = f", where the nearest are {near}" if near else ""
-    remedies = "fold it in" if argument.startswith("item") else "pass ratings= for somebody new"
+    remedies = "Give one of them, " if argument.endswith("s") else "Give one of them, or "
+    if argument.startswith("item") or not argument.endswith("s"):
+        remedies += "fold it in first"
+    else:
+        remedies += "pass ratings= for somebody new"
     if argument.endswith("s"):  # `explain` takes one user and one item, and nothing but these
         remedies += ', or pass unknown="prior" for what is expected without ratings'
-    else:
-        remedies = "fold it in first"
-    return f"{argument}: {show(one)} is unknown: it was not among the training {side.name}s{nearest}. Give one of them, {remedies}"
+    near = [show(x) for x in side.ids.near(one)]
+    while True:
+        nearest = f", where the nearest are {', '.join(near)}" if near else ""
+        message = f"{argument}: {show(one)} is unknown: it was not among the training {side.name}s{nearest}. {remedies}"
+        if len(message) <= MAX_MESSAGE or not near:
+            return message
+        near.pop()
 
 
 def known_codes(side: FittedSide, ids: Any, argument: str) -> Array:

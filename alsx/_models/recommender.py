@@ -103,11 +103,10 @@ class Recommender(Explanations, Updates, Vectors, FittedModel):
         sklearn.exceptions.ConvergenceWarning
             If the fit was interrupted, and `on_interrupt` is "keep".
         """
-        self._fit(R, y, sample_weight, eval_set)
-        return self
+        return self._fit(R, y, sample_weight, eval_set)
 
-    @with_callbacks  # type: ignore[untyped-decorator, unused-ignore]
-    def _fit(self, R: Any, y: Any, sample_weight: Any, eval_set: Any, features: tuple[Any, Any] = (None, None)) -> None:
+    @with_callbacks
+    def _fit(self, R: Any, y: Any, sample_weight: Any, eval_set: Any, features: tuple[Any, Any] = (None, None)) -> Self:
         """Fit the model; `features` are those of users and of items."""
         specification, y = self._specification(), one_column(y)
         stopping = stopping_rules(
@@ -140,6 +139,7 @@ class Recommender(Explanations, Updates, Vectors, FittedModel):
             )
         if tasks is not None:
             tasks.finish()
+        return self
 
     def _attributes_of(self, fitted: Fitted) -> dict[str, Any]:
         """Return the attributes that this estimator would have with a fitted model."""
@@ -160,12 +160,13 @@ class Recommender(Explanations, Updates, Vectors, FittedModel):
         self._uncertainty, self._chain = state.uncertainty, state.chain
         self._reg, self._reg_bias = state.reg, state.reg_bias
         self._titles = state.titles
+        self._missing = state.missing
 
     def _state(self) -> ModelState:
         """Return what this fitted model is."""
         return ModelState(
             self.mean_, self.rating_range_, self.history_, self._users, self._items, self._seen, self._uncertainty, self._chain,
-            self._reg, self._reg_bias, self.folded_in_ids_, self.best_iter_, self._titles,
+            self._reg, self._reg_bias, self.folded_in_ids_, self.best_iter_, self._titles, self._missing,
         )  # fmt: skip
 
     def _with_state(self, state: ModelState, item_counts: npt.NDArray[np.int64] | None = None) -> Self:
@@ -193,7 +194,7 @@ class Recommender(Explanations, Updates, Vectors, FittedModel):
             Keep predictions within the range of the training ratings, since no rating can lie outside it.
         return_std : bool, default=False
             Also say how far from its prediction a rating is expected to be. The first such call after a fit takes about as
-            long as two or three iterations of it. Sample weights of the fit count as 1 here.
+            long as two or three iterations of it. Sample weights of the fit, unless they are 0, count as 1 here.
 
         Returns
         -------
@@ -403,7 +404,7 @@ def load(path: str | os.PathLike[str] | IO[bytes], *, mmap: bool = False) -> Rec
 
     Returns
     -------
-    model : BiasALS, FactorALS or BayesALS
+    model : BiasALS, FactorALS, RankALS or BayesALS
         Fitted; it predicts the same bits.
 
     Raises

@@ -17,9 +17,8 @@ from alsx._models.propensity import Directions, directions
 from alsx._solver.missing import missing_gram
 from alsx._solver.posterior import PlainData
 from alsx._solver.prior import Basis, FittedPrior
-from alsx._solver.rows import RowSystems
-from alsx._solver.tables import aligned, factor_table, kernel_table, weight_sums
-from alsx.ratings import CSR, Ids
+from alsx._solver.tables import aligned, factor_table, kernel_table
+from alsx.ratings import Ids
 
 Array = NDArray[Any]
 Floats = NDArray[np.float64]
@@ -228,38 +227,6 @@ class FittedSide(PlainData):
         table, prior = (None, self.prior) if self.basis is None else self.basis
         return other.table if table is None else table, prior
 
-    def row_systems(self, other: FittedSide, evidence: CSR, means: Array, mean: float, n_threads: int) -> RowSystems:
-        """Return the systems, in rating units, of rows of this side.
-
-        Parameters
-        ----------
-        other : FittedSide
-        evidence : CSR
-            Their ratings with codes of the other side, as `FittedPrior.evidence` returns them.
-        means : ndarray, shape (n, k+1) or more
-            Their prior means.
-        mean : float
-            Of the training ratings.
-        n_threads : int
-        """
-        table, prior = self.solving(other)
-        weight_sum = weight_sums(evidence.indptr, evidence.weights)
-        unit, base = 1.0, None
-        if prior.missing is not None:
-            unit = prior.missing.unit_of(1.0)
-            base = prior.missing.base(self._missing_gram(table, other, n_threads), weight_sum)
-        row_prior = prior.row_prior(weight_sum, means)
-        return RowSystems(evidence, table, self.k, row_prior, mean, unit, self.name, base=base)
-
-    def _missing_gram(self, table: Array, other: FittedSide, n_threads: int) -> Floats:
-        """Return what missing ratings of the other side's rows add up to, given its table; found once."""
-        found: tuple[Array, Array, Floats] | None = self.__dict__.get("_gram_of")
-        if found is None or found[0] is not table or found[1] is not other.counts:
-            rows = np.flatnonzero((other.counts > 0) & other.has_data).astype(np.int32)
-            found = table, other.counts, missing_gram(table, self.k, rows, n_threads)
-            self.__dict__["_gram_of"] = found
-        return found[2]
-
     def were_fitted(self, codes: Array) -> NDArray[np.bool_]:
         """Return which rows took part in the fit; -1 did not."""
         return np.asarray((codes >= 0) & (True if self.of_fit is None else self.of_fit[codes]))
@@ -291,6 +258,28 @@ class FittedSide(PlainData):
         table = aligned(len(self.table), self.table.shape[1], self.table.dtype)
         table[:, : self.k] = self.table[:, : self.k] / np.where(self.lengths > 0, self.lengths, 1)[:, None]
         return table
+
+    def missing_gram(self, n_threads: int) -> Floats:
+        """Return what missing ratings of all rows with ratings add up to, see `missing.missing_gram`; found once."""
+        found: Floats | None = self.__dict__.get("_missing_gram")
+        if found is None:
+            rows = np.flatnonzero((self.counts > 0) & self.has_data).astype(np.int32)
+            found = missing_gram(self.table, self.k, rows, n_threads)
+            self.__dict__["_missing_gram"] = found
+        return found
+
+    def gram_of_missing(self, other: FittedSide, n_threads: int) -> Floats:
+        """Return the `missing_gram` of the table that rows of this side are solved from; found once."""
+        table, _ = self.solving(other)
+        if table is other.table:
+            return other.missing_gram(n_threads)
+        found: tuple[Array, Array, Floats] | None = self.__dict__.get("_gram_of_missing")
+        # A side that was made from this one has it, too, but may have another table.
+        if found is None or found[0] is not table or found[1] is not other.counts:
+            rows = np.flatnonzero((other.counts > 0) & other.has_data).astype(np.int32)
+            found = table, other.counts, missing_gram(table, self.k, rows, n_threads)
+            self.__dict__["_gram_of_missing"] = found
+        return found[2]
 
     def packed(self, n_threads: int) -> Packed:
         """Return the rows in the order in which top-n reads them; found once."""

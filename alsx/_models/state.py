@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from alsx._models.side import FittedSide
 from alsx._models.training import Fitted, fitted_uncertainty
 from alsx._solver.gibbs import Chain
+from alsx._solver.missing import MissingPairs
 from alsx._solver.uncertainty import Uncertainty
 from alsx.ratings import CSR, Ids
 
@@ -58,6 +59,8 @@ class ModelState(NamedTuple):
         The iteration of the fit whose model this is, from 1.
     titles : Titles or None
         Of the items, for tables that people read.
+    missing : MissingPairs or None
+        What pairs without a rating count as, in a model that ranks; None for nothing.
     """
 
     mean: float
@@ -73,6 +76,7 @@ class ModelState(NamedTuple):
     folded_in_ids: NDArray[Any]
     best_iter: int
     titles: Titles | None = None
+    missing: MissingPairs | None = None
 
     @classmethod
     def of(cls, fitted: Fitted) -> ModelState:
@@ -91,4 +95,5 @@ class ModelState(NamedTuple):
             (users.reg_bias, items.reg_bias),
             fitted.users.ids.values[:0],
             fitted.best_iter,
+            missing=fitted.missing,
         )

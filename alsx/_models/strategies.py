@@ -109,6 +109,11 @@ def by_draw(model: FittedModel, query: Query) -> Product:
 
 def _uncertainty(model: FittedModel, strategy: str, n_threads: int) -> tuple[Uncertainty, float]:
     """Return a model's uncertainty and the standard deviation of the noise, for a strategy that needs to know them."""
+    if model._missing is not None:
+        raise ValueError(
+            f'strategy is "{strategy}", but scores of {type(model).__name__} have no standard deviation: use strategy="mean", or '
+            "FactorALS"
+        )
     uncertainty = model._uncertainty_of_fit()
     sigma = float(np.sqrt(uncertainty.noise(n_threads).sigma2))
     if not np.isfinite(sigma):

@@ -86,12 +86,13 @@ class CodeSets(NamedTuple):
         indptr = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=n))]).astype(np.int64)
         return CodeSets(indptr, codes[order])
 
-    def complement(self, n_codes: int) -> CodeSets:
-        """Return all codes below `n_codes` that are not in the sets."""
+    def complement(self, n_codes: int, others: list[CodeSets]) -> CodeSets:
+        """Return all codes below `n_codes` that are not in the sets, and those of other sets besides."""
         left = np.ones((self.n, n_codes), bool)
-        left[np.repeat(np.arange(self.n), np.diff(self.indptr)), self.indices] = False
+        for sets, value in ((self, False), *((other, True) for other in others)):
+            left[np.repeat(np.arange(self.n), np.diff(sets.indptr)), sets.indices] = value
         indptr = np.concatenate([[0], np.cumsum(left.sum(axis=1))]).astype(np.int64)
-        return CodeSets(indptr, left.nonzero()[1].astype(np.int32))
+        return CodeSets(indptr, np.concatenate([np.flatnonzero(row).astype(np.int32) for row in left]))
 
 
 class Limits(NamedTuple):
@@ -121,7 +122,7 @@ class Limits(NamedTuple):
         if self.excluded is not None:
             sets.append(self.excluded)
         if self.candidates is not None:
-            sets.append(self.candidates.complement(n_codes))
+            return self.candidates.complement(n_codes, sets)
         return functools.reduce(CodeSets.joined, sets) if sets else None
 
     def of(self, part: slice) -> Limits:
@@ -233,7 +234,7 @@ def best(scores: Scores, limits: Limits, n: int, n_threads: int) -> Lists:
         width = min(n, packed.n)
         codes, found = _best_products(products, own.left_out(packed.n), width, n_threads)
         lists.codes[part, :width] = codes
-        lists.scores[part, :width] = np.where(codes >= 0, found, np.nan) + products.base[:, None]
+        np.add(found, products.base[:, None], out=lists.scores[part, :width], where=codes >= 0)
     return lists
 
 

@@ -26,11 +26,10 @@ from alsx._models.warm_start import WarmStart
 from alsx._solver import SIDES
 from alsx._solver.alternation import Alternation, Trainer, sweeps
 from alsx._solver.gibbs import Chain, Gibbs
-from alsx._solver.missing import MissingOptions
+from alsx._solver.missing import MissingOptions, MissingPairs, RankAlternation
 from alsx._solver.posterior import Posterior, SeenEvidence
 from alsx._solver.prediction import HeldOut
 from alsx._solver.prior import Penalty, PriorSources
-from alsx._solver.rank import RankAlternation
 from alsx._solver.rows import SingularRowError
 from alsx._solver.tuning import best_multiple
 from alsx._solver.uncertainty import Errors, Uncertainty, training_errors
@@ -151,6 +150,8 @@ class Fitted(NamedTuple):
         The iteration whose model this is, from 1.
     is_interrupted : bool
         Whether an interruption ended the fit.
+    missing : MissingPairs or None
+        What pairs without a rating count as.
     """
 
     mean: float
@@ -164,6 +165,7 @@ class Fitted(NamedTuple):
     chain: Chain | None
     best_iter: int
     is_interrupted: bool = False
+    missing: MissingPairs | None = None
 
 
 def train(
@@ -252,21 +254,20 @@ def _alternation(
     if specification.missing is None:
         return Alternation(ratings, specification.k, penalties, run.generator, run.n_threads, sources)
     if specification.missing.confidence is not None:
-        check_counts(ratings)
+        check_counts(ratings.by_user, ratings.user_ids, ratings.item_ids)
     missing = specification.missing.pairs(ratings)
     return RankAlternation(ratings, specification.k, penalties, run.generator, run.n_threads, sources, missing)
 
 
-def check_counts(ratings: Ratings, caller: Caller = FIT) -> None:
+def check_counts(rows: CSR, ids: Array, other_ids: Array) -> None:
     """Refuse implicit feedback of a negative count."""
-    rows = ratings.by_user
     wrong = np.flatnonzero(rows.values < 0)
     if len(wrong):
-        user = ratings.user_ids[int(np.searchsorted(rows.indptr, wrong[0], side="right")) - 1].item()
-        item = ratings.item_ids[rows.indices[wrong[0]]].item()
+        row = int(np.searchsorted(rows.indptr, wrong[0], side="right")) - 1
         raise ValueError(
-            f"{caller.data}: the count of {user!r} and {item!r} is {rows.values[wrong[0]]:g}; counts of implicit feedback must be "
-            "at least 0: leave such pairs out"
+            f"R: the count of {ids[row].item()!r} and {other_ids[rows.indices[wrong[0]]].item()!r} is "
+            f"{rows.values[wrong[0]]:g}; counts of implicit feedback must be at least 0: leave such pairs out, or use "
+            'feedback="ratings"'
         )
 
 
@@ -451,7 +452,8 @@ def _fitted(
     if specification.missing is None:
         # Where numbers are next to the ends of their range, only uncertainty suffers.
         with np.errstate(all="ignore"):
-            errors = training_errors(ratings, (users.table, items.table), k, iterate.squared_errors, run.n_threads)
+            tables = users.table, items.table
+            errors = training_errors(_counted(ratings), tables, k, iterate.squared_errors, run.n_threads)
     fitted_users, fitted_items = (
         FittedSide(
             side.name,
@@ -485,7 +487,14 @@ def _fitted(
         chain,
         iterate.number,
         course.is_interrupted,
+        alternation.missing if isinstance(alternation, RankAlternation) else None,
     )
+
+
+def _counted(ratings: Ratings) -> Ratings:
+    """Return the ratings of a weight above 0, see `posterior.counted`."""
+    weights = ratings.by_user.weights
+    return ratings if weights is None or weights.all() else ratings.select(weights > 0)
 
 
 def rating_range(ratings: Ratings) -> tuple[float, float]:

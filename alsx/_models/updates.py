@@ -77,8 +77,8 @@ class Updates(FittedModel):
                 f"features: the model was fitted without {side}_features, so it has learned nothing of them"
             )
         folded = fold_in(
-            own, other, self._seen, self.mean_, self._uncertainty, R, self._values_of(R, y), sample_weight, features, self.n_jobs,
-            self._n_threads(),
+            own, other, self._seen, self.mean_, self._missing, self._uncertainty, R, self._values_of(R, y), sample_weight,
+            features, self.n_jobs, self._n_threads(),
         )  # fmt: skip
         state = self._state()._replace(
             users=folded.users,

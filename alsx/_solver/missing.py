@@ -29,6 +29,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from alsx._solver.alternation import Alternation, TrainingSide
+from alsx._solver.prior import Penalty, PriorSources
 from alsx._solver.rows import RowBase, RowPrior, RowSystems
 from alsx.ratings import CSR, Ratings
 
@@ -108,9 +110,9 @@ class MissingPairs(NamedTuple):
         """Return the unit of rated pairs' targets in row systems, where that of scores is `unit`."""
         return unit if self.confidence is not None else unit * self.unit_weight
 
-    def base(self, gram: Floats, weight_sum: Floats) -> RowBase:
-        """Return the base of rows with these (weighted) numbers of ratings; one without any has none."""
-        return RowBase(gram, np.where(weight_sum > 0, self.system_weight, 0.0))
+    def scales(self, weight_sum: Floats) -> Floats:
+        """Return how many times rows with these (weighted) numbers of ratings have the base: not at all without any."""
+        return np.where(weight_sum > 0, self.system_weight, 0.0)
 
     def loss_constant(self, ratings: CSR) -> float:
         """Return what the objective has besides the row systems' sums, in squared rating units."""
@@ -169,3 +171,61 @@ def missing_gram(table: Array, k: int, rows: Array, n_threads: int, work: Array 
     everything = CSR(indptr, rows, np.zeros(len(rows), table.dtype), None)
     prior = RowPrior(0.0, 0.0, np.ones(len(indptr) - 1))
     return np.asarray(RowSystems(everything, table, k, prior, 0.0).gram_matrices(n_threads, work).sum(axis=0))
+
+
+class RankAlternation(Alternation):
+    """Alternating least squares over all pairs of users and items that have ratings; see `MissingPairs`.
+
+    Parameters
+    ----------
+    ratings, k, penalties, generator, n_threads, sources
+        As of `Alternation`.
+    missing : MissingPairs
+    """
+
+    def __init__(
+        self,
+        ratings: Ratings,
+        k: int,
+        penalties: tuple[Penalty, Penalty],
+        generator: np.random.Generator,
+        n_threads: int,
+        sources: tuple[PriorSources, PriorSources],
+        missing: MissingPairs,
+    ) -> None:
+        self.missing = missing
+        of_systems = penalties[0].times(1 / missing.unit_weight), penalties[1].times(1 / missing.unit_weight)
+        super().__init__(ratings, k, of_systems, generator, n_threads, sources)
+        self.rated = {
+            side.name: np.flatnonzero(side.weight_sum > 0).astype(np.int32) for side in (self.users, self.items)
+        }
+        self.loss_constant = missing.loss_constant(ratings.by_user)
+        n_pairs = len(self.rated["user"]) * len(self.rated["item"])
+        self.total_weight = missing.unit_weight * float(self.users.weight_sum.sum()) + missing.weight * n_pairs
+
+    def _location(self, ratings: Ratings) -> tuple[float, float]:
+        # A pair of which nothing is known is a missing one; of implicit feedback targets are 0 and 1.
+        unit = super()._location(ratings)[1] if self.missing.confidence is None else 1.0
+        return self.missing.value, unit
+
+    def _evidence(self, rows: CSR) -> CSR:
+        return self.missing.evidence(rows)
+
+    def systems(self, side: TrainingSide, prior: RowPrior) -> RowSystems:
+        """Return the row systems of one side given the other side as it stands."""
+        other, missing = self.other(side), self.missing
+        gram = missing_gram(other.table, self.k, self.rated[other.name], self.n_threads, self.work)
+        base = RowBase(gram, missing.scales(side.weight_sum))
+        unit = missing.unit_of(self.unit)
+        return RowSystems(side.ratings, other.table, self.k, prior, self.mean, unit, side.name, side.tasks, base)
+
+    @property
+    def loss(self) -> float:
+        """The objective over all pairs, in squared rating units, after a half-sweep of the items."""
+        return self.missing.unit_weight * super().loss + self.loss_constant
+
+    @property
+    def train_rmse(self) -> float:
+        """The weighted RMSE of all pairs, rated and missing, in rating units, after a half-sweep of the items."""
+        squares = self.missing.unit_weight * self.unit**2 * self.items.squared_error + self.loss_constant
+        return float(np.sqrt(max(squares, 0.0) / self.total_weight))

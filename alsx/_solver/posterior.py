@@ -33,6 +33,16 @@ class PlainData:
         return type(self), tuple(getattr(self, field.name) for field in fields)
 
 
+def counted(ratings: CSR) -> CSR:
+    """Return the ratings of a weight above 0; one of weight 0 is none, and tells nothing of anybody."""
+    weights = ratings.weights
+    if weights is None or weights.all():
+        return ratings
+    kept = weights > 0
+    before = np.concatenate([[0], np.cumsum(kept)])
+    return CSR(before[ratings.indptr], ratings.indices[kept], ratings.values[kept], weights[kept])
+
+
 class EvidenceSource(Protocol):
     """What evidence is found from when it is first asked for."""
 
@@ -71,7 +81,7 @@ class Evidence(PlainData):
 
 @dataclass(frozen=True, eq=False)
 class SeenEvidence(PlainData):
-    """Evidence of a fit's rows: all the ratings that it has seen.
+    """Evidence of a fit's rows: all the ratings that it has seen, but for those of weight 0.
 
     Parameters
     ----------
@@ -97,7 +107,8 @@ class SeenEvidence(PlainData):
 
     def find(self, k: int) -> Evidence:
         """Return the evidence."""
-        indptr, indices = self.seen.indptr, self.seen.indices
+        seen = counted(self.seen)
+        indptr, indices = seen.indptr, seen.indices
         if self.by_item:
             shape = (len(indptr) - 1, self.n)
             columns = scipy.sparse.csr_array((np.ones(len(indices), bool), indices, indptr), shape=shape).tocsc()
@@ -155,7 +166,7 @@ class MergedEvidence(PlainData):
 class Posterior(PlainData):
     """The posterior of one side's rows. What it rests on is found when it is first asked for, and kept.
 
-    Weights of ratings are taken for 1 here.
+    Weights of ratings, unless they are 0, are taken for 1 here.
 
     Parameters
     ----------

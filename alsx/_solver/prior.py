@@ -8,7 +8,6 @@ import numpy as np
 import scipy.sparse
 from numpy.typing import NDArray
 
-from alsx._solver.missing import MissingPairs
 from alsx._solver.rows import RowPrior
 from alsx._solver.tables import row_scales, weight_sums
 from alsx.ratings import CSR
@@ -99,8 +98,6 @@ class FittedPrior(NamedTuple):
     typical_min_count : float
         A number of ratings that hardly any row of the fit was below. What a small rated-item set says that no effects were learned
         from is extrapolated, so that it is mixed with `unrated_mean`.
-    missing : MissingPairs or None
-        What pairs without a rating count as, in a model that ranks; None for nothing.
     """
 
     reg: float = 0.0
@@ -113,7 +110,6 @@ class FittedPrior(NamedTuple):
     cold_feature_effects: Array | None = None
     unrated_mean: Array | None = None
     typical_min_count: float = 1.0
-    missing: MissingPairs | None = None
 
     def cold_start_vector(self, k: int) -> Floats:
         """Return the vector of a row of which nothing is known, shape (k+1,)."""
@@ -129,10 +125,6 @@ class FittedPrior(NamedTuple):
             self.precision,
             means,
         )
-
-    def evidence(self, ratings: CSR) -> CSR:
-        """Return ratings with the values and weights that row systems take."""
-        return ratings if self.missing is None else self.missing.evidence(ratings)
 
     def diagonal(self, k: int) -> Floats:
         """Return the diagonal of Lambda where it has no more, shape (k+1,)."""

@@ -117,7 +117,7 @@ class Contributions(NamedTuple):
     prior_weights : ndarray of float64, shape (k+1,)
         z' A^-1 s Lambda: its product with a part of the prior mean m is what that part contributes.
     missing : float
-        z' A^-1 b sum v t z, what the base contributes.
+        z' A^-1 b sum v t z: what pairs without ratings, the base, contribute.
     """
 
     ratings: Floats

@@ -16,7 +16,7 @@ The noise differs between users and between items: a_u and c_i are the ratios of
 each shrunk to 1 by NOISE_PRIOR_COUNT ratings. Ratings lie on a grid within a range, so errors are not Gaussian: quantiles of
 standardised training errors say by how much.
 
-Weights of ratings are taken for 1 here.
+Weights of ratings, unless they are 0, are taken for 1 here.
 
 References
 ----------
