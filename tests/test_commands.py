@@ -394,7 +394,7 @@ def test_held_out_films_among_the_recommended_are_listed(capsys):
     train, test = train_test_split(films.ratings, 0.5, random_state=0)
     user = train.user_ids[np.argmax(np.diff(films.ratings.by_user.indptr))]
     model = alsx.FactorALS(3, max_iter=2, random_state=0).fit(train)
-    movielens.recommend(films, model, train, test, user, 20)
+    movielens.recommend(films, model, model, train, test, user, 20)
     printed = capsys.readouterr().out.partition("held out for the test: ")[2].strip().removesuffix(".").split(", ")
     begin, end = test.by_user.indptr[(row := test.user_codes(user)) : row + 2]
     held = dict(zip(test.item_ids[test.by_user.indices[begin:end]], test.by_user.values[begin:end], strict=True))
