@@ -222,7 +222,7 @@ def all_models():
         models += [
             Model("RankALS(), then order by FactorALS()", two_stages, two_stage_lists, {}, {"n": [15, 30, 100]}),
             Model("RankALS()", fit_ours, our_lists, rank, {}),
-            Model("RankALS(100)", fit_ours, our_lists, rank | {"k": [100]}, {}),
+            Model("RankALS(40)", fit_ours, our_lists, rank | {"k": [40]}, {}),
         ]
     als = {"factors": [40], "regularization": [1.0, 3.0, 10.0, 30.0], "alpha": [0.3, 1.0, 5.0, 20.0]}
     strengths = {"l2": [30.0, 100.0, 300.0, 1000.0, 3000.0]}

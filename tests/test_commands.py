@@ -143,7 +143,7 @@ def test_recommended_films_are_not_rated_and_the_saved_model_agrees(example, com
     ]
     assert [int(row[1]) for row in rows[2:]] == ids.tolist()
     # What items are judged by is no rating: predictions are shown, within the scale.
-    shown = predicted = model.predict([5] * 4, ids)
+    shown = model.predict([5] * 4, ids)
     assert (shown < scores).all()
     assert [row[2] for row in rows[2:]] == [f"{x:.2f}" for x in shown]
     printed = json.loads(command("alsx", "recommend", file, 5, "--n=4", "--min-ratings=20", "--json").out)
@@ -153,10 +153,16 @@ def test_recommended_films_are_not_rated_and_the_saved_model_agrees(example, com
     rated = model._seen.indices[slice(*model._seen.indptr[4:6])]
     assert model.user_ids_[4] == 5
     assert not set(ids.tolist()) & set(model.item_ids_[rated].tolist())
-    for item, score in zip(ids.tolist(), predicted, strict=True):
-        title = load_demo().titles([item], alternates=False)[0]
-        shown = [line for line in out.stdout.splitlines() if title[:12] in line.partition("|")[2]]
-        assert any(f"{score:.2f}" in line for line in shown)
+    # The main job lists films with what this model predicts for them.
+    titles = load_demo().titles(model.item_ids_, alternates=False)
+    of_all = dict(zip(titles, model.predict(5, model.item_ids_), strict=True))
+    table = out.stdout.partition("User 5: ")[2].splitlines()
+    listed = [line.partition("|")[2].split(maxsplit=1) for line in table[4:14]]
+    assert len(listed) == 10
+    for stars, text in listed:
+        beginning = re.split(r" \(|…", text)[0]
+        known = [f"{value:.2f}" for title, value in of_all.items() if title.startswith(beginning)]
+        assert stars in known, text
     # How good lists are, beside what everybody can do.
     lists = [
         line.split() for line in out.stdout.splitlines() if line.startswith(("the most popular", "FactorALS, as it"))
@@ -388,7 +394,7 @@ def test_held_out_films_among_the_recommended_are_listed(capsys):
     train, test = train_test_split(films.ratings, 0.5, random_state=0)
     user = train.user_ids[np.argmax(np.diff(films.ratings.by_user.indptr))]
     model = alsx.FactorALS(3, max_iter=2, random_state=0).fit(train)
-    movielens.recommend(films, model, train, test, user, 20)
+    movielens.recommend(films, model, model, train, test, user, 20)
     printed = capsys.readouterr().out.partition("held out for the test: ")[2].strip().removesuffix(".").split(", ")
     begin, end = test.by_user.indptr[(row := test.user_codes(user)) : row + 2]
     held = dict(zip(test.item_ids[test.by_user.indices[begin:end]], test.by_user.values[begin:end], strict=True))

@@ -396,6 +396,15 @@ def test_evaluate_passes_options_and_needs_no_predictions(fitted):
     assert 0 < vectors["diversity@3"] < 2
 
 
+def test_a_model_that_ranks_is_judged_by_its_lists_alone(fitted):
+    model, train, test = fitted
+    ranking = alsx.RankALS(3, max_iter=2, random_state=0).fit(train)
+    assert set(evaluate(model, test)) - set(evaluate(ranking, test)) == {"rmse", "mae"}
+    with pytest.raises(ValueError, match="metrics has 'rmse', but what RankALS predicts are no ratings: leave it out"):
+        evaluate(ranking, test, metrics=("rmse", "ndcg"))
+    np.testing.assert_array_equal(ranking.recommend(0, 5)[0], ranking.recommend(0, 5, strategy="mean")[0])
+
+
 def test_evaluate_refused(fitted):
     model, _, test = fitted
     with pytest.raises(ValueError, match="metrics has 'mse'; it must be of rmse, mae, precision"):

@@ -153,8 +153,9 @@ class RankALS(PenalisedFactors):
     array([3])
     """
 
-    # Scores know already what users rate.
+    # Scores know what users are likely to rate, and are no ratings.
     _default_strategy = "mean"
+    _predicts_ratings = False
 
     # The error of held-out ratings does not judge lists, so that no fit is ended by it.
     early_stopping = False

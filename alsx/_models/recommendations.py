@@ -117,11 +117,13 @@ class Recommendations(FittedModel):
         strategy : {"propensity", "mean", "lower", "upper", "thompson"}, default=None
             What an item is judged by. "propensity", the default: its predicted rating, plus on the scale of the training error
             (the last of ``history_["train_rmse"]``) log(1 + its number of ratings) and the ratio of how much more of the user's
-            ratings than of all ratings are of items with factors like its own. "mean": its predicted rating. "lower" and
-            "upper": that minus and plus `n_std` standard deviations of what more ratings would tell (the noise of ratings plays
-            no part): "lower" is cautious, "upper" tries what may be good. "thompson": its rating in a draw from the posterior,
-            the same draw for all users of a call, which tries items as often as they may be the best. The last three take as
-            long as an iteration, or where there are many users, "lower" and "upper", much longer: (n_users + 1) n_items k^2.
+            ratings than of all ratings are of items with factors like its own. "mean": its predicted rating, or for `RankALS`,
+            whose scores know what users are likely to rate and which takes it by default, its score. "lower" and "upper": the
+            predicted rating minus and plus `n_std` standard deviations of what more ratings would tell (the noise of ratings
+            plays no part): "lower" is cautious, "upper" tries what may be good. "thompson": its rating in a draw from the
+            posterior, the same draw for all users of a call, which tries items as often as they may be the best. The last three
+            take as long as an iteration, or where there are many users, "lower" and "upper", much longer:
+            (n_users + 1) n_items k^2.
         n_std : float, default=1.0
             For "lower" and "upper".
         random_state : int, Generator, RandomState or None, default=None
@@ -314,13 +316,14 @@ class Recommendations(FittedModel):
         unknown: str | None = None,
     ) -> ListOptions:
         """Return what is asked of lists, checked; the arguments are those of `recommend`."""
+        chosen = check_strategy(self._default_strategy if strategy is None else strategy)
         return ListOptions(
             _check.integer("n", n, 1),
             candidates,
             exclude,
             exclude_rated,
             _check.integer("min_ratings", min_ratings, 0),
-            check_strategy(self._default_strategy if strategy is None else strategy),
+            chosen,
             _check.real("n_std", n_std),
             random_state,
             check_unknown(unknown),

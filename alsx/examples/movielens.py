@@ -45,12 +45,13 @@ def movielens(
     out: str = "out",
     n_jobs: int | None = None,
 ) -> None:
-    """Train the bias-only model and the factor model, measure predictions and lists, recommend, and draw.
+    """Train models that predict ratings and one that ranks, measure predictions and lists, recommend, and draw.
 
-    Both models are fitted to the training part of the ratings, and it is the factor model so fitted that recommends, is
-    drawn and is saved: its test error is then that of the very model that is seen. Results are printed on standard
-    output, progress on standard error. The folder named by --out gets history.png (loss and RMSE of both models),
-    map.png (the films' vectors in two dimensions) and model.npz (the factor model; alsx.load reads it).
+    All models are fitted to the training part of the ratings, and it is the factor model so fitted that predicts, is drawn and
+    is saved: its test error is then that of the very model that is seen. Recommendations are those of the model whose lists
+    are best. Results are printed on standard output, progress on standard error. The folder named by --out gets history.png
+    (loss and RMSE of both rating models), map.png (the films' vectors in two dimensions) and model.npz (the factor model;
+    alsx.load reads it).
 
     Parameters
     ----------
@@ -97,9 +98,10 @@ def movielens(
     model = alsx.FactorALS(k, max_iter=iterations, random_state=seed, n_jobs=n_jobs, verbose=1)
     model.fit(train, eval_set=test)
     compare(bias, model)
-    compare_lists(model, train, test)
+    ranking = alsx.RankALS(max_iter=iterations, random_state=seed, n_jobs=n_jobs, verbose=1).fit(train)
+    lister = compare_lists(model, ranking, train, test)
     min_ratings = listed_from(model.item_counts_)
-    recommend(films, model, train, test, chosen, min_ratings)
+    recommend(films, model, lister, train, test, chosen, min_ratings)
     similar(films, model, min_ratings)
     draw(films, bias, model, min_ratings, folder)
     _cli.tell("saving the model ...")
@@ -234,36 +236,46 @@ class Popularity:
         return ids.of_codes(lists), None
 
 
-def compare_lists(model: alsx.FactorALS, train: alsx.Ratings, test: alsx.Ratings) -> None:
-    """Print how many of the held-out films that users liked are in lists of ten, beside the most popular films."""
+def compare_lists(model: alsx.FactorALS, ranking: alsx.RankALS, train: alsx.Ratings, test: alsx.Ratings) -> Any:
+    """Print which of the held-out films that users liked are in lists of ten, and return the model whose lists are best."""
     _cli.tell("measuring lists of ten ...")
     least = LIKED_SHARE * train.range[1]
     users = test.triples()[0]
     every = -(-len(np.unique(users)) // MEASURED_USERS)
     part = test.select(users % every == 0)
     _cli.heading(f"Lists of ten: held-out films with at least {least:g} stars")
-    rows = []
+    rows, found = [], []
     for name, recommender, options in (
         ("the most popular films", Popularity(train), {}),
         ("FactorALS, the highest predictions", model, {"strategy": "mean"}),
         ("FactorALS, as it recommends", model, {}),
+        ("RankALS", ranking, {}),
     ):
         scores = evaluate(recommender, part, 10, metrics=("ndcg", "recall"), min_rating=least, recommend=options)
         rows.append([name, f"{scores['ndcg@10']:.4f}", f"{scores['recall@10']:.4f}"])
+        if recommender in (model, ranking) and not options:
+            found.append((scores["ndcg@10"], recommender))
     _cli.table(["lists", "NDCG@10", "recall@10"], rows, "lrr")
     print("\nThe best predictions do not make the best lists: what users are likely to watch counts, too.")
+    return max(found, key=lambda x: x[0])[1]
 
 
 def recommend(
-    films: MovieLens, model: alsx.FactorALS, train: alsx.Ratings, test: alsx.Ratings, user: Any, min_ratings: int
+    films: MovieLens,
+    model: alsx.FactorALS,
+    lister: Any,
+    train: alsx.Ratings,
+    test: alsx.Ratings,
+    user: Any,
+    min_ratings: int,
 ) -> None:
     """Print a user's favourite films beside the ten recommended."""
-    _cli.heading(f"User {user}: favourites, and what the model recommends")
+    _cli.heading(f"User {user}: favourites, and what {type(lister).__name__} recommends")
     codes, stars = rated_by(train, user)
     # Of equally rated films the less known ones say more about a taste, as long as they are known at all.
     obscure = model.item_counts_[codes] < min_ratings
     best = np.lexsort((model.item_counts_[codes], obscure, -stars))[:10]
-    ids, scores = model.recommend(user, 10, min_ratings=min_ratings)
+    ids, scores = lister.recommend(user, 10)
     ids, scores = ids[~np.isnan(scores)], scores[~np.isnan(scores)]
     titles, genres = column_widths(2, 28)
     left = [(f"{stars[x]:g}", *film_cells(films, train.item_ids[codes[x]], titles, genres)) for x in best]
@@ -272,8 +284,8 @@ def recommend(
     rows = [[*a, "|", *b] for a, b in zip_longest(left, right, fillvalue=("", "", ""))]
     _cli.table(["stars", "favourite", "genres", "|", "predicted", "recommended", "genres"], rows, "rlllrll")
     print(
-        f"\nThe model has seen {len(codes):,} ratings of this user, those in the training part, and recommends other films "
-        f"that have at least {min_ratings} ratings there."
+        f"\nThe models have seen {len(codes):,} ratings of this user, those in the training part.\n{type(lister).__name__}, whose "
+        "lists are the better ones above, recommends other films; FactorALS predicts the ratings."
     )
     test_codes, test_stars = rated_by(test, user)
     held_out = dict(zip(test.item_ids[test_codes].tolist(), test_stars.tolist(), strict=True))

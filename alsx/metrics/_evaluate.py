@@ -90,8 +90,11 @@ def evaluate(
     unknown = [name for name in asked or () if name not in ERRORS and name not in METRICS]
     if unknown:
         raise ValueError(f"metrics has {unknown[0]!r}; it must be of {', '.join((*ERRORS, *METRICS))}")
-    predicts = hasattr(model, "predict") if asked is None else True
-    errors = [name for name in ERRORS if (predicts if asked is None else name in asked)]
+    errors = [name for name in ERRORS if (_predicts_ratings(model) if asked is None else name in asked)]
+    if errors and not _predicts_ratings(model):
+        raise ValueError(
+            f"metrics has {errors[0]!r}, but what {type(model).__name__} predicts are no ratings: leave it out"
+        )
     scores: dict[str, float] = {}
     if errors:
         predicted = predict_all(model, test)
@@ -103,6 +106,11 @@ def evaluate(
     elif not errors:
         raise ValueError("metrics is empty; name at least one")
     return scores
+
+
+def _predicts_ratings(model: Any) -> bool:
+    """Return whether a model predicts ratings; a model of this package whose predictions are something else says so."""
+    return hasattr(model, "predict") and getattr(model, "_predicts_ratings", True)
 
 
 def predict_all(model: Any, ratings: Ratings) -> Array:
