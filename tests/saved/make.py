@@ -32,6 +32,7 @@ def models():
         "bias": alsx.BiasALS().fit(alsx.Ratings.from_arrays(names[users], items, values)),
         "factor": factor.set_titles({3: "Brazil", 7: "Alien"}),
         "bayes": bayes.fit(R, item_features=features),
+        "rank": alsx.RankALS(3, max_iter=3, random_state=0).fit(R, item_features=features),
         "folded": folded.partial_fit([(901, 3), (901, 501), (4, 3)], [1.0, 2.0, 5.0]),
     }
 
@@ -41,10 +42,12 @@ def answers(model):
     users, items = PAIRS
     if model.user_ids_.dtype.kind == "U":
         users = np.array([f"user {x}" for x in users])
-    predicted, std = model.predict(users, items, return_std=True)
-    # By name: what is the default may change.
+    # The order of lists is named, since the default may become another one.
     ids, scores = model.recommend(model.user_ids_[:6], 7, strategy="mean")
-    return {"predicted": predicted, "std": std, "ids": ids, "scores": scores}
+    said = {"predicted": model.predict(users, items), "ids": ids, "scores": scores}
+    if not isinstance(model, alsx.RankALS):  # whose scores have no standard deviations
+        said["std"] = model.predict(users, items, return_std=True)[1]
+    return said
 
 
 def main():
