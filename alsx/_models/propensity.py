@@ -48,30 +48,39 @@ class Directions(NamedTuple):
     Parameters
     ----------
     of_items : ndarray, shape (n_items, k)
-        (C + l I)^-1 q of each item that the user has rated, whose mean is the vector.
+        (C + l I)^-1 q of each item that the user has rated, whose mean is the vector; for factors divided by `length`.
     of_all : ndarray of float64, shape (k,)
         The mean over all ratings.
+    length : float
+        The root mean square of the factors over all ratings, in whose units the two above are, so that they are numbers about 1
+        whatever the unit of the ratings; 0 where all factors are.
     """
 
     of_items: Array
     of_all: Floats
+    length: float
 
 
 def directions(factors: Array, counts: NDArray[np.int64]) -> Directions:
     """Return the directions of items with these factors (n, k) and so many ratings; zeros where all factors are."""
     q, k = factors.astype(np.float64), factors.shape[1]
+    largest = float(np.abs(q).max(initial=0.0))
+    if not largest > 0:
+        return Directions(np.zeros_like(factors), np.zeros(k), 0.0)
+    q /= largest  # so that no square leaves the range of numbers
     shares = counts / max(int(counts.sum()), 1)
     # C (k,k) = sum_i share_i q_i (k,1) q_i' (1,k)
     second = (q * shares[:, None]).T @ q
     level = np.trace(second) / max(k, 1)
     if not level > 0:
-        return Directions(np.zeros_like(factors), np.zeros(k))
-    each = np.linalg.solve(second + RIDGE * level * np.eye(k), q.T).T
-    return Directions(np.ascontiguousarray(each, factors.dtype), shares @ each)
+        return Directions(np.zeros_like(factors), np.zeros(k), 0.0)
+    length = np.sqrt(level)
+    each = np.linalg.solve(second / level + RIDGE * np.eye(k), q.T / length).T
+    return Directions(np.ascontiguousarray(each, factors.dtype), shares @ each, largest * float(length))
 
 
 def density_directions(found: Directions, seen: CSR, users: NDArray[np.int32]) -> Floats:
-    """Return for each user the vector whose product with the factors of an item is the density ratio, shape (m, k).
+    """Return for each user the vector whose product with the factors of an item, over their length, is the density ratio.
 
     Parameters
     ----------
@@ -81,6 +90,10 @@ def density_directions(found: Directions, seen: CSR, users: NDArray[np.int32]) -
         The ratings seen, by user.
     users : ndarray of int32, shape (m,)
         Codes; -1, who has no ratings, gets the direction of all.
+
+    Returns
+    -------
+    vectors : ndarray of float64, shape (m, k)
     """
     known = users >= 0
     begin = np.where(known, seen.indptr[users], 0)

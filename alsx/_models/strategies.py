@@ -57,9 +57,10 @@ def by_propensity(model: FittedModel, query: Query) -> Product:
     """Predicted ratings plus the log of how likely users rate the items, on the scale of the errors of predictions."""
     product, items, k = by_mean(model, query), model._items, model._k
     unit = model.history_["train_rmse"][-1]
-    vectors = product.vectors.copy()
-    if k > 0:
-        vectors[:, :k] += unit * density_directions(items.directions, model._seen, query.users)
+    vectors, found = product.vectors.copy(), items.directions
+    # Factors next to 0, as of an absurd regularisation, tell nothing of anybody, and their vectors would be no numbers.
+    if k > 0 and unit < found.length * np.sqrt(np.finfo(vectors.dtype).max):
+        vectors[:, :k] += unit / found.length * density_directions(found, model._seen, query.users)
     return product._replace(vectors=vectors, packed=items.packed_with_counts(unit, query.n_threads))
 
 
