@@ -147,3 +147,11 @@ def test_codes_of_columns_of_any_library(values, asked):
 def test_random_inputs(target, tmp_path):
     read = sum(fuzzing.try_input(target, number, tmp_path) for number in range(400))
     assert 40 < read < 360
+
+
+def test_a_byte_order_mark_within_a_file_is_part_of_an_id(tmp_path):
+    """Arrow takes one away that its input begins with, also where a line of names came before."""
+    (tmp_path / "r.csv").write_bytes(b"user,item,rating\n\xef\xbb\xbfann,1,2\nbob,1,3\n")
+    assert Ratings(tmp_path / "r.csv").user_ids.tolist() == ["bob", "\ufeffann"]
+    (tmp_path / "r.csv").write_bytes(b"\xef\xbb\xbfuser,item,rating\nann,1,2\nbob,1,3\n")
+    assert Ratings(tmp_path / "r.csv").user_ids.tolist() == ["ann", "bob"]

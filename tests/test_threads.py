@@ -186,6 +186,7 @@ def test_an_interrupt_is_heard_by_python():
         from alsx import FactorALS, _pool
         from alsx.datasets import make_ratings
         R = make_ratings(2000, 1000, 100_000)
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a process in the background is started without
         threading.Timer(0.5, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
         start = time.perf_counter()
         try:

@@ -470,12 +470,12 @@ def _restored_uncertainty(
     if not sigma2 >= 0:
         raise ValueError(f"the variance of its noise is {sigma2}")
     first, second = (float(x) for x in about["noise"]["taken"])
-    noise = Noise(
-        sigma2,
-        _checked(stored, "noise_user", (len(users) + 1,), np.float64),
-        _checked(stored, "noise_item", (len(items) + 1,), np.float64),
-        (first, second),
+    of_users, of_items = (
+        _checked(stored, f"noise_{side.name}", (len(side) + 1,), np.float64) for side in (users, items)
     )
+    if not (of_users.min() >= 0 and of_items.min() >= 0):
+        raise ValueError("its noise is of variances, but some are below 0")
+    noise = Noise(sigma2, of_users, of_items, (first, second))
     return Uncertainty(posteriors[0], posteriors[1], k, shape, noise)
 
 

@@ -361,7 +361,7 @@ class CsvFile:
 
         newlines, block_bytes = False, BLOCK_BYTES
         while True:
-            source = TextStream(self._file, self._layout, self._drops_blanks)
+            source = TextStream(self._file, self._layout, self._drops_blanks, for_arrow=True)
             try:
                 table = self._parsed(source, roles, kinds, newlines, block_bytes)
             except pa.ArrowInvalid as error:

@@ -39,8 +39,9 @@ LINE_BREAK, SPACE, QUOTE, MINUS, ZERO, LETTER_X = b'\n "-0x'
 NUMBER = re.compile(r"[+-]?([0-9]+([.,][0-9]*)?|[.,][0-9]+)([eE][+-]?[0-9]+)?")
 # MovieLens' files without names of columns, whose order is known.
 MOVIELENS_FILES = re.compile(r"u\.data|u[1-5ab]\.(base|test)|ratings\.dat|r[1-5ab]\.(train|test)")
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"  # of UTF-8
 BYTE_ORDER_MARKS = (
-    (b"\xef\xbb\xbf", "utf-8"),
+    (BYTE_ORDER_MARK, "utf-8"),
     (b"\xff\xfe\x00\x00", "utf-32"),
     (b"\x00\x00\xfe\xff", "utf-32"),
     (b"\xff\xfe", "utf-16"),
@@ -198,6 +199,8 @@ class TextStream:
         How it is written.
     drops_blanks : bool, default=False
         Whether lines of blanks become empty ones, which Arrow passes over.
+    for_arrow : bool, default=False
+        Whether Arrow's reader is the one that reads.
 
     Attributes
     ----------
@@ -211,7 +214,7 @@ class TextStream:
 
     closed = False
 
-    def __init__(self, file: Path, layout: Layout, drops_blanks: bool = False) -> None:
+    def __init__(self, file: Path, layout: Layout, drops_blanks: bool = False, for_arrow: bool = False) -> None:
         self._raw = open_bytes(file)
         self._layout, self._drops_blanks = layout, drops_blanks
         self._decoder = None
@@ -219,6 +222,8 @@ class TextStream:
             self._decoder = codecs.getincrementaldecoder(layout.encoding)()
         self._rest = b""  # a piece whose line is not whole yet
         self._is_first, self._ended = True, False
+        # Arrow takes a byte order mark away that its input begins with, which behind skipped lines is part of the first id.
+        self._doubles_mark = for_arrow
         self._lines_to_skip = layout.n_head_lines
         self._starts = [ord(layout.delimiter), QUOTE, SPACE]  # what a field begins after, beside a line break
         self._before = b"\n"
@@ -260,6 +265,9 @@ class TextStream:
                 text = after
             if text:
                 self._note(text)
+                if self._doubles_mark and text.startswith(BYTE_ORDER_MARK):
+                    text = BYTE_ORDER_MARK + text
+                self._doubles_mark = False
                 return text
         return b""
 
@@ -271,7 +279,7 @@ class TextStream:
         self._rest = b""
         if self._is_first and (len(block) >= 3 or self._ended):
             self._is_first = False
-            block = block.removeprefix(b"\xef\xbb\xbf")
+            block = block.removeprefix(BYTE_ORDER_MARK)
         if b"\r" in block:
             # A break of two characters may lie on the border of two blocks.
             if block.endswith(b"\r") and not self._ended:
