@@ -30,7 +30,9 @@ import scipy.sparse as sp
 
 import alsx
 from alsx import _core
-from alsx._models.training import Progress, Run, Specification, held_out_ratings, run_sweeps
+from alsx._models.progress import Progress
+from alsx._models.stopping import Course
+from alsx._models.training import Run, Specification, held_out_ratings, run_sweeps
 from alsx._solver.alternation import Alternation
 from alsx._solver.prior import Penalty
 from alsx.datasets import make_ratings
@@ -78,7 +80,11 @@ def history_cost(R, held_out, k, threads, iterations):
     def loop(test):
         specification = Specification("FactorALS", k, R.dtype, (side, side), iterations, None)
         run = Run(np.random.default_rng(0), threads, threads, 0)
-        return lambda: run_sweeps(alternation, specification, test, run, Progress("FactorALS", iterations, 0))
+        progress = Progress("FactorALS", iterations, 0)
+        # Nothing follows the fit, and no iterate is kept.
+        return lambda: run_sweeps(
+            alternation, specification, test, run, progress, Course(run.stopping, None, 0, lambda number: None), None
+        )
 
     took = []
     for job in (bare, bare, loop(None), loop(test)):  # the first touches fresh memory

@@ -70,12 +70,12 @@ def main(ratings=None, scale=1.0, k=64, threads=2, rounds=3, peer_python=None):
     generator = np.random.default_rng(0)
     pair_users, pair_items = generator.integers(0, len(users), PAIRS), generator.integers(0, len(items), PAIRS)
     some, liked = users[:SOME], items[:SOME]
-    model.recommend(users[0])  # packs the items, once a model
+    model.recommend(users[0], strategy="mean")  # packs the items, once a model
     own = {
-        f"recommend 10 to {len(some):,} users": (lambda: model.recommend(some, 10), 1, 0),
-        "recommend 10 to one user": (lambda: model.recommend(users[5], 10), 51, 1),
+        f"recommend 10 to {len(some):,} users": (lambda: model.recommend(some, 10, strategy="mean"), 1, 0),
+        "recommend 10 to one user": (lambda: model.recommend(users[5], 10, strategy="mean"), 51, 1),
         f"similar_items of {len(liked):,} items": (lambda: model.similar_items(liked, 10), 1, 2),
-        f"recommend 10 to all {len(users):,} users": (lambda: model.recommend(users, 10), 1, None),
+        f"recommend 10 to all {len(users):,} users": (lambda: model.recommend(users, 10, strategy="mean"), 1, None),
         f"similar_items of all {len(items):,} items": (lambda: model.similar_items(items, 10), 1, None),
         f"predict {PAIRS:,} pairs": (lambda: model.predict(users[pair_users], items[pair_items]), 1, "numpy"),
     }
