@@ -157,7 +157,7 @@ def explain(
     evidence = row.ratings if missing is None else missing.evidence(row.ratings)
     of_mean = users.solving(items)[1].parts(evidence, row.features, k, learned_from=row.learned_from)
     z = np.append(items.table[item, :k].astype(np.float64), 1.0)
-    found = _contributions(users, items, row, of_mean, mean, missing, z, n_threads)
+    found = _contributions(users, items, evidence, of_mean, mean, missing, z, n_threads)
     rated, values = items.ids_of(row.ratings.indices).tolist(), row.ratings.values.tolist()
     parts = [
         Part("rating", one, f"rated {one}: {value:g}", value, x)
@@ -183,15 +183,15 @@ def explain(
 def _contributions(
     users: FittedSide,
     items: FittedSide,
-    row: Row,
+    ratings: CSR,
     of_mean: PriorParts,
     mean: float,
     missing: MissingPairs | None,
     z: Floats,
     n_threads: int,
 ) -> Contributions:
-    """Return what z'x of a user's row x is made of."""
-    k, ratings = len(z) - 1, row.ratings
+    """Return what z'x of a user's row x is made of, given his ratings as row systems take them."""
+    k = len(z) - 1
     n, has_weight = len(ratings.indices), weight_sums(ratings.indptr, ratings.weights)[0] > 0
     if not has_weight:  # ratings of no weight: the row is its prior mean
         ratings = CSR(np.zeros(2, np.int64), ratings.indices[:0], ratings.values[:0], None)

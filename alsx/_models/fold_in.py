@@ -17,7 +17,7 @@ from alsx._solver.posterior import Evidence, counted
 from alsx._solver.rows import RowBase, RowSystems, SingularRowError
 from alsx._solver.tables import factor_table, weight_sums
 from alsx._solver.uncertainty import Uncertainty
-from alsx.ratings import CSR, Caller, Ids, read_ratings
+from alsx.ratings import CSR, Caller, Ids, Ratings, read_ratings
 
 Array = NDArray[Any]
 Floats = NDArray[np.float64]
@@ -159,13 +159,7 @@ def _new_ratings(
     caller: Caller = FIT,
 ) -> tuple[Array, CSR]:
     """Return the ids of new rows, and their ratings with codes of the other side, ascending in each row."""
-    implicit = missing is not None and missing.confidence is not None
-    ratings = read_ratings(
-        R, y, caller=caller, sample_weight=sample_weight, timestamp=False, dtype=other.table.dtype, n_jobs=n_jobs,
-        duplicates="sum" if implicit else "raise",
-    )  # fmt: skip
-    if implicit:
-        check_counts(ratings.by_user, ratings.user_ids, ratings.item_ids)
+    ratings = read_more(missing, R, y, sample_weight, other.table.dtype, n_jobs, caller)
     mine, theirs, rows = ratings.user_ids, ratings.item_ids, ratings.by_user
     if own.name == "item":
         mine, theirs, rows = theirs, mine, ratings.by_item
@@ -181,6 +175,26 @@ def _new_ratings(
             f"of a new {own.name}: leave it out, or fold it in first with side={other.name!r}"
         )
     return mine, rows._replace(indices=codes[rows.indices])
+
+
+def read_more(
+    missing: MissingPairs | None,
+    R: Any,
+    y: Any,
+    sample_weight: Any,
+    dtype: np.dtype[Any],
+    n_jobs: int | None,
+    caller: Caller = FIT,
+) -> Ratings:
+    """Read ratings that come after a fit; of implicit feedback they are counts, which are added up."""
+    implicit = missing is not None and missing.confidence is not None
+    ratings = read_ratings(
+        R, y, caller=caller, sample_weight=sample_weight, timestamp=False, dtype=dtype, n_jobs=n_jobs,
+        duplicates="sum" if implicit else "raise",
+    )  # fmt: skip
+    if implicit:
+        check_counts(ratings, caller)
+    return ratings
 
 
 def _new_features(own: FittedSide, ids: Array | None, ratings: CSR, features: Any) -> tuple[Array, CSR, Any]:
@@ -261,7 +275,7 @@ def solve(
     means[:, : k + 1] = own.solving(other)[1].means(evidence, features, k, learned_from)
     try:
         with np.errstate(all="ignore"):
-            row_systems(own, other, mean, missing, ratings, means, n_threads).solve(out, loss, n_threads)
+            row_systems(own, other, mean, missing, evidence, means, n_threads).solve(out, loss, n_threads)
     except SingularRowError as error:
         raise np.linalg.LinAlgError(singular_message(error, ids)) from None
     beyond = np.flatnonzero(~(np.isfinite(out).all(axis=1) & np.isfinite(loss[:, 0])))
@@ -278,7 +292,7 @@ def row_systems(
     other: FittedSide,
     mean: float,
     missing: MissingPairs | None,
-    ratings: CSR,
+    evidence: CSR,
     means: Array,
     n_threads: int,
 ) -> RowSystems:
@@ -288,16 +302,15 @@ def row_systems(
     ----------
     own, other, mean, missing, n_threads
         As of `fold_in`.
-    ratings : CSR
-        By row; `indices` are rows of `other`.
+    evidence : CSR
+        Ratings by row, as `MissingPairs.evidence` returns them where there are any; `indices` are rows of `other`.
     means : ndarray, shape (n, ld)
         Prior means.
     """
     (table, fitted), unit, base = own.solving(other), 1.0, None
+    weight_sum = weight_sums(evidence.indptr, evidence.weights)
     if missing is not None:
-        ratings, unit = missing.evidence(ratings), missing.unit_of(1.0)
-    weight_sum = weight_sums(ratings.indptr, ratings.weights)
-    if missing is not None:
+        unit = missing.unit_of(1.0)
         base = RowBase(own.gram_of_missing(other, n_threads), missing.scales(weight_sum))
     prior = fitted.row_prior(weight_sum, means)
-    return RowSystems(ratings, table, own.k, prior, mean, unit, own.name, base=base)
+    return RowSystems(evidence, table, own.k, prior, mean, unit, own.name, base=base)

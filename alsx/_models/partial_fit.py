@@ -8,14 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alsx._models.features import place_features
-from alsx._models.fold_in import solve
+from alsx._models.fold_in import read_more, solve
 from alsx._models.seen import add_ratings, columns_of, count_items, rows_of
 from alsx._models.side import FittedSide, Merge
 from alsx._models.state import ModelState
-from alsx._models.training import FIT, check_counts, fitted_uncertainty
+from alsx._models.training import fitted_uncertainty
 from alsx._solver.tables import factor_table
 from alsx._solver.uncertainty import Errors, Uncertainty
-from alsx.ratings import CSR, Ids, read_ratings
+from alsx.ratings import CSR, Ids
 
 Array = NDArray[Any]
 Floats = NDArray[np.float64]
@@ -177,13 +177,7 @@ def _read(state: ModelState, R: Any, y: Any, sample_weight: Any, n_jobs: int | N
     if R is None:
         none = np.empty(0, dtype)
         return Coming(state.users.ids.values[:0], state.items.ids.values[:0], none, None)
-    implicit = state.missing is not None and state.missing.confidence is not None
-    ratings = read_ratings(
-        R, y, caller=FIT, sample_weight=sample_weight, timestamp=False, dtype=dtype, n_jobs=n_jobs,
-        duplicates="sum" if implicit else "raise",
-    )  # fmt: skip
-    if implicit:
-        check_counts(ratings.by_user, ratings.user_ids, ratings.item_ids)
+    ratings = read_more(state.missing, R, y, sample_weight, dtype, n_jobs)
     # Ids of another kind are refused: they cannot be in one model with those that are there.
     state.users.ids.codes(ratings.user_ids, "R")
     state.items.ids.codes(ratings.item_ids, "R")

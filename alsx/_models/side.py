@@ -259,22 +259,11 @@ class FittedSide(PlainData):
         table[:, : self.k] = self.table[:, : self.k] / np.where(self.lengths > 0, self.lengths, 1)[:, None]
         return table
 
-    def missing_gram(self, n_threads: int) -> Floats:
-        """Return what missing ratings of all rows with ratings add up to, see `missing.missing_gram`; found once."""
-        found: Floats | None = self.__dict__.get("_missing_gram")
-        if found is None:
-            rows = np.flatnonzero((self.counts > 0) & self.has_data).astype(np.int32)
-            found = missing_gram(self.table, self.k, rows, n_threads)
-            self.__dict__["_missing_gram"] = found
-        return found
-
     def gram_of_missing(self, other: FittedSide, n_threads: int) -> Floats:
         """Return the `missing_gram` of the table that rows of this side are solved from; found once."""
         table, _ = self.solving(other)
-        if table is other.table:
-            return other.missing_gram(n_threads)
         found: tuple[Array, Array, Floats] | None = self.__dict__.get("_gram_of_missing")
-        # A side that was made from this one has it, too, but may have another table.
+        # A side that was made from this one has it, too, but may have another table. The other side's table may change as well.
         if found is None or found[0] is not table or found[1] is not other.counts:
             rows = np.flatnonzero((other.counts > 0) & other.has_data).astype(np.int32)
             found = table, other.counts, missing_gram(table, self.k, rows, n_threads)

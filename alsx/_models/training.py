@@ -254,18 +254,20 @@ def _alternation(
     if specification.missing is None:
         return Alternation(ratings, specification.k, penalties, run.generator, run.n_threads, sources)
     if specification.missing.confidence is not None:
-        check_counts(ratings.by_user, ratings.user_ids, ratings.item_ids)
+        check_counts(ratings, FIT)
     missing = specification.missing.pairs(ratings)
     return RankAlternation(ratings, specification.k, penalties, run.generator, run.n_threads, sources, missing)
 
 
-def check_counts(rows: CSR, ids: Array, other_ids: Array) -> None:
+def check_counts(ratings: Ratings, caller: Caller) -> None:
     """Refuse implicit feedback of a negative count."""
+    rows = ratings.by_user
     wrong = np.flatnonzero(rows.values < 0)
     if len(wrong):
-        row = int(np.searchsorted(rows.indptr, wrong[0], side="right")) - 1
+        user = ratings.user_ids[int(np.searchsorted(rows.indptr, wrong[0], side="right")) - 1]
+        item = ratings.item_ids[rows.indices[wrong[0]]]
         raise ValueError(
-            f"R: the count of {ids[row].item()!r} and {other_ids[rows.indices[wrong[0]]].item()!r} is "
+            f"{caller.data}: the count of {user.item()!r} and {item.item()!r} is "
             f"{rows.values[wrong[0]]:g}; counts of implicit feedback must be at least 0: leave such pairs out, or use "
             'feedback="ratings"'
         )
