@@ -13,7 +13,6 @@ lets us make one (version 1 of control groups, and root).
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 import time
@@ -77,5 +76,85 @@ def make(folder, n=N_RATINGS, csv=False):
     print(f"\n{folder}: {n:,} ratings of {n_items:,} items by {n_users:,} users, {size / 1e9:.2f} GB")
 
 
+PREPARE = (
+    "import alsx, sys; print(repr(alsx.Ratings(sys.argv[1], timestamp=False, cache=sys.argv[2], memory=sys.argv[3])))"
+)
+FIT = """
+import json, sys, time
+import alsx
+source, cache, options = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
+R = alsx.Ratings(source, timestamp=False, cache=cache)
+m = alsx.FactorALS(**options, tol=None, random_state=0).fit(R)
+print(json.dumps({"shape": R.shape, "n": R.n_ratings, "seconds": m.history_["seconds"], "rmse": m.history_["train_rmse"][-1]}))
+"""
+
+
+def measured(code, arguments, limit=None):
+    """Run Python code in a process of its own.
+
+    Returns its output, seconds, and peaks of memory in GB: anonymous, resident, and of its control group.
+    """
+    group = None
+    if limit is not None:
+        group = GROUPS / f"alsx-{os.getpid()}"
+        group.mkdir()
+        (group / "memory.limit_in_bytes").write_text(str(limit))
+
+    def join():
+        if group is not None:
+            (group / "cgroup.procs").write_text(str(os.getpid()))
+
+    start, anonymous, resident = time.perf_counter(), 0, 0
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, preexec_fn=join)
+    status = Path(f"/proc/{process.pid}/status")
+    while process.poll() is None:
+        try:
+            lines = dict(line.split(":", 1) for line in status.read_text().splitlines())
+            anonymous = max(anonymous, int(lines["RssAnon"].split()[0]))
+            resident = max(resident, int(lines["VmHWM"].split()[0]))
+        except (KeyError, OSError):
+            pass
+        time.sleep(0.02)
+    took = time.perf_counter() - start
+    whole = None
+    if group is not None:
+        whole = int((group / "memory.max_usage_in_bytes").read_text()) / 1e9
+        group.rmdir()
+    if process.returncode:
+        sys.exit(f"the process ended with {process.returncode}")
+    return process.stdout.read(), took, (1024 * anonymous / 1e9, 1024 * resident / 1e9, whole)
+
+
+def show(name, took, memory):
+    """Print a line of the table."""
+    whole = "" if memory[2] is None else f"{memory[2]:8.2f}"
+    print(f"{name:44} {took:8.1f} {memory[0]:10.2f} {memory[1]:9.2f} {whole}", flush=True)
+
+
+def run(source, cache, k=20, iterations=2, memory="1GB", limit=None, default=False):
+    """Prepare and fit, and print seconds and peaks of memory."""
+    limit = None if limit is None else int(float(str(limit).upper().removesuffix("GB")) * 1e9)
+    print(
+        f"{'':44} {'seconds':>8} {'anonymous':>10} {'resident':>9} {'' if limit is None else 'in all':>8}  (peaks in GB)"
+    )
+    if not any(Path(cache).glob("*")):
+        text, took, peaks = measured(PREPARE, (source, cache, memory), limit)
+        show(f"prepare, memory={memory}", took, peaks)
+        print(text.strip())
+    options = {"k": k, "max_iter": iterations}
+    if not default:
+        options["implicit_features"] = None
+    text, took, peaks = measured(FIT, (source, cache, json.dumps(options)), limit)
+    found = json.loads(text)
+    show(f"fit, k = {k}, {'default' if default else 'plain'}, {iterations} iterations", took, peaks)
+    seconds = ", ".join(f"{x:.1f}" for x in found["seconds"])
+    print(f"iterations took {seconds} s; training RMSE {found['rmse']:.4f}")
+    disk = sum(file.stat().st_size for file in Path(cache).rglob("*") if file.is_file())
+    print(
+        f"{found['n']:,} ratings of {found['shape'][1]:,} items by {found['shape'][0]:,} users; the cache has {disk / 1e9:.2f} GB"
+    )
+
+
 if __name__ == "__main__":
-    fire.Fire({"make": make})
+    fire.Fire({"make": make, "run": run})

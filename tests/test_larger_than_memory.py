@@ -3,7 +3,6 @@
 import errno
 import json
 import os
-import signal
 import subprocess
 import sys
 import tempfile
@@ -15,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyarrow import csv, parquet
 
@@ -110,16 +109,17 @@ def test_all_types_of_ids_and_ratings(tmp_path):
     table = columns(n)
     users, items = table["user"], table["item"]
     texts = [f"u{x}é" for x in users]
-    for number, (ids, others, values) in enumerate(
+    others = [f"i{x}é" for x in items]
+    for number, (left, right, values) in enumerate(
         [
             (users, items, table["rating"]),
             (users * 2**40, items.astype("i2"), (2 * table["rating"]).astype("i8")),
-            (users.astype("u8") + 2**63, texts, table["rating"].astype("f4")),
+            (users.astype("u8") + 2**63, others, table["rating"].astype("f4")),
             (texts, [f"{x:05}" for x in items], (2 * table["rating"]).astype("u1")),
         ]
     ):
         for kind in ("csv", "parquet"):
-            own = pa.table({"user": ids, "item": others, "rating": values})
+            own = pa.table({"user": left, "item": right, "rating": values})
             folder = tmp_path / f"{number}{kind}"
             folder.mkdir()
             path = write(folder, own, kind)
@@ -237,6 +237,7 @@ def test_the_first_repeated_row_of_all(tmp_path):
     assert said[0] == said[1]
 
 
+@settings(max_examples=30)
 @given(st.data())
 def test_any_ratings_in_any_steps(data):
     rows = data.draw(
@@ -334,46 +335,58 @@ def test_what_is_not_whole_is_not_trusted(tmp_path, monkeypatch, harm):
     assert len(prepared_folders(root)) == 1
 
 
-PREPARE = "import sys, alsx; alsx.Ratings(sys.argv[1], cache=sys.argv[2], memory='10MB')"
+N_STEPS = 2400  # things that the preparation below does to the disk, or somewhat more
+# Children of one process, which has imported everything, so that many of them take little time.
+CHILDREN = """
+import os, signal, sys
+import alsx
+from alsx.ratings import cache, csvfile, external, spill
+
+external.MAX_MOVED, external.MIN_SORTED, external.SORT_BYTES, csvfile.BLOCK_BYTES = 300, 200, 10**9, 20000
+path, root, moments, at_once = sys.argv[1], sys.argv[2], map(int, sys.argv[3].split(",")), sys.argv[4] == "at once"
+
+
+def kill_at(moment):
+    left = [moment]
+    for module, name in ((spill, "write_all"), (external, "write_all"), (os, "fsync"), (os, "rename")):
+        def stop(*arguments, own=getattr(module, name)):
+            left[0] -= 1
+            if left[0] < 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return own(*arguments)
+        setattr(module, name, stop)
+
+
+children = []
+for moment in moments:
+    child = os.fork()
+    if not child:
+        kill_at(moment)
+        alsx.Ratings(path, cache=root, memory="10MB", n_jobs=1)
+        os._exit(0)
+    children.append(child)
+    if not at_once:
+        assert os.waitpid(child, 0)[1] == signal.SIGKILL, moment
+for child in children if at_once else []:
+    assert os.waitpid(child, 0)[1] == 0
+"""
 
 
 @pytest.mark.skipif(os.name == "nt", reason="there is no kill -9")
-def test_a_killed_preparation_leaves_nothing_that_is_trusted(tmp_path, monkeypatch):
+@pytest.mark.parametrize("at_once", [False, True])
+def test_processes_that_are_killed_and_processes_at_once(tmp_path, monkeypatch, at_once):
+    """A process is killed before one of the things that it does to the disk, whichever; or several prepare the same at once."""
     table = columns(4000)
     path, root = write(tmp_path, table, "csv"), tmp_path / "cache"
-    whole, random = Ratings(pa.table(table)), np.random.default_rng(0)
-    # A process that stops at a step, so that the moments cover all of the work however fast the machine is.
-    code = (
-        "import os, signal, sys; from alsx.ratings import spill, external, cache; import alsx\n"
-        "own, left = os.write, [int(sys.argv[3])]\n"
-        "def kill(module, name):\n"
-        "    before = getattr(module, name)\n"
-        "    def f(*a, **k):\n"
-        "        left[0] -= 1\n"
-        "        if left[0] < 0: os.kill(os.getpid(), signal.SIGKILL)\n"
-        "        return before(*a, **k)\n"
-        "    setattr(module, name, f)\n"
-        "kill(spill, 'write_all'); kill(external, 'write_all'); kill(os, 'fsync'); kill(os, 'rename')\n"
-        "alsx.Ratings(sys.argv[1], cache=sys.argv[2], memory='10MB')\n"
-    )
-    for moment in [*random.integers(0, 60, 5).tolist(), 10**6]:
-        out = subprocess.run([sys.executable, "-c", code, str(path), str(root), str(moment)], check=False)
-        assert out.returncode in (0, -signal.SIGKILL)
-        if out.returncode:
-            monkeypatch.setattr(cache, "UNLOCKED_SECONDS", 0.0)
-            assert_same(whole, Ratings(path, cache=root))
-            assert len(prepared_folders(root)) == 1  # what it left is gone
-            cache._remove(prepared_folders(root)[0])
-    assert out.returncode == 0
-
-
-def test_two_processes_at_once(tmp_path):
-    table = columns(4000)
-    path, root = write(tmp_path, table, "csv"), tmp_path / "cache"
-    started = [subprocess.Popen([sys.executable, "-c", PREPARE, str(path), str(root)]) for _ in range(3)]
-    assert [process.wait() for process in started] == [0, 0, 0]
-    assert len(prepared_folders(root)) == 1
+    moments = [10**9] * 3 if at_once else np.random.default_rng(0).permutation(N_STEPS)[:12].tolist()
+    arguments = [str(path), str(root), ",".join(map(str, moments)), "at once" if at_once else ""]
+    subprocess.run([sys.executable, "-c", CHILDREN, *arguments], check=True)
+    if not at_once:
+        assert any(folder.name.endswith(".part") for folder in prepared_folders(root))
+    calls = count_preparations(monkeypatch)
     assert_same(Ratings(pa.table(table)), Ratings(path, cache=root))
+    assert len(calls) == (not at_once)
+    assert len(prepared_folders(root)) == 1  # what the others left is gone
 
 
 @pytest.mark.skipif(os.name == "nt", reason="there are no locks")

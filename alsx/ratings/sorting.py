@@ -45,6 +45,16 @@ class CSR(NamedTuple):
     weights: Array | None
 
 
+def is_mapped(array: Array) -> bool:
+    """Return whether an array is, or is part of, a file that is mapped into memory."""
+    base: Any = array
+    while isinstance(base, np.ndarray):
+        if isinstance(base, np.memmap):
+            return True
+        base = base.base
+    return False
+
+
 class Codes(NamedTuple):
     """Codes of the entries of one side: that of entry p is ``table[raw[p] - low]``.
 
