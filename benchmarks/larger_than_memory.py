@@ -84,7 +84,7 @@ import json, sys, time
 import alsx
 source, cache, options = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
 R = alsx.Ratings(source, timestamp=False, cache=cache)
-m = alsx.FactorALS(**options, tol=None, random_state=0).fit(R)
+m = alsx.FactorALS(**options, tol=0, random_state=0).fit(R)
 print(json.dumps({"shape": R.shape, "n": R.n_ratings, "seconds": m.history_["seconds"], "rmse": m.history_["train_rmse"][-1]}))
 """
 

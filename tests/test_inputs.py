@@ -380,8 +380,9 @@ def test_a_folder_is_read_as_one(tmp_path):
         file = tmp_path / f"part={part}" / "a.parquet"
         parquet.write_table(pa.table({"user": [part], "item": [1], "rating": [2.5]}), file)
     (tmp_path / "_SUCCESS").touch()
-    (tmp_path / "readme.txt").write_text("no ratings")
     assert rows(Ratings(tmp_path)) == rows(Ratings(dataset.dataset(tmp_path))) == [(0, 1, 2.5), (1, 1, 2.5)]
+    (tmp_path / "readme.txt").write_text("no ratings")
+    assert Ratings(tmp_path).n_ratings == 2
     with pytest.raises(IsADirectoryError, match="is a folder, whose files have no order"):
         FactorALS(2).fit(tmp_path).predict(tmp_path)
 

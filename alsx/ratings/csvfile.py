@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from alsx.ratings._caller import Caller, Place, path_name, show, show_name
 from alsx.ratings.columns import combined, first_null, plain_numbers
+from alsx.ratings.plain import NotPlain, may_be_plain, plain_parts
 from alsx.ratings.raw import Column, Missing
 from alsx.ratings.text import (
     BLANKS,
@@ -28,6 +29,7 @@ from alsx.ratings.text import (
     TextStream,
     find_layout,
     named_errors,
+    open_bytes,
     records,
 )
 from alsx.ratings.texts import INTEGER, Texts, refuse_empty_rating
@@ -91,6 +93,7 @@ class CsvFile:
         self._is_row_per_line = False
         self._newlines, self._n_records = False, 0  # whether rows run over lines, and how many rows there are then
         self._block_bytes = BLOCK_BYTES
+        self._is_plain = True  # as far as it is known
         self._drops_blanks = False  # whether lines of nothing but blanks are passed over, as empty ones are
 
     # -----------------------------------------------------------------------------------------------------------------
@@ -276,6 +279,9 @@ class CsvFile:
         """
         import pyarrow as pa
 
+        if self._may_be_plain(kinds):
+            yield from self._plain_parts(roles, kinds)
+            return
         source = TextStream(self._file, self._layout, self._drops_blanks, for_arrow=True)
         n_rows = 0
         with named_errors(self._name):
@@ -301,6 +307,42 @@ class CsvFile:
         if as_text and source.has_odd_number:
             kinds |= dict.fromkeys(as_text, "text")
             raise ReadAgain
+
+    def _may_be_plain(self, kinds: dict[str, Any]) -> bool:
+        """Whether the lines may be plain ones."""
+        if not self._is_plain:
+            return False
+        import pyarrow.types as pt
+
+        types = {
+            role: None
+            if isinstance(kind, str) or not (pt.is_integer(kind) or pt.is_floating(kind))
+            else np.dtype(kind.to_pandas_dtype())
+            for role, kind in kinds.items()
+        }
+        return may_be_plain(self._layout, types)
+
+    def _plain_parts(self, roles: dict[str, str], kinds: dict[str, Any]) -> Iterator[pa.Table]:
+        """The columns of plain lines by role, as `parts` yields them."""
+        import pyarrow as pa
+
+        columns = {role: self.names.index(name) for role, name in roles.items()}
+        if len(set(columns.values())) < len(columns):
+            self._is_plain = False
+            raise ReadAgain
+        types = {role: np.dtype(kind.to_pandas_dtype()) for role, kind in kinds.items()}
+        with named_errors(self._name), open_bytes(self._file) as raw:
+            self._is_row_per_line = True
+            try:
+                for part in plain_parts(raw, self._layout, columns, types):
+                    yield pa.table(part)
+            except NotPlain as found:
+                self._is_row_per_line = False
+                if found.is_wide:
+                    kinds |= {"user": pa.int64(), "item": pa.int64()}
+                else:
+                    self._is_plain = False
+                raise ReadAgain from None
 
     def _parsed(
         self, source: TextStream, roles: dict[str, str], kinds: dict[str, Any], at_once: bool
