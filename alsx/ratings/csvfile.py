@@ -334,6 +334,7 @@ class CsvFile:
         with named_errors(self._name), open_bytes(self._file) as raw:
             self._is_row_per_line = True
             try:
+                yield pa.table({role: np.empty(0, dtype) for role, dtype in types.items()})  # where there are no lines
                 for part in plain_parts(raw, self._layout, columns, types):
                     yield pa.table(part)
             except NotPlain as found:
