@@ -30,7 +30,7 @@ ORDER = [
     {"__init__"},
     {"datasets", "plot", "_cli", "_reader", "_model_commands", "__main__", "examples"},
 ]
-LAZY = {"matplotlib", "fire", "pyarrow", "pooch", "pandas", "polars", "tqdm"}
+LAZY = {"matplotlib", "fire", "pyarrow", "pooch", "pandas", "polars", "tqdm", "rich", "narwhals"}
 
 
 def room(path):
