@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import pickle
 import subprocess
 import sys
 import tempfile
@@ -19,8 +20,11 @@ from hypothesis import strategies as st
 from pyarrow import csv, parquet
 
 import alsx
+import alsx.__main__
 from alsx import Ratings
-from alsx.ratings import cache, csvfile, external, gathering
+from alsx._solver.alternation import TrainingSide
+from alsx._solver.prior import Penalty
+from alsx.ratings import cache, csvfile, external, gathering, is_mapped
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -340,6 +344,7 @@ N_STEPS = 2400  # things that the preparation below does to the disk, or somewha
 CHILDREN = """
 import os, signal, sys
 import alsx
+import alsx.__main__
 from alsx.ratings import cache, csvfile, external, spill
 
 external.MAX_MOVED, external.MIN_SORTED, external.SORT_BYTES, csvfile.BLOCK_BYTES = 300, 200, 10**9, 20000
@@ -464,3 +469,42 @@ def test_arguments_refused(tmp_path):
     assert cache.memory_bytes("2GB") == 2 * 10**9
     assert cache.memory_bytes("64 MiB") == 2**26
     assert cache.memory_bytes(1e8) == 10**8
+
+
+def test_mapped_ratings_are_known_and_read_from_one_end_to_the_other(tmp_path):
+    path = write(tmp_path, columns(), "csv")
+    whole, mapped = Ratings(path), Ratings(path, cache=tmp_path)
+    sides = [
+        TrainingSide("user", alsx.Ratings(R).by_user, 2, Penalty(1.0, 1.0, 0.5), np.dtype("f4"))
+        for R in (whole, mapped)
+    ]
+    assert [is_mapped(side.ratings.values) for side in sides] == [False, True]
+    assert (np.diff(sides[0].tasks.order) < 0).any()
+    assert (np.diff(sides[1].tasks.order) == 1).all()
+    again = pickle.loads(pickle.dumps(mapped))
+    assert_same(whole, again)
+
+
+def test_commands(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path, columns(600), "csv", 2)
+    calls = count_preparations(monkeypatch)
+    for words in (
+        ["prepare", "ratings", "cache", "--memory=20MB"],
+        ["fit", "ratings", "--cache=cache", "--k=2", "--n-jobs=1"],
+    ):
+        monkeypatch.setattr(sys, "argv", ["alsx", *words])
+        alsx.__main__.main()
+    assert "sorting by item ..." in (said := capsys.readouterr()).err
+    assert "600" in said.out
+    assert alsx.load("model.npz").n_iter_ > 0
+    assert_same(Ratings("ratings"), Ratings("ratings", cache="cache"))
+    assert len(calls) == 1  # what was prepared serves commands and programs
+    for words, says in (
+        (["prepare", "none", "cache"], "RATINGS is none; there is no such file or folder"),
+        (["prepare", "ratings", "cache", "--memory=x"], "--memory is 'x'"),
+    ):
+        monkeypatch.setattr(sys, "argv", ["alsx", *words])
+        with pytest.raises(SystemExit):
+            alsx.__main__.main()
+        assert says in capsys.readouterr().err
