@@ -117,6 +117,9 @@ def parse_lines(
         int places = 0, max_places = 10, status = 0
         real_t powers[23]
         unsigned char c
+        unsigned char stops[256]    # what ends a field that is skipped, the zero behind the text included
+    for places in range(256):
+        stops[places] = places == delimiter or places in (0, c'\n', c'\r', c'"')
     if real_t is double:
         limit, max_places = <int64_t>1 << 53, 22
     powers[0] = 1
@@ -130,7 +133,7 @@ def parse_lines(
             for column in range(n_columns):
                 if roles[column] == SKIPPED:
                     # Fields that nobody needs may be anything but enclosed in quotes, and empty.
-                    while at[0] != delimiter and at[0] != c'\n' and at[0] != c'"' and at[0] != c'\r' and at < end:
+                    while not stops[at[0]]:
                         at += 1
                 elif roles[column] == RATING:
                     at = decimal(at, limit, max_places, &digits, &places)
