@@ -1,4 +1,4 @@
-"""``alsx``, or ``python -m alsx``: fit, evaluate and info; what is done with a saved model is in `_model_commands`."""
+"""``alsx``, or ``python -m alsx``: fit, prepare, evaluate and info; what is done with a saved model is in `_model_commands`."""
 
 from __future__ import annotations
 
@@ -229,6 +229,44 @@ def info(model: str | None = None) -> None:
 
 
 @_reader.reads_ratings
+@_cli.strings("ratings", "cache", "memory")
+def prepare(ratings: str, cache: str, *, memory: str | None = None, **reader: Any) -> None:
+    """Prepare ratings, which may be larger than memory, for commands and programs that name the same cache.
+
+    They are read in parts, sorted by user and by item on the disk, and written to the cache, a folder; from there they are mapped
+    into memory: `alsx fit RATINGS --cache=CACHE`, or alsx.Ratings(RATINGS, cache=CACHE) in Python. What is there already is
+    prepared again only where the files or the options have changed.
+
+    Parameters
+    ----------
+    ratings : str
+        A CSV or Parquet file, or a folder of such files.
+    cache : str
+        The folder; it is made where there is none, and may hold what is prepared from many files.
+    memory : str
+        What sorting may take, such as 2GB. Default: 1GB.
+    """
+    start = time.perf_counter()
+    if not Path(ratings).expanduser().exists():
+        raise FileNotFoundError(f"RATINGS is {ratings}; there is no such file or folder")
+    data = _reader.read_data(ratings, cache=str(_cli.check_folder(cache, "CACHE")), memory=memory, **reader).ratings
+    low, high = data.range
+    _cli.table(
+        ["ratings", "users", "items", "from", "to", "seconds", "cache"],
+        [
+            [
+                *(f"{n:,}" for n in (data.n_ratings, data.n_users, data.n_items)),
+                f"{low:g}",
+                f"{high:g}",
+                f"{time.perf_counter() - start:.1f}",
+                cache,
+            ]
+        ],
+        "rrrrrrl",
+    )
+
+
+@_reader.reads_ratings
 @_cli.strings("ratings", "model", "model_kind", "metric")
 def tune(
     ratings: str,
@@ -322,6 +360,7 @@ def listed(values: Any) -> list[Any]:
 
 COMMANDS = {
     "fit": fit,
+    "prepare": prepare,
     "evaluate": evaluate,
     "tune": tune,
     "recommend": recommend,

@@ -34,7 +34,7 @@ from alsx._solver.regression import (
 )
 from alsx._solver.rows import RowPrior, RowSystems, solve_workspace
 from alsx._solver.tables import aligned, factor_table, row_scales, solve_tasks, weight_sums
-from alsx.ratings import CSR, Ratings
+from alsx.ratings import CSR, Ratings, is_mapped
 
 Array = NDArray[Any]
 Floats = NDArray[np.float64]
@@ -138,7 +138,7 @@ class TrainingSide:
         self.row_scale = row_scales(self.weight_sum, penalty.exponent)
         self.fit_scale = np.where(self.weight_sum > 0, self.row_scale, 0.0)
         self.loss = np.zeros((len(counts), 2))
-        self.tasks = solve_tasks(counts, k)
+        self.tasks = solve_tasks(counts, k, in_order=is_mapped(ratings.indices))
         self.regularise(penalty)
         self.prior_means: PriorMeans | None = None
         self.penalty_sum = 0.0
