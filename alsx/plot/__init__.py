@@ -7,6 +7,7 @@
 `embed`              positions on a plane for vectors: t-SNE or PCA
 `neighbour_jaccard`  how much more alike in genre neighbours are than any two items
 `main_genres`        one genre for each item, to colour it by
+`genre_colours`      a colour for each genre, the same in every picture; `GENRE_COLOURS` has the fixed ones
 ===================  =======================================================================================
 
 Nothing else in the package imports this one, so that only those who draw wait for matplotlib. Figures are made without
@@ -19,5 +20,8 @@ from __future__ import annotations
 from alsx.plot._curves import history, reliability
 from alsx.plot._embedding import embed, main_genres, neighbour_jaccard
 from alsx.plot._map import embedding_map
+from alsx.plot._palette import GENRE_COLOURS, genre_colours
 
-__all__ = ["embed", "embedding_map", "history", "main_genres", "neighbour_jaccard", "reliability"]
+__all__ = [
+    "GENRE_COLOURS", "embed", "embedding_map", "genre_colours", "history", "main_genres", "neighbour_jaccard", "reliability"
+]  # fmt: skip

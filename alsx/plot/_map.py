@@ -24,13 +24,12 @@ from alsx.plot._embedding import (
     main_genres,
 )
 from alsx.plot._labels import label_points
+from alsx.plot._palette import GENRE_COLOURS, genre_colours
 from alsx.plot._regions import draw_regions
 from alsx.plot._style import (
     CAPTION_STYLE,
     FRAME_COLOUR,
-    GENRE_COLOURS,
     MIN_CAPTION_SIZE,
-    OTHER_COLOUR,
     TEXT_COLOUR,
     TITLE_STYLE,
     Bools,
@@ -103,7 +102,7 @@ def embedding_map(
     n_labels : int, default=45
         At most so many titles, best known first, spread over the map. A title for which there is no room is left out.
     n_genres : int, default=8
-        Number of colours, 1 to 8; more cannot be told apart by all readers.
+        Number of colours, 1 to 18; of more than 8 many readers cannot tell all apart.
     highlight : array-like of ids (of rows, for an array), optional
         Items that are ringed and labelled in bold, and shown however few their ratings, e.g.
         ``model.recommend(user)[0]``.
@@ -323,7 +322,7 @@ def colour_items(items: Items, shown: Shown, n_genres: int) -> Colours:
         main = main_genres([items.genres[i] for i in shown.rows], n_genres)
     tally = Counter(genre for genre in main if genre != "other")
     ranked = sorted(tally, key=lambda genre: (-tally[genre], genre))
-    of_genre = dict(zip(ranked, GENRE_COLOURS, strict=False)) | {"other": OTHER_COLOUR}
+    of_genre = genre_colours(ranked)
     return Colours(main, ranked, tally, of_genre, items.genres is not None)
 
 

@@ -15,12 +15,7 @@ from matplotlib.figure import Figure
 Floats: TypeAlias = npt.NDArray[np.float64]
 Bools: TypeAlias = npt.NDArray[np.bool_]
 
-# Okabe and Ito's colours (Color Universal Design, 2008), told apart by readers with any common colour blindness, with
-# Paul Tol's wine for their black, whose tint would pass for the grey of "other", and the yellow darkened for white.
-# The genre with the most points comes first and takes the calmest colour.
-GENRE_COLOURS = ("#56B4E9", "#E69F00", "#0072B2", "#CC79A7", "#009E73", "#D55E00", "#882255", "#E5D435")
-OTHER_COLOUR = "#C4C4C4"
-# The same colours for lines, the darkest first: a pale line on white is hard to see.
+# Okabe and Ito's colours (Color Universal Design, 2008), the darkest first: a pale line on white is hard to see.
 LINE_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#222222")
 
 TEXT_COLOUR = "#222222"
