@@ -37,7 +37,7 @@ MIN_NAME_AREA = 0.5  # of a neighbourhood, the disc of one kernel width: a name 
 MAX_NAMES, MAX_NAMES_PER_GENRE = 14, 4
 NAME_SIZE = 8.5  # points
 NAME_GAP = 2.0  # points between names
-MAX_NAME_PLACES = 400  # in a region that are tried
+MAX_NAME_PLACES = 600  # in a region that are tried
 
 
 def draw_regions(
@@ -150,7 +150,7 @@ class Region(NamedTuple):
     cells: Bools
     """(rows, columns), with its fringe, which fades out."""
     certain: Bools
-    """(rows, columns), where its name may stand."""
+    """(rows, columns), where its name stands best."""
 
 
 def find_regions(grid: Grid, roots: Floats) -> list[Region]:
@@ -246,8 +246,8 @@ def best_spot(
     boxes: list[Box],
     gap: float,
 ) -> Floats | None:
-    """Return where in a region a name of this size hides least, in pixels; of equally good spots the one amid the region."""
-    rows, columns = np.nonzero(region.certain)
+    """Return where in a region a name of this size hides least, in pixels; of equally good spots the most central certain one."""
+    rows, columns = np.nonzero(region.certain | region.cells)
     step = max(1, len(rows) // MAX_NAME_PLACES)
     spots = np.array([grid.data_position(r, c) for r, c in zip(rows[::step], columns[::step], strict=True)])
     spots = ax.transData.transform(spots)
@@ -255,9 +255,10 @@ def best_spot(
     outside = np.hypot(*np.moveaxis(np.clip(away, 0, None), -1, 0))
     # A point that is covered counts by its area, one that is only touched by less.
     hidden = (np.clip(radius - outside, 0, None) ** 2).sum(axis=1)
-    centre = spots.mean(axis=0)
+    certain = region.certain[rows[::step], columns[::step]]
+    centre = spots[certain].mean(axis=0) if certain.any() else spots.mean(axis=0)
     from_centre = np.hypot(*(spots - centre).T)
-    for s in np.lexsort((from_centre, hidden.round(3))):
+    for s in np.lexsort((from_centre, ~certain, hidden.round(3))):
         (x0, y0), (x1, y1) = (spots[s] - half).tolist(), (spots[s] + half).tolist()
         box: Box = (x0, y0, x1, y1)
         if is_inside(box, frame) and not any(overlap(box, other, gap) for other in boxes):
