@@ -294,7 +294,7 @@ def export(model: str, *, out: str, side: str = "item", format: str = "table", j
 
 @_cli.strings("model", "out", "kind")
 def plot(model: str, *, out: str = "map.png", kind: str = "map", min_ratings: int = 20) -> None:
-    """Draw the items of a model as a map, or its loss and RMSE by iteration, as a PNG file.
+    """Draw the items of a model as a map, those at the ends of its factors, or its loss and RMSE by iteration, as a PNG file.
 
     Parameters
     ----------
@@ -303,13 +303,13 @@ def plot(model: str, *, out: str = "map.png", kind: str = "map", min_ratings: in
     out : str
         PNG file to write.
     kind : str
-        What to draw: map or history.
+        What to draw: map, factors or history.
     min_ratings : int
-        Leave items with fewer ratings off the map.
+        Leave items with fewer ratings off the map and out of the lists.
     """
     _check.integer("min_ratings", min_ratings, 0)
-    if kind not in ("map", "history"):
-        raise ValueError(f'kind is {kind}; it must be "map" or "history"')
+    if kind not in ("map", "factors", "history"):
+        raise ValueError(f'kind is {kind}; it must be "map", "factors" or "history"')
     file = _cli.check_file(out, "--out")
     if kind == "history":
         fitted = read_model(model)
@@ -318,7 +318,7 @@ def plot(model: str, *, out: str = "map.png", kind: str = "map", min_ratings: in
     import matplotlib
 
     matplotlib.use("agg")
-    from alsx.plot import embedding_map, history
+    from alsx.plot import embedding_map, factors, history
 
     if kind == "history":
         figure: Any = history(fitted)
@@ -328,7 +328,10 @@ def plot(model: str, *, out: str = "map.png", kind: str = "map", min_ratings: in
         if fitted._titles is not None:
             known = fitted._titles.of(ids)
             titles = [str(one) if title is None else title for one, title in zip(ids.tolist(), known, strict=True)]
-        figure = embedding_map(fitted, titles, min_ratings=min_ratings, noun="items").figure
+        if kind == "factors":
+            figure = factors(fitted, titles, min_ratings=min_ratings, noun="items")
+        else:
+            figure = embedding_map(fitted, titles, min_ratings=min_ratings, noun="items").figure
     _cli.save_figure(figure, file)
     print(f"{file}")
 
