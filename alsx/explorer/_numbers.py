@@ -23,8 +23,9 @@ Floats = NDArray[np.float64]
 # exact as others. Errors of cosines are then below 3e-5.
 ROW_LEVELS = 8191
 # Steps of what is added to an item's row before it enters a sum over few rated items, as shares of the largest entry of its
-# column. A row solve divides errors by its prior precision, so that 1e-4 is left far below 1e-4.
-COLUMN_STEP = 1e-4
+# column. The sum is divided by the prior precision, or the root of the number of items, so that the error of a row is less.
+COLUMN_STEP = 2e-4
+BIAS_STEP = 1e-5
 MAX_INT16 = 32767
 
 
@@ -58,9 +59,15 @@ class Steps(NamedTuple):
 
 def by_row(table: Floats) -> Steps:
     """Return a table in steps of its rows."""
-    step = (np.abs(table).max(axis=1, initial=0.0) / ROW_LEVELS).astype(np.float32)
+    step = rounded_up(np.abs(table).max(axis=1, initial=0.0) / ROW_LEVELS)
     whole = np.round(table / np.where(step > 0, step, 1).astype(np.float64)[:, None])
     return Steps(whole.astype(np.int16), step)
+
+
+def rounded_up(values: Floats) -> NDArray[np.float32]:
+    """Return positive numbers with the upper half of their bits only, not below the given ones: the rest costs 2 bytes each."""
+    bits = np.asarray(values, np.float32).view(np.uint32)
+    return ((bits + np.uint32(0xFFFF)) & np.uint32(0xFFFF0000)).view(np.float32)
 
 
 def by_column(table: Floats, scale: Floats) -> Steps:
@@ -80,17 +87,19 @@ def numbers_of(model: LatentFactors, codes: NDArray[np.int64]) -> Numbers:
     arrays: dict[str, Array] = {
         "factors": factors.whole,
         "factor_step": factors.step,
-        "bias": table[:, k].astype(np.float32),
     }
+    bias_step = BIAS_STEP * float(np.abs(table[:, k]).max()) or 1.0
+    arrays["bias"] = np.round(table[:, k] / bias_step).astype(np.int32)
     if not items.comparable[codes].all():
         arrays["incomparable"] = (~items.comparable[codes]).astype(np.uint8)
-    about = {"k": k, "mean": model.mean_, **_solver(model, codes, arrays, np.abs(table).max(axis=0, initial=0.0))}
+    about = {"k": k, "mean": model.mean_, "bias_step": bias_step}
+    about |= _solver(model, codes, arrays, np.abs(table).max(axis=0, initial=0.0), bias_step)
     about |= {"lists": _lists(model, codes, arrays), "default_strategy": model._default_strategy}
     return Numbers(about, arrays)
 
 
 def _solver(
-    model: LatentFactors, codes: NDArray[np.int64], arrays: dict[str, Array], scale: Floats
+    model: LatentFactors, codes: NDArray[np.int64], arrays: dict[str, Array], scale: Floats, bias_step: float
 ) -> dict[str, Any]:
     """Return what a user's row is solved from, see `alsx._models.fold_in.row_systems`; its arrays are added to `arrays`."""
     users, items, missing, k = model._users, model._items, model._missing, model._k
@@ -99,7 +108,7 @@ def _solver(
         given = table[codes, : k + 1].astype(np.float64)
         # The difference to what the page has of the items, rounding included.
         shown = arrays["factors"] * arrays["factor_step"].astype(np.float64)[:, None]
-        difference = given - np.column_stack([shown, arrays["bias"].astype(np.float64)])
+        difference = given - np.column_stack([shown, bias_step * arrays["bias"]])
         found = by_column(difference, scale)
         arrays["solving"], arrays["solving_step"] = found
     if prior.implicit_effects is not None:

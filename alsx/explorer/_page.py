@@ -72,8 +72,9 @@ def policy(script: str, style: str) -> str:
 def packed(arrays: dict[str, Array], texts: dict[str, str]) -> tuple[list[list[Any]], bytes]:
     """Return what is in the block of data, [name, type, number of entries] each, and the block, deflated.
 
-    Bytes of numbers are sorted by their significance, all lowest ones first: the high bytes of a table are alike, and deflate
-    makes little of them where they are apart.
+    Signed whole numbers are 0, -1, 1, -2, ... ("zigzag"), so that small ones have few bits. Bytes of numbers are sorted by
+    their significance, all lowest ones first: the high bytes of a table are alike, and deflate makes little of them where they are
+    apart.
     """
     entries: list[list[Any]] = []
     parts: list[bytes] = []
@@ -82,6 +83,8 @@ def packed(arrays: dict[str, Array], texts: dict[str, str]) -> tuple[list[list[A
         flat = np.ascontiguousarray(array).astype(array.dtype.newbyteorder("<"), copy=False).reshape(-1)
         if array.dtype.kind == "f" and not np.isfinite(flat).all():
             raise FloatingPointError(f"the model's {name} holds numbers that are not finite: fit it with a larger reg")
+        if array.dtype.kind == "i":
+            flat = ((flat << 1) ^ (flat >> (8 * flat.itemsize - 1))).view(f"<u{flat.itemsize}")
         entries.append([name, kind, len(flat)])
         parts.append(np.ascontiguousarray(flat.view(np.uint8).reshape(-1, flat.itemsize).T).tobytes())
     for name, text in texts.items():

@@ -96,7 +96,7 @@ function makeSchemes(data) {
   while (edges.length > 6) edges.shift();
   if (edges.length > 1 && !counts.some((c) => c < edges[0])) edges.shift();
   schemes.push(byNumber("popularity", "Number of ratings", Float64Array.from(counts), edges, grouped, SEQUENCE));
-  const bias = Float64Array.from(data.bias);
+  const bias = Float64Array.from(data.bias, (b) => b * about.bias_step);
   let symmetric = roundEdges(bias.map(Math.abs), 4).filter((x) => x > 0).slice(0, 3);
   symmetric = [...symmetric.map((x) => -x).reverse(), ...symmetric];
   schemes.push(byNumber("bias", "Bias", bias, symmetric, signed, DIVERGING));

@@ -17,7 +17,7 @@ async function inflate(bytes) {
   return new Uint8Array(await new Response(stream).arrayBuffer());
 }
 
-// Bytes are sorted by their significance, all lowest ones first.
+// Bytes are sorted by their significance, all lowest ones first; signed whole numbers are 0, -1, 1, -2, ...
 function unshuffled(bytes, Type, length) {
   const size = Type.BYTES_PER_ELEMENT;
   if (size === 1) return Type.from(bytes);
@@ -26,7 +26,12 @@ function unshuffled(bytes, Type, length) {
     const from = plane * length;
     for (let i = 0; i < length; i++) out[i * size + plane] = bytes[from + i];
   }
-  return new Type(out.buffer);
+  const values = new Type(out.buffer);
+  if (Type === Int16Array || Type === Int32Array) {
+    const mask = Type === Int16Array ? 0xffff : 0xffffffff;
+    for (let i = 0; i < length; i++) values[i] = ((values[i] & mask) >>> 1) ^ -(values[i] & 1);
+  }
+  return values;
 }
 
 // All the page knows: { about, <name of an array>: typed array, <name of a text>: string }.

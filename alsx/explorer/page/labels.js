@@ -2,6 +2,7 @@
 
 const LABEL_SIZE = 12; // CSS pixels
 const LABEL_AREA = 15000; // square CSS pixels of the map for each title, at least
+const MAX_TRIED = 300; // items whose titles are tried in a frame
 const LABEL_GAP = 4;
 const LINE_HEIGHT = 14;
 const LINE_LETTERS = 24; // longer titles take two lines, of at most twice as many letters
@@ -164,11 +165,18 @@ class Overlay {
     const most = Math.max(6, Math.round((size[0] * size[1]) / LABEL_AREA));
     const placed = [];
     const margin = 60;
+    const { scale } = map.camera;
+    const left = map.camera.x - (size[0] / 2 + margin) / scale;
+    const right = map.camera.x + (size[0] / 2 + margin) / scale;
+    const top = map.camera.y - (size[1] / 2 + margin) / scale;
+    const bottom = map.camera.y + (size[1] / 2 + margin) / scale;
+    let tried = 0;
     for (const item of map.order) {
-      if (placed.length >= most) break;
-      if (!map.lit[item] || marked.has(item)) continue;
+      if (placed.length >= most || tried >= MAX_TRIED) break;
+      if (!map.lit[item] || map.x[item] < left || map.x[item] > right || map.y[item] < top || map.y[item] > bottom) continue;
+      if (marked.has(item)) continue;
+      tried++;
       const [x, y] = map.screen(item);
-      if (x < -margin || y < -margin || x > size[0] + margin || y > size[1] + margin) continue;
       const found = this.put(item, x, y, map.radius(item), false, false, size);
       if (found) placed.push(found);
     }

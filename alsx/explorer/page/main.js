@@ -185,7 +185,7 @@ class Page {
     const facts = [];
     if (items.means && !Number.isNaN(items.means[item])) facts.push(["mean rating", items.means[item].toFixed(2)]);
     facts.push([model.counts[item] === 1 ? "rating" : "ratings", grouped(model.counts[item])]);
-    facts.push(["bias", signed(Number(this.data.bias[item].toFixed(2)))]);
+    facts.push(["bias", signed(Number(model.bias[item].toFixed(2)))]);
     const head = [
       make(
         "div", { classes: "top" },

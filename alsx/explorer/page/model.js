@@ -9,7 +9,7 @@ class Model {
     this.k = about.k;
     this.n = about.n;
     this.counts = data.counts;
-    this.bias = data.bias;
+    this.bias = Float64Array.from(data.bias, (b) => b * about.bias_step);
     // Factors (n, k) in rating units, and divided by their length.
     const { k, n } = this;
     this.factors = new Float32Array(n * k);
@@ -62,7 +62,7 @@ class Model {
     const { k, data } = this;
     const row = new Float64Array(k + 1);
     for (let j = 0; j < k; j++) row[j] = data.factors[item * k + j] * data.factor_step[item];
-    row[k] = data.bias[item];
+    row[k] = this.bias[item];
     if (data.solving) {
       for (let j = 0; j <= k; j++) row[j] += data.solving[item * (k + 1) + j] * data.solving_step[j];
     }
