@@ -23,7 +23,19 @@ import alsx
 from alsx.datasets import make_ratings
 from alsx.explorer import write
 
-GENRES = ("Drama", "Comedy", "Thriller", "Romance", "Action", "Horror", "Documentary", "Crime", "Sci-Fi", "Animation", "Western")
+GENRES = (
+    "Drama",
+    "Comedy",
+    "Thriller",
+    "Romance",
+    "Action",
+    "Horror",
+    "Documentary",
+    "Crime",
+    "Sci-Fi",
+    "Animation",
+    "Western",
+)
 LETTERS = "eeeeeeeeeeeetttttttttaaaaaaaaooooooooiiiiiiinnnnnnnsssssshhhhhhrrrrrrddddllllccuuummwwffggyyppbbvk"
 RATINGS_PER_ITEM = 30
 MEGABYTE = 1e6
@@ -55,7 +67,11 @@ WORK = """
 const [done] = arguments;
 explorer.then((page) => {
   const { map, model, items } = page;
-  const timed = (work) => { const start = performance.now(); for (let x = 0; x < 5; x++) work(x); return (performance.now() - start) / 5; };
+  const timed = (work) => {
+    const start = performance.now();
+    for (let x = 0; x < 5; x++) work(x);
+    return (performance.now() - start) / 5;
+  };
   items.search("the", map.order, 12);
   const ratings = new Map([0, 5, 9, 14, 30].map((x) => [map.order[x], 4]));
   done([
@@ -67,13 +83,19 @@ explorer.then((page) => {
 """
 NO_WEBGL = """
 const get = HTMLCanvasElement.prototype.getContext;
-HTMLCanvasElement.prototype.getContext = function (kind, ...rest) { return /webgl/.test(kind) ? null : get.call(this, kind, ...rest); };
+HTMLCanvasElement.prototype.getContext = function (kind, ...rest) {
+  return /webgl/.test(kind) ? null : get.call(this, kind, ...rest);
+};
 """
 # The page leaves WebGL without a graphics card alone, since its own way is faster then.
 ANY_WEBGL = """
 const get = HTMLCanvasElement.prototype.getContext;
 HTMLCanvasElement.prototype.getContext = function (kind, options) {
   return get.call(this, kind, { ...options, failIfMajorPerformanceCaveat: false });
+};
+const known = WebGLRenderingContext.prototype.getParameter;
+WebGLRenderingContext.prototype.getParameter = function (name) {
+  return name === this.RENDERER || name === 37446 ? "a card" : known.call(this, name);
 };
 """
 
@@ -94,7 +116,8 @@ def browser(width, height, webgl):
     driver = webdriver.Chrome(options=options, service=Service(shutil.which("chromedriver")))
     driver.set_script_timeout(120)
     driver.execute_cdp_cmd(
-        "Emulation.setDeviceMetricsOverride", {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
+        "Emulation.setDeviceMetricsOverride",
+        {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False},
     )
     source = ANY_WEBGL if webgl else NO_WEBGL
     driver.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": source})

@@ -163,7 +163,7 @@ def mean_ratings(model: LatentFactors) -> Floats | None:
     n = len(model._items)
     sums = np.bincount(seen.indices, weights * seen.values, minlength=n)
     totals = np.bincount(seen.indices, weights, minlength=n)
-    return np.divide(sums, totals, out=np.full(n, np.nan), where=totals > 0)
+    return np.asarray(np.divide(sums, totals, out=np.full(n, np.nan), where=totals > 0))
 
 
 def is_implicit(model: LatentFactors) -> bool:

@@ -20,7 +20,11 @@ CHUNK_COSINES = 2**24
 
 
 def place_items(
-    side: FittedSide, items: Items, listed_from: int, max_embedded: int, random_state: int | np.random.RandomState | None
+    side: FittedSide,
+    items: Items,
+    listed_from: int,
+    max_embedded: int,
+    random_state: int | np.random.RandomState | None,
 ) -> Floats:
     """Return positions of the items on a plane, shape (n, 2).
 

@@ -92,7 +92,7 @@ def numbers_of(model: LatentFactors, codes: NDArray[np.int64]) -> Numbers:
     arrays["bias"] = np.round(table[:, k] / bias_step).astype(np.int32)
     if not items.comparable[codes].all():
         arrays["incomparable"] = (~items.comparable[codes]).astype(np.uint8)
-    about = {"k": k, "mean": model.mean_, "bias_step": bias_step}
+    about: dict[str, Any] = {"k": k, "mean": model.mean_, "bias_step": bias_step}
     about |= _solver(model, codes, arrays, np.abs(table).max(axis=0, initial=0.0), bias_step)
     about |= {"lists": _lists(model, codes, arrays), "default_strategy": model._default_strategy}
     return Numbers(about, arrays)
@@ -151,7 +151,9 @@ def _lists(model: LatentFactors, codes: NDArray[np.int64], arrays: dict[str, Arr
     if unit < found.length * np.sqrt(np.finfo(items.table.dtype).max):
         # An item's direction is a matrix times its factors, the same matrix for all: found from both, so that its formula
         # stands in one place.
-        matrix = np.linalg.lstsq(items.table[:, :k].astype(np.float64), found.of_items.astype(np.float64), rcond=None)[0]
+        matrix = np.linalg.lstsq(items.table[:, :k].astype(np.float64), found.of_items.astype(np.float64), rcond=None)[
+            0
+        ]
         arrays["directions"] = unit / found.length * matrix.T
         arrays["direction_of_all"] = unit / found.length * found.of_all
     counts = items.counts[codes]

@@ -132,7 +132,7 @@ def write(
         place = place_items(model._items, known, start, largest, random_state)
     else:
         place = given_positions(positions, model, known)
-    about, arrays, texts = contents(model, known, place)
+    about, arrays, texts = contents(model, known, place, start)
     headline = f"Map of {nouns}" if title is None else str(title)
     about |= {
         "noun": nouns.removesuffix("s") or nouns, "nouns": nouns, "title": headline, "source": source and str(source),
@@ -174,13 +174,13 @@ def given_positions(positions: npt.ArrayLike, model: LatentFactors, items: Items
 
 
 def contents(
-    model: LatentFactors, items: Items, place: Floats
+    model: LatentFactors, items: Items, place: Floats, shown_from: int
 ) -> tuple[dict[str, Any], dict[str, Array], dict[str, str]]:
     """Return what the script of the page knows: scalars and words, arrays, long texts."""
     about, arrays = numbers_of(model, items.codes)
     texts = {"titles": SEPARATOR.join(items.titles)}
     ids = items.ids
-    if ids.dtype.kind in "iu" and -MAX_INT32 <= ids.min() and ids.max() <= MAX_INT32:
+    if ids.dtype.kind in "iu" and ids.min() >= -MAX_INT32 and ids.max() <= MAX_INT32:
         arrays["ids"] = ids.astype(np.int32)
     else:
         texts["ids"] = SEPARATOR.join(" ".join(str(one).split(SEPARATOR)) for one in ids.tolist())
@@ -190,7 +190,7 @@ def contents(
         arrays["years"] = items.years.astype(np.int16)
     about["genres"] = None
     if items.genres is not None:
-        about |= genre_arrays(items.genres, arrays)
+        about |= genre_arrays(items.genres, items.counts >= shown_from, arrays)
     low, high = model.rating_range_
     implicit = is_implicit(model)
     about |= {"range": [low, high], "step": rating_step(model), "implicit": implicit, "n": len(items)}
@@ -211,19 +211,26 @@ def in_unit_square(place: Floats) -> tuple[NDArray[np.uint16], float]:
     return whole, float(span[1] / span[0]) if (high > low).all() else 1.0
 
 
-def genre_arrays(genres: list[list[str]], arrays: dict[str, Array]) -> dict[str, Any]:
-    """Return the names of the genres and the colours of those that have one; which items have which goes into `arrays`."""
+def genre_arrays(genres: list[list[str]], shown: NDArray[np.bool_], arrays: dict[str, Array]) -> dict[str, Any]:
+    """Return the names of the genres and the colours of those that have one; which items have which goes into `arrays`.
+
+    Which genres have a colour is decided by the items that are shown at first, as `alsx.plot.embedding_map` does it; the others
+    follow the same rule.
+    """
     from alsx.plot import main_genres
 
-    main = main_genres(genres, N_COLOURS)
-    tally = Counter(name for name in main if name != "other")
+    lists = [list(dict.fromkeys(names)) for names in genres]
+    seen = [names for names, is_shown in zip(lists, shown, strict=True) if is_shown]
+    tally = Counter(name for name in main_genres(seen, N_COLOURS) if name != "other")
+    frequency = Counter(name for names in seen for name in names)
+    main = [min((g for g in names if g in tally), key=lambda g: (frequency[g], g), default="other") for names in lists]
     coloured = sorted(tally, key=lambda name: (-tally[name], name))
-    frequency = Counter(name for names in genres for name in dict.fromkeys(names))
-    rest = sorted(frequency.keys() - tally.keys(), key=lambda name: (-frequency[name], name))
+    in_all = Counter(name for names in lists for name in names)
+    rest = sorted(in_all.keys() - tally.keys(), key=lambda name: (-in_all[name], name))
     named = [*coloured, *rest][:MAX_GENRES]
     number = {name: place for place, name in enumerate(named)}
-    lists = [[number[name] for name in dict.fromkeys(names) if name in number] for names in genres]
+    codes = [[number[name] for name in names if name in number] for names in lists]
     arrays["main_genre"] = np.array([number.get(name, MAX_GENRES) for name in main], np.uint8)
-    arrays["genre_counts"] = np.array([min(len(each), MAX_GENRES) for each in lists], np.uint8)
-    arrays["genre_codes"] = np.array([one for each in lists for one in each[:MAX_GENRES]], np.uint8)
+    arrays["genre_counts"] = np.array([len(each) for each in codes], np.uint8)
+    arrays["genre_codes"] = np.array([one for each in codes for one in each], np.uint8)
     return {"genres": named, "genre_colours": [list(pair) for pair in genre_colours(coloured)]}

@@ -26,13 +26,30 @@ function spread(colours, n) {
   return Array.from({ length: n }, (_, x) => colours[Math.round((x * (colours.length - 1)) / (n - 1))]);
 }
 
+// What a class of numbers is called: those below an edge, between two, and from one on.
+const NUMBERS = {
+  below: (to) => `below ${trimmed(to)}`, between: (from, to) => `${trimmed(from)} to ${trimmed(to)}`,
+  above: (from) => `${trimmed(from)} or more`,
+};
+const COUNTS = {
+  below: (to) => (to === 2 ? "1" : `below ${grouped(to)}`), between: (from, to) => `${grouped(from)} to ${grouped(to - 1)}`,
+  above: (from) => `${grouped(from)} or more`,
+};
+const YEARS = {
+  below: (to) => `before ${to}`, between: (from, to) => (to - from === 1 ? `${from}` : `${from} to ${to - 1}`),
+  above: (from) => `${from} or later`,
+};
+const BIASES = {
+  below: (to) => `below ${signed(to)}`, between: (from, to) => `${signed(from)} to ${signed(to)}`,
+  above: (from) => `${signed(from)} or more`,
+};
+
 // Classes of numbers between edges, ascending; NaN is in a class of its own, "unknown".
-function byNumber(name, label, values, edges, written, colours) {
+function byNumber(name, label, values, edges, words, colours) {
   const classes = [];
   for (let c = 0; c <= edges.length; c++) {
-    const from = c ? written(edges[c - 1]) : null;
-    const to = c < edges.length ? written(edges[c]) : null;
-    const text = from === null ? (to === null ? "all" : `below ${to}`) : to === null ? `${from} or more` : `${from} to ${to}`;
+    const [from, to] = [edges[c - 1], edges[c]];
+    const text = edges.length === 0 ? "all" : c === 0 ? words.below(to) : c < edges.length ? words.between(from, to) : words.above(from);
     classes.push({ name: text });
   }
   const light = spread(colours.light, classes.length);
@@ -53,20 +70,22 @@ function byNumber(name, label, values, edges, written, colours) {
   return new Scheme(name, label, classes, of);
 }
 
-// At most six round edges that cut the middle of some numbers evenly.
-function roundEdges(values, digits) {
+// At most `most` round edges that cut the middle of some numbers evenly.
+function roundEdges(values, digits, most = 6) {
   const known = Float64Array.from(values).filter((x) => !Number.isNaN(x)).sort();
   if (!known.length) return [];
   const at = (share) => known[Math.min(known.length - 1, Math.floor(share * known.length))];
-  const low = at(0.08);
-  const high = at(0.92);
+  const low = at(0.05);
+  const high = at(0.95);
   if (!(high > low)) return [];
-  const wanted = (high - low) / 5;
-  const power = 10 ** Math.floor(Math.log10(wanted));
-  const step = [1, 2, 5, 10].map((m) => m * power).find((s) => s >= wanted * 0.99);
-  const edges = [];
-  for (let e = Math.ceil(low / step); e * step <= high; e++) edges.push(Number((e * step).toFixed(digits)));
-  return edges.slice(0, 6);
+  const power = 10 ** (Math.floor(Math.log10(high - low)) - 1);
+  for (const m of [1, 2, 5, 10, 20]) {
+    const step = m * power;
+    const [first, last] = [Math.ceil(low / step), Math.floor(high / step)];
+    if (step < 10 ** -digits || last - first >= most) continue;
+    return Array.from({ length: last - first + 1 }, (_, e) => Number(((first + e) * step).toFixed(digits)));
+  }
+  return [];
 }
 
 function makeSchemes(data) {
@@ -84,22 +103,22 @@ function makeSchemes(data) {
   }
   if (data.years) {
     const years = Float64Array.from(data.years, (y) => y || NaN);
-    schemes.push(byNumber("year", "Year", years, roundEdges(years, 0), String, SEQUENCE));
+    schemes.push(byNumber("year", "Year", years, roundEdges(years, 0), YEARS, SEQUENCE));
   }
   if (data.means) {
     const means = itemMeans(data);
-    schemes.push(byNumber("mean", "Mean rating", means, roundEdges(means, 4), trimmed, SEQUENCE));
+    schemes.push(byNumber("mean", "Mean rating", means, roundEdges(means, 4), NUMBERS, SEQUENCE));
   }
   const edges = [];
   const most = counts.reduce((a, b) => Math.max(a, b), 0);
   for (let e = 0; e < 10; e++) for (const m of [1, 3]) if (m * 10 ** e < most) edges.push(m * 10 ** e);
   while (edges.length > 6) edges.shift();
   if (edges.length > 1 && !counts.some((c) => c < edges[0])) edges.shift();
-  schemes.push(byNumber("popularity", "Number of ratings", Float64Array.from(counts), edges, grouped, SEQUENCE));
+  schemes.push(byNumber("popularity", "Popularity", Float64Array.from(counts), edges, COUNTS, SEQUENCE));
   const bias = Float64Array.from(data.bias, (b) => b * about.bias_step);
-  let symmetric = roundEdges(bias.map(Math.abs), 4).filter((x) => x > 0).slice(0, 3);
+  let symmetric = roundEdges(bias.map(Math.abs), 4, 4).filter((x) => x > 0).slice(0, 3);
   symmetric = [...symmetric.map((x) => -x).reverse(), ...symmetric];
-  schemes.push(byNumber("bias", "Bias", bias, symmetric, signed, DIVERGING));
+  schemes.push(byNumber("bias", "Bias", bias, symmetric, BIASES, DIVERGING));
   return schemes;
 }
 
@@ -111,7 +130,7 @@ function itemMeans(data) {
 
 const trimmed = (x) => String(Number(x.toFixed(3)));
 const grouped = (x) => Number(x).toLocaleString("en");
-const signed = (x) => (x < 0 ? "−" : x > 0 ? "+" : "") + trimmed(Math.abs(x));
+const signed = (x, written = trimmed) => (x < 0 ? "−" : x > 0 ? "+" : "") + written(Math.abs(x));
 
 function rgb(hex) {
   return [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16));

@@ -1,7 +1,7 @@
 // What is written and drawn above the points: titles that do not overlap, rings, lines from an item to its neighbours.
 
 const LABEL_SIZE = 12; // CSS pixels
-const LABEL_AREA = 15000; // square CSS pixels of the map for each title, at least
+const LABEL_AREA = 19000; // square CSS pixels of the map for each title, at least
 const MAX_TRIED = 300; // items whose titles are tried in a frame
 const LABEL_GAP = 4;
 const LINE_HEIGHT = 14;

@@ -54,6 +54,11 @@ class Page {
     $("map").setAttribute("aria-label", `Map of ${grouped(n)} ${nouns}; those that the same people like lie together`);
   }
 
+  ratingsOf(item) {
+    const count = this.model.counts[item];
+    return `${grouped(count)} ${count === 1 ? "rating" : "ratings"}`;
+  }
+
   say(text) {
     $("said").textContent = text;
   }
@@ -114,7 +119,7 @@ class Page {
         this.lists.dot(one[this.theme.name]), make("span", { text: one.name }),
         make("span", { classes: "count", text: grouped(shown[c]) }),
       );
-      return make("li", {}, button);
+      return make("li", { hidden: shown[c] === 0 }, button);
     });
     $("classes").replaceChildren(...buttons);
     $("classes").classList.toggle("some", chosen.size > 0);
@@ -146,6 +151,7 @@ class Page {
 
   setFloor(floor) {
     this.floor = floor;
+    $("floor").value = this.floors.indexOf(floor);
     this.floorText();
     this.classes();
     this.refresh();
@@ -185,7 +191,7 @@ class Page {
     const facts = [];
     if (items.means && !Number.isNaN(items.means[item])) facts.push(["mean rating", items.means[item].toFixed(2)]);
     facts.push([model.counts[item] === 1 ? "rating" : "ratings", grouped(model.counts[item])]);
-    facts.push(["bias", signed(Number(model.bias[item].toFixed(2)))]);
+    facts.push(["bias", signed(model.bias[item], (x) => x.toFixed(2))]);
     const head = [
       make(
         "div", { classes: "top" },
@@ -227,7 +233,7 @@ class Page {
     if (this.selected !== null) return;
     const { about, lists, map } = this;
     const found = map.inView(12);
-    const lines = found.map((i) => lists.line(i, map, { value: [grouped(this.model.counts[i])], said: `, ${grouped(this.model.counts[i])} ratings` }));
+    const lines = found.map((i) => lists.line(i, map, { value: [grouped(this.model.counts[i])], said: `, ${this.ratingsOf(i)}` }));
     $("item").replaceChildren(
       make("h2", { tabindex: "-1", text: `${about.nouns[0].toUpperCase() + about.nouns.slice(1)} in view` }),
       make("p", {
@@ -416,7 +422,7 @@ class Page {
     $("search").setAttribute("aria-expanded", String(typed && items.length > 0));
     if (!typed) return;
     const lines = items.map((i, at) => {
-      const about = [this.items.year(i), `${grouped(this.model.counts[i])} ratings`].filter(Boolean).join(" · ");
+      const about = [this.items.year(i), this.ratingsOf(i)].filter(Boolean).join(" · ");
       return make(
         "li", {
           id: `found-${at}`, role: "option", "data-item": String(i),
@@ -475,12 +481,12 @@ class Page {
     $("map").classList.toggle("over", item !== null);
     tip.hidden = item === null;
     if (item === null) return;
-    const { items, model } = this;
+    const { items } = this;
     const said = [items.year(item), items.genres(item).join(", ")].filter(Boolean).join(" · ");
     const mean = items.means && !Number.isNaN(items.means[item]) ? `${items.means[item].toFixed(2)} on average, ` : "";
     tip.replaceChildren(
       make("strong", { text: items.titles[item] }), said ? make("span", { text: said }) : "",
-      make("span", { text: `${mean}${grouped(model.counts[item])} ${model.counts[item] === 1 ? "rating" : "ratings"}` }),
+      make("span", { text: `${mean}${this.ratingsOf(item)}` }),
     );
     const { width, height } = this.map.camera;
     const x = left + 16 + tip.offsetWidth > width ? left - 16 - tip.offsetWidth : left + 16;

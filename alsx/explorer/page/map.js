@@ -5,6 +5,7 @@ const MAX_PADDING = 36;
 const PICK_REACH = 10; // CSS pixels beyond a point's rim that still mean it
 const CELLS = 128; // of the grid that points are found by, on either side
 const MAX_ZOOM = 60;
+const MAX_STRETCH = 2.5;
 const AREA_EXPONENT = 0.65; // of a point's area against its number of ratings, as in alsx.plot
 
 class ItemMap {
@@ -12,8 +13,11 @@ class ItemMap {
     const { about, places, counts } = data;
     this.element = element;
     this.n = about.n;
-    this.aspect = Math.min(Math.max(about.aspect, 0.25), 4);
     this.counts = counts;
+    this.camera = { x: 0.5, y: 0.5, scale: 1, width: 1, height: 1 };
+    this.measure();
+    this.aspect = this.chooseAspect(about);
+    this.camera.y = this.aspect / 2;
     this.x = new Float32Array(this.n);
     this.y = new Float32Array(this.n);
     for (let i = 0; i < this.n; i++) {
@@ -29,8 +33,6 @@ class ItemMap {
       element.querySelector("#overlay"), titles, getComputedStyle(document.body).fontFamily || "sans-serif",
     );
     this.points.setPoints(this.x, this.y, this.order);
-    this.camera = { x: 0.5, y: this.aspect / 2, scale: 1, width: 1, height: 1 };
-    this.inset = 0; // CSS pixels on the left that the legend takes
     this.marks = { selected: null, near: [], listed: [], rated: [] };
     this.hovered = null;
     this.keyboard = false;
@@ -68,7 +70,8 @@ class ItemMap {
 
   setSizes() {
     const shown = this.counts.reduce((sum, c) => sum + (c >= this.floor), 0);
-    const room = Math.min(1, Math.max(0.62, Math.sqrt(this.camera.width * this.camera.height) / 850));
+    const side = this.fitScale * Math.sqrt(this.aspect); // of a square as large as the whole map
+    const room = Math.min(1, Math.max(0.5, side / 900));
     const largest = room * Math.min(Math.max(13 * (1300 / Math.max(shown, 1)) ** 0.25, 7), 16);
     const most = Math.max(this.counts[this.order[0]], 1);
     const least = Math.max(0.17 * largest, shown > 20000 ? 1 : 1.6);
@@ -132,28 +135,41 @@ class ItemMap {
     return Math.max(Math.min(width - this.inset - 2 * this.padding, (height - 2 * this.padding) / this.aspect), 20);
   }
 
-  resize() {
+  // How large the map is, and what lies on it.
+  measure() {
     const { clientWidth: width, clientHeight: height } = this.element;
-    const { camera } = this;
-    const first = camera.width < 2;
-    const zoom = first ? 1 : camera.scale / this.fitScale;
-    const whole = first || Math.abs(zoom - 1) < 1e-6;
-    const ratio = Math.min(window.devicePixelRatio || 1, 2);
-    this.ratio = ratio;
-    Object.assign(camera, { width, height });
+    Object.assign(this.camera, { width, height });
     const corner = this.element.getBoundingClientRect();
     this.obstacles = [...this.element.parentElement.querySelectorAll(".card:not(#tip)")].map((card) => {
       const box = card.getBoundingClientRect();
       return [box.left - corner.left, box.top - corner.top, box.width, box.height];
     });
-    // A tall legend on a wide map leaves it the rest of the width.
-    const [, , wide, high] = this.obstacles.find(([left, , , tall]) => left < width / 4 && tall > height / 4) || [0, 0, 0, 0];
-    this.inset = wide && wide < width / 3 && high > height / 4 ? wide + 14 : 0;
+    // An open legend on the left of a wide map leaves it the rest of the width; CSS pixels.
+    const legend = this.element.parentElement.querySelector("details[open]");
+    this.inset = legend && legend.offsetWidth < width / 3 ? legend.offsetWidth + 14 : 0;
+  }
+
+  // Height over width. Directions and long distances of an embedding mean nothing, so that it may fill the map, as in alsx.plot.
+  chooseAspect(about) {
+    const { width, height } = this.camera;
+    const room = (height - 2 * this.padding) / Math.max(width - this.inset - 2 * this.padding, 1);
+    const own = Math.min(Math.max(about.aspect, 0.25), 4);
+    return about.placed_by === "embedding" ? Math.min(Math.max(room, own / MAX_STRETCH), MAX_STRETCH * own) : own;
+  }
+
+  resize() {
+    const { camera } = this;
+    const first = !this.ratio;
+    const zoom = first ? 1 : camera.scale / this.fitScale;
+    const whole = first || Math.abs(zoom - 1) < 1e-6;
+    const ratio = Math.min(window.devicePixelRatio || 1, 2);
+    this.ratio = ratio;
+    this.measure();
     camera.scale = zoom * this.fitScale;
     if (whole) Object.assign(camera, this.centred(0.5, this.aspect / 2, camera.scale));
     for (const canvas of this.element.querySelectorAll("canvas")) {
-      canvas.width = Math.max(1, Math.round(width * ratio));
-      canvas.height = Math.max(1, Math.round(height * ratio));
+      canvas.width = Math.max(1, Math.round(camera.width * ratio));
+      canvas.height = Math.max(1, Math.round(camera.height * ratio));
     }
     if (this.scheme) this.setSizes();
     // At once: a canvas is empty once its size was set.

@@ -29,13 +29,23 @@ void main() {
   gl_FragColor = vec4(mix(fill.rgb, edge, border), 1.0) * cover;
 }`;
 
+// Browsers do not all keep to failIfMajorPerformanceCaveat.
+function isSoftware(gl) {
+  const known = gl.getExtension("WEBGL_debug_renderer_info");
+  const names = [gl.getParameter(gl.RENDERER), known && gl.getParameter(known.UNMASKED_RENDERER_WEBGL)];
+  return names.some((name) => /swiftshader|llvmpipe|softpipe|software|basic render/i.test(name || ""));
+}
+
 class PointsGL {
   constructor(canvas) {
     this.canvas = canvas;
     const gl = canvas.getContext("webgl", {
       antialias: false, alpha: true, powerPreference: "low-power", failIfMajorPerformanceCaveat: true,
     });
-    if (!gl) throw new Error("no WebGL, or none that is faster than the processor");
+    if (!gl || isSoftware(gl)) {
+      gl?.getExtension("WEBGL_lose_context")?.loseContext();
+      throw new Error("no WebGL that is faster than the processor");
+    }
     this.gl = gl;
     const program = gl.createProgram();
     for (const [kind, source] of [[gl.VERTEX_SHADER, VERTEX], [gl.FRAGMENT_SHADER, FRAGMENT]]) {
