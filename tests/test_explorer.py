@@ -25,6 +25,7 @@ from alsx import _cli
 from alsx.datasets import load_demo, make_ratings
 from alsx.examples import explore
 from alsx.explorer import write
+from alsx.explorer._colours import genre_colours
 from alsx.explorer._items import listed_from, rating_step
 from alsx.explorer._numbers import BIAS_STEP, COLUMN_STEP, ROW_LEVELS, by_column, by_row
 from alsx.plot import embed, main_genres
@@ -49,6 +50,10 @@ def fitted(kind):
     if kind == "features":
         about = pa.table({"item": np.arange(120), "colour": ["red", "blue", "green"] * 40})
         return alsx.FactorALS(6, random_state=0, max_iter=4).fit(SMALL, item_features=about)
+    if kind == "updated":
+        model = alsx.FactorALS(6, random_state=0, max_iter=4).fit(SMALL)
+        model = model.partial_fit([(u, i) for u in range(40) for i in (3, 500)], [4.5, 2.0] * 40)
+        return model.fold_in([(u, 501) for u in range(12)], [4.0] * 12, side="item")
     models = {
         "factor": alsx.FactorALS(6, random_state=0, max_iter=5),
         "plain": alsx.FactorALS(5, implicit_features=None, random_state=0, max_iter=3),
@@ -59,7 +64,7 @@ def fitted(kind):
     return models[kind].fit(SMALL)
 
 
-KINDS = ("factor", "plain", "float64", "bayes", "rank", "clicks", "features")
+KINDS = ("factor", "plain", "float64", "bayes", "rank", "clicks", "features", "updated")
 
 
 def part(text, name):
@@ -370,6 +375,19 @@ def test_from_how_many_ratings_items_are_shown():
     assert listed_from([2, 0, 9]) == 2
     assert listed_from([0, 0]) == 0
     assert listed_from([100_000] * 400) == 200
+
+
+def test_colours_can_be_told_from_the_dark_page():
+    names = ["Drama", "Comedy", "Romance", "Thriller", "Sci-Fi", "Crime", "Children", "Horror"]
+
+    def luminance(colour):
+        shares = np.array([int(colour[at : at + 2], 16) for at in (1, 3, 5)]) / 255
+        return np.where(shares <= 0.04045, shares / 12.92, ((shares + 0.055) / 1.055) ** 2.4) @ [0.2126, 0.7152, 0.0722]
+
+    pairs = genre_colours(names)
+    assert len({dark for _, dark in pairs}) == len(names)
+    for _, dark in pairs:
+        assert (luminance(dark) + 0.05) / (luminance("#14171c") + 0.05) > 3
 
 
 def test_marks_of_a_scale(page):

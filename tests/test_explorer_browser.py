@@ -226,6 +226,14 @@ def test_both_ways_of_drawing_show_the_same_points(tab, page, source, kind):
         for found, colour in seen:
             wanted = [int(colour[at : at + 2], 16) for at in (1, 3, 5)]
             assert np.abs(np.array(found[:3]) - wanted).max() < 40
+        if kind == "WebGL":
+            # Where the graphics card is taken away, the page goes on without.
+            tab.ask(
+                "page.map.points.gl.getExtension('WEBGL_lose_context').loseContext(); "
+                "return new Promise((done) => setTimeout(done, 200))"
+            )
+            assert tab.ask("return page.map.points.kind") == "Canvas"
+            assert tab.pixels() > 50
     finally:
         undo()
 
@@ -508,6 +516,24 @@ def test_other_models_solve_and_list_as_in_python(tab, tmp_path):
         assert [one for one, _ in near] == [str(i) for i in similar], name
         np.testing.assert_allclose([c for _, c in near], cosines, atol=1e-4)
         assert tab.errors() == [], name
+
+
+@pytest.mark.parametrize("n", [1, 2, 6])
+def test_a_page_of_hardly_anything(tab, tmp_path, n):
+    pairs = [(u, f"song {i}") for u in range(9) for i in range(n)]
+    stars = np.random.default_rng(0).integers(1, 6, size=len(pairs))
+    path = write(alsx.FactorALS(1, random_state=0).fit(pairs, stars), tmp_path / "tiny.html")
+    tab.open(path, "#item=song%200&rated=song%200:4")
+    assert tab.find("#item h2").text == "song 0"
+    assert len(tab.listed("near")) <= n - 1
+    assert len(tab.ask("return page.recommended()")) == n - 1
+    for scheme in tab.ask("return page.schemes.map((s) => s.name)"):
+        tab.ask(
+            "page.setScheme(args[0]); page.choose(0); page.choose(0); page.setFloor(page.floors[0]); page.openTab('you')",
+            scheme,
+        )
+    tab.ask("page.forget(); page.skip(); page.map.frame([0]); page.setTheme('dark')")
+    assert tab.ask("return page.map.n_lit") == n
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -33,6 +33,14 @@ class ItemMap {
       element.querySelector("#overlay"), titles, getComputedStyle(document.body).fontFamily || "sans-serif",
     );
     this.points.setPoints(this.x, this.y, this.order);
+    // Browsers take the graphics card away from pages that were not looked at for long.
+    this.points.canvas.addEventListener("webglcontextlost", () => {
+      this.points = new PointsCanvas(freshCanvas(this.points.canvas));
+      this.points.setPoints(this.x, this.y, this.order);
+      if (!this.scheme) return;
+      this.setSizes();
+      this.show({});
+    });
     this.marks = { selected: null, near: [], listed: [], rated: [] };
     this.hovered = null;
     this.keyboard = false;

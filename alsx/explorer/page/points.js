@@ -219,13 +219,17 @@ class PointsCanvas {
   }
 }
 
+// A canvas that gave a context of one kind gives none of the other.
+function freshCanvas(canvas) {
+  const fresh = canvas.cloneNode();
+  canvas.replaceWith(fresh);
+  return fresh;
+}
+
 function makePoints(canvas) {
   try {
     return new PointsGL(canvas);
   } catch {
-    // A canvas that was asked for WebGL in vain may still give a context of the other kind; a broken program's may not.
-    const fresh = canvas.cloneNode();
-    canvas.replaceWith(fresh);
-    return new PointsCanvas(fresh);
+    return new PointsCanvas(freshCanvas(canvas));
   }
 }
