@@ -15,7 +15,7 @@ import numpy as np
 
 import alsx
 from alsx import _check, _cli, _core, _reader, _threads, metrics
-from alsx._model_commands import explain, export, is_model, plot, read_model, recommend, similar
+from alsx._model_commands import explain, explore, export, is_model, plot, read_model, recommend, similar
 from alsx._models.latent import LatentFactors
 from alsx._models.recommender import Recommender
 from alsx._models.seen import entries_of_rows
@@ -390,6 +390,7 @@ COMMANDS = {
     "explain": explain,
     "export": export,
     "plot": plot,
+    "explore": explore,
     "info": info,
 }
 

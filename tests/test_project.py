@@ -28,7 +28,7 @@ ORDER = [
     {"_solver"},
     {"_models"},
     {"__init__"},
-    {"datasets", "plot", "_cli", "_reader", "_model_commands", "__main__", "examples"},
+    {"datasets", "plot", "explorer", "_cli", "_reader", "_model_commands", "__main__", "examples"},
 ]
 LAZY = {"matplotlib", "fire", "pyarrow", "pooch", "pandas", "polars", "tqdm", "rich", "narwhals"}
 
