@@ -1,4 +1,8 @@
-"""The bias-only model: a mean, how generous each user is, how well liked each film is."""
+"""Biases: who is generous, and what everybody likes
+=================================================
+
+The bias-only model: a mean, how generous each user is, how well liked each film is.
+"""
 
 import numpy as np
 

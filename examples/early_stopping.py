@@ -1,4 +1,8 @@
-"""A fit that is followed, ends where it no longer helps, and goes on from there; and scikit-learn's tools around models."""
+"""A fit that is followed, and ends early
+======================================
+
+A fit that is followed, ends where it no longer helps, and goes on from there; and scikit-learn's tools around models.
+"""
 
 import numpy as np
 from sklearn.linear_model import Ridge

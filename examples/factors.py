@@ -1,4 +1,8 @@
-"""The factor model: split, fit, test, recommend, find similar films, save and load."""
+"""Factors: fit, test, recommend, similar films
+============================================
+
+The factor model: split, fit, test, recommend, find similar films, save and load.
+"""
 
 import tempfile
 from pathlib import Path

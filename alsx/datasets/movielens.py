@@ -281,7 +281,7 @@ def load_movielens(
     name_or_path : str or path
         ``"ml-100k"``, ``"ml-1m"``, ``"ml-10m"``, ``"ml-20m"``, ``"ml-25m"``, ``"ml-32m"``, ``"ml-latest"`` or
         ``"ml-latest-small"``, in any case, with or without ``"ml-"``: downloaded once into a cache and verified there
-        at every use (see `alsx.datasets.download`). Where the working folder has a folder of that name with the files of an
+        at every use (see ``alsx.datasets.download``). Where the working folder has a folder of that name with the files of an
         archive, that is read instead. Anything else is the path of a .zip, of a folder with its files, or of the file of
         ratings in such a folder (``"ml-1m/ratings.dat"``).
     timestamps : bool, default=True
