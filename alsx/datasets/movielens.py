@@ -136,8 +136,8 @@ class MovieLens:
         Parameters
         ----------
         title : str
-            Such as ``"The Matrix"``, in any case, with the article first or last; with the year, ``"Titanic (1997)"``, where several
-            films have the title.
+            Such as ``"The Matrix"``, in any case, as `titles` gives it or as the archive has it; with the year,
+            ``"Titanic (1997)"``, where several films have the title.
 
         Returns
         -------
