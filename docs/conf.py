@@ -30,7 +30,7 @@ version = release = alsx.__version__
 extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
-    "sphinx.ext.mathjax",
+    "formulas",
     "numpydoc",
     "myst_parser",
     "sphinx_copybutton",
@@ -113,6 +113,7 @@ sphinx_gallery_conf = {
     "backreferences_dir": "generated/backreferences",
     "reference_url": {"alsx": None},
     "within_subsection_order": "FileNameSortKey",
+    "default_thumb_file": str(DOCS / "_static" / "example.png"),
     "download_all_examples": False,  # an archive holds the times of its files
     "write_computation_times": False,
     "min_reported_time": 1e9,
@@ -139,6 +140,7 @@ if os.environ.get("ALSX_INTERSPHINX") == "1":
 # ---------------------------------------------------------------------------------------------------------------------
 # Looks
 
+html_math_renderer = "mathml"
 html_theme = "pydata_sphinx_theme"
 html_title = "alsx"
 html_static_path = ["_static"]
@@ -150,8 +152,11 @@ html_show_sourcelink = False
 html_last_updated_fmt = None
 html_theme_options = {
     "logo": {"text": "alsx", "image_light": "_static/favicon.svg", "image_dark": "_static/favicon.svg"},
-    "header_links_before_dropdown": 8,
+    "header_links_before_dropdown": 7,
     "navbar_align": "left",
+    "navbar_persistent": ["search-button"],
+    "navbar_end": ["theme-switcher"],
+    "search_as_you_type": True,
     "show_prev_next": True,
     "secondary_sidebar_items": ["page-toc"],
     "footer_start": ["copyright"],
@@ -159,7 +164,16 @@ html_theme_options = {
     "pygments_light_style": "a11y-high-contrast-light",
     "pygments_dark_style": "a11y-high-contrast-dark",
 }
-html_sidebars = {"index": [], "start": [], "faq": [], "changelog": []}
+html_sidebars = {
+    "index": [],
+    "start": [],
+    "accuracy": [],
+    "speed": [],
+    "faq": [],
+    "changelog": [],
+    "command_line": [],
+    "coming_from/*": [],
+}
 
 
 def setup(app):

@@ -19,6 +19,9 @@ print(
     f"the most generous user gives {model.user_biases_.max():+.2f} stars, the harshest {model.user_biases_.min():+.2f}"
 )
 
+# %%
+# What is liked by everybody, whoever rates it: the five highest biases of films.
+
 best = np.argsort(-model.item_biases_)[:5]
 for title, bias in zip(films.titles(model.item_ids_[best]), model.item_biases_[best], strict=True):
     print(f"{bias:+.2f}  {title}")

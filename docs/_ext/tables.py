@@ -157,7 +157,11 @@ def in_short() -> str:
         return f"{min(found):.3f}" if found else ""
 
     def row(label: str, errors: str, lists: str) -> list[str]:
-        return [label, *(best(errors, of) for of in (HUNDRED, SMALL)), *(listed(lists, of, "time", "liked", "ndcg@10") for of in ("ml-100k", "latest-small"))]
+        return [
+            label,
+            *(best(errors, of) for of in (HUNDRED, SMALL)),
+            *(listed(lists, of, "time", "liked", "ndcg@10") for of in ("ml-100k", "latest-small")),
+        ]
 
     return table(
         ["", "error, ML-100k", "error, latest-small", "lists, ML-100k", "lists, latest-small"],
