@@ -34,6 +34,11 @@ def blocks(page):
         yield kind.strip(), options, re.sub(r"^:\w+:.*\n", "", text, flags=re.MULTILINE).strip("\n") + "\n"
 
 
+def without_fences(text):
+    """The text of a page whose blocks end with an empty line, which ends the output that is expected."""
+    return re.sub(r"^ *(`{3,}|:{3,}).*$", "", text, flags=re.MULTILINE)
+
+
 def name(page):
     return page.relative_to(DOCS).with_suffix("").as_posix()
 
@@ -67,8 +72,7 @@ def test_the_code_of_a_page_runs(page, folder, monkeypatch):
     pytest.importorskip("polars")
     if name(page) in NEEDS:
         NEEDS[name(page)](folder)
-    # The end of a block ends the output that is expected.
-    text = re.sub(r"^ *(`{3,}|:{3,}).*$", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    text = without_fences(page.read_text(encoding="utf-8"))
     test = doctest.DocTestParser().get_doctest(text, {}, name(page), str(page), 0)
     failed, tried = doctest.DocTestRunner(optionflags=OPTIONS).run(test)
     assert tried > 1

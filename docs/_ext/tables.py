@@ -3,18 +3,21 @@
 ``python docs/_ext/tables.py`` puts them into README.md and the pages, between ``<!-- table NAME -->`` and
 ``<!-- end of table -->``; a test fails where one is not what its file says. The files are
 ``accuracy.csv`` (`benchmarks/accuracy.py --out`), ``ranking.csv`` (`benchmarks/ranking.py --out`) and ``growth.csv``
-(`benchmarks/growth.py --out`).
+(`benchmarks/growth.py --out`). The public names of modules, on the page of the reference, are put there in the same way.
 """
 
 from __future__ import annotations
 
 import csv
+import functools
+import importlib
+import inspect
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 DOCS = Path(__file__).parents[1]
-FILES = [DOCS.parent / "README.md", DOCS / "accuracy.md", DOCS / "speed.md"]
+FILES = [DOCS.parent / "README.md", DOCS / "accuracy.md", DOCS / "speed.md", DOCS / "reference.md"]
 MARKED = re.compile(r"(<!-- table ([\w-]+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
 
 HUNDRED, SMALL = "ml-100k, u1 to u5", "ml-latest-small, 90/10, 3 seeds"
@@ -195,6 +198,19 @@ def growth() -> str:
     )  # fmt: skip
 
 
+def public_names(module: str) -> str:
+    """Return what makes a page for each public function and class of a module, functions first."""
+    found = importlib.import_module(module)
+    blocks = ["```{eval-rst}", f".. automodule:: {module}", "   :no-members:", ""]
+    for classes in (False, True):
+        names = [name for name in found.__all__ if inspect.isclass(getattr(found, name)) is classes]
+        if names:
+            blocks += [".. autosummary::", "   :toctree: generated"]
+            blocks += ["   :template: class.rst"] * classes
+            blocks += ["   :nosignatures:", "", *(f"   {name}" for name in names), ""]
+    return "\n".join([*blocks[:-1], "```"]) + "\n"
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "errors": errors,
     "errors-with-features": errors_with_features,
@@ -203,6 +219,10 @@ TABLES: dict[str, Callable[[], str]] = {
     "lists-of-new-users": lists_of_new_users,
     "in-short": in_short,
     "growth": growth,
+    **{
+        f"names-{module}": functools.partial(public_names, f"alsx.{module}")
+        for module in ("model_selection", "metrics", "datasets", "plot")
+    },
 }
 
 
