@@ -88,8 +88,9 @@ def fit(
     start = time.perf_counter()
     fitted: Recommender = kind(**chosen, verbose=1)
     fitted.fit(data.ratings, **about)
-    if of_items is not None or data.titles is not None:
-        fitted.set_titles(data.titles if of_items is None else of_items)
+    names = data.titles if of_items is None else of_items
+    if names is not None:
+        fitted.set_titles(names)
     fitted.save(file)
     print(f"{data.ratings!r}\n")
     _cli.table(

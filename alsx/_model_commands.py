@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from alsx import _check, _cli, _reader
 from alsx._models.latent import LatentFactors
 from alsx._models.recommender import Recommender
 from alsx.ratings import Ids
+from alsx.typing import Side
 
 
 def read_model(path: str) -> Recommender:
@@ -287,7 +288,7 @@ def export(model: str, *, out: str, side: str = "item", format: str = "table", j
     form = _cli.check_format(format, json)
     file = _cli.check_file(out, "--out")
     fitted = read_model(model)
-    fitted.to_parquet(file, side)
+    fitted.to_parquet(file, cast(Side, side))
     rows = len(fitted._items if side == "item" else fitted._users)
     _cli.show([{"rows": rows, "k": fitted._k, "file": str(file)}], {"rows": ",d", "k": "d", "file": ""}, form)
 

@@ -23,7 +23,7 @@ PACKAGE = Path(alsx.__file__).parent
 ORDER = [
     {"_version", "_core", "_csv", "_scores", "_sort", "_pool", "_files", "_interrupt"},
     {"_check", "_threads"},
-    {"ratings"},
+    {"ratings", "typing"},
     {"metrics", "model_selection"},
     {"_solver"},
     {"_models"},
