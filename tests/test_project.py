@@ -23,12 +23,12 @@ PACKAGE = Path(alsx.__file__).parent
 ORDER = [
     {"_version", "_core", "_csv", "_scores", "_sort", "_pool", "_files", "_interrupt"},
     {"_check", "_threads"},
-    {"ratings"},
+    {"ratings", "typing"},
     {"metrics", "model_selection"},
     {"_solver"},
     {"_models"},
     {"__init__"},
-    {"datasets", "plot", "_cli", "_reader", "_model_commands", "__main__", "examples"},
+    {"datasets", "plot", "explorer", "_cli", "_reader", "_model_commands", "__main__", "examples"},
 ]
 LAZY = {"matplotlib", "fire", "pyarrow", "pooch", "pandas", "polars", "tqdm", "rich", "narwhals"}
 

@@ -9,6 +9,7 @@ from importlib import metadata
 from typing import Any, TypeVar, cast
 
 import numpy as np
+import numpy.typing as npt
 import scipy.sparse
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, RegressorMixin
@@ -18,6 +19,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from alsx._solver.alternation import Iteration
 from alsx.ratings import Caller, as_ratings, is_frame, pair_names, read_ratings
+from alsx.typing import RatingsLike
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 Array = NDArray[Any]
@@ -148,7 +150,9 @@ class Estimator(DocumentationLinks, CallbackSupport, RegressorMixin, BaseEstimat
         else:
             self.feature_names_in_ = names
 
-    def score(self, R: Any, y: Any = None, sample_weight: Any = None) -> float:
+    def score(
+        self, R: RatingsLike, y: npt.ArrayLike | None = None, sample_weight: npt.ArrayLike | None = None
+    ) -> float:
         """Return R^2 of the predictions, as every regressor of scikit-learn does.
 
         Parameters
