@@ -1,4 +1,4 @@
-"""``alsx``, or ``python -m alsx``: fit, evaluate and info; what is done with a saved model is in `_model_commands`."""
+"""``alsx``, or ``python -m alsx``: fit, prepare, evaluate and info; what is done with a saved model is in `_model_commands`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import numpy as np
 
 import alsx
 from alsx import _check, _cli, _core, _reader, _threads, metrics
-from alsx._model_commands import explain, export, is_model, plot, read_model, recommend, similar
+from alsx._model_commands import explain, explore, export, is_model, plot, read_model, recommend, similar
 from alsx._models.latent import LatentFactors
 from alsx._models.recommender import Recommender
 from alsx._models.seen import entries_of_rows
@@ -88,8 +88,9 @@ def fit(
     start = time.perf_counter()
     fitted: Recommender = kind(**chosen, verbose=1)
     fitted.fit(data.ratings, **about)
-    if of_items is not None or data.titles is not None:
-        fitted.set_titles(data.titles if of_items is None else of_items)
+    names = data.titles if of_items is None else of_items
+    if names is not None:
+        fitted.set_titles(names)
     fitted.save(file)
     print(f"{data.ratings!r}\n")
     _cli.table(
@@ -251,6 +252,44 @@ def info(model: str | None = None) -> None:
 
 
 @_reader.reads_ratings
+@_cli.strings("ratings", "cache", "memory")
+def prepare(ratings: str, cache: str, *, memory: str | None = None, **reader: Any) -> None:
+    """Prepare ratings, which may be larger than memory, for commands and programs that name the same cache.
+
+    They are read in parts, sorted by user and by item on the disk, and written to the cache, a folder; from there they are mapped
+    into memory: `alsx fit RATINGS --cache=CACHE`, or alsx.Ratings(RATINGS, cache=CACHE) in Python. What is there already is
+    prepared again only where the files or the options have changed.
+
+    Parameters
+    ----------
+    ratings : str
+        A CSV or Parquet file, or a folder of such files.
+    cache : str
+        The folder; it is made where there is none, and may hold what is prepared from many files.
+    memory : str
+        What sorting may take, such as 2GB. Default: 1GB.
+    """
+    start = time.perf_counter()
+    if not Path(ratings).expanduser().exists():
+        raise FileNotFoundError(f"RATINGS is {ratings}; there is no such file or folder")
+    data = _reader.read_data(ratings, cache=str(_cli.check_folder(cache, "CACHE")), memory=memory, **reader).ratings
+    low, high = data.range
+    _cli.table(
+        ["ratings", "users", "items", "from", "to", "seconds", "cache"],
+        [
+            [
+                *(f"{n:,}" for n in (data.n_ratings, data.n_users, data.n_items)),
+                f"{low:g}",
+                f"{high:g}",
+                f"{time.perf_counter() - start:.1f}",
+                cache,
+            ]
+        ],
+        "rrrrrrl",
+    )
+
+
+@_reader.reads_ratings
 @_cli.strings("ratings", "model", "model_kind", "metric")
 def tune(
     ratings: str,
@@ -344,6 +383,7 @@ def listed(values: Any) -> list[Any]:
 
 COMMANDS = {
     "fit": fit,
+    "prepare": prepare,
     "evaluate": evaluate,
     "tune": tune,
     "recommend": recommend,
@@ -351,6 +391,7 @@ COMMANDS = {
     "explain": explain,
     "export": export,
     "plot": plot,
+    "explore": explore,
     "info": info,
 }
 
