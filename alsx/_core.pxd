@@ -41,6 +41,13 @@ cdef extern from "kernels.h" nogil:
                           double *) noexcept nogil
         int (*quadratic_forms)(const alsx_rows *, const alsx_requests *, const int32_t *, Py_ssize_t, float *,
                                double *) noexcept nogil
+        int (*covariances)(const alsx_rows *, const int32_t *, const int32_t *, Py_ssize_t, float *, float *,
+                           Py_ssize_t) noexcept nogil
+        void (*packed_forms)(Py_ssize_t, const float *, Py_ssize_t, Py_ssize_t, const int64_t *, const int32_t *,
+                             const float *, Py_ssize_t, const float *, double *) noexcept nogil
+        void (*add_product)(Py_ssize_t, Py_ssize_t, Py_ssize_t, const float *, Py_ssize_t, const float *, Py_ssize_t,
+                            float *, Py_ssize_t) noexcept nogil
+        void (*add_deviations)(Py_ssize_t, double, double, const float *, float *) noexcept nogil
         void (*gram_rows)(const alsx_rows *, const int32_t *, Py_ssize_t, float *, double *) noexcept nogil
         float (*dot)(Py_ssize_t, const float *, const float *) noexcept nogil
         void (*product)(Py_ssize_t, Py_ssize_t, Py_ssize_t, const float *, Py_ssize_t, const float *, Py_ssize_t,
@@ -55,6 +62,13 @@ cdef extern from "kernels.h" nogil:
                           double *) noexcept nogil
         int (*quadratic_forms)(const alsx_rows *, const alsx_requests *, const int32_t *, Py_ssize_t, double *,
                                double *) noexcept nogil
+        int (*covariances)(const alsx_rows *, const int32_t *, const int32_t *, Py_ssize_t, double *, double *,
+                           Py_ssize_t) noexcept nogil
+        void (*packed_forms)(Py_ssize_t, const double *, Py_ssize_t, Py_ssize_t, const int64_t *, const int32_t *,
+                             const double *, Py_ssize_t, const double *, double *) noexcept nogil
+        void (*add_product)(Py_ssize_t, Py_ssize_t, Py_ssize_t, const double *, Py_ssize_t, const double *, Py_ssize_t,
+                            double *, Py_ssize_t) noexcept nogil
+        void (*add_deviations)(Py_ssize_t, double, double, const double *, double *) noexcept nogil
         void (*gram_rows)(const alsx_rows *, const int32_t *, Py_ssize_t, double *, double *) noexcept nogil
         double (*dot)(Py_ssize_t, const double *, const double *) noexcept nogil
         void (*product)(Py_ssize_t, Py_ssize_t, Py_ssize_t, const double *, Py_ssize_t, const double *, Py_ssize_t,

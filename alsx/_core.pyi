@@ -59,6 +59,14 @@ def solve_rows(
     draw_index: int = 0,
 ) -> int: ...
 def gram_rows(rows: Rows, work: NDArray[Any], out: NDArray[np.float64]) -> None: ...
+def covariances(
+    rows: Rows,
+    starts: NDArray[np.int64],
+    order: NDArray[np.int32],
+    requested: NDArray[np.int32],
+    work: NDArray[Any],
+    out: NDArray[Any],
+) -> int: ...
 def quadratic_forms(
     rows: Rows,
     starts: NDArray[np.int64],

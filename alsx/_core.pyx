@@ -360,6 +360,69 @@ cdef double requests_cost(const alsx_rows *rows, const alsx_requests *requests, 
     return cost
 
 
+# Where there are many forms of a row, its whole covariance is worth its while: the forms are then products of tables.
+
+cdef struct covariances_job:
+    const alsx_rows *rows
+    const int32_t *requested
+    const int64_t *starts
+    const int32_t *order
+    void *out
+    Py_ssize_t ldo
+    int64_t failed
+
+
+cdef void covariances_task(void *context, Py_ssize_t task, floating *work) noexcept nogil:
+    cdef:
+        covariances_job *job = <covariances_job *>context
+        const int32_t *order = job.order + job.starts[task]
+        Py_ssize_t n = job.starts[task + 1] - job.starts[task]
+        floating *out = <floating *>job.out
+        int failed
+    if floating is float:
+        failed = OPS.f32.covariances(job.rows, job.requested, order, n, work, out, job.ldo)
+    else:
+        failed = OPS.f64.covariances(job.rows, job.requested, order, n, work, out, job.ldo)
+    if failed:
+        alsx_add(&job.failed, failed)
+
+
+def covariances(
+    rows,                           # IN  the row systems, see describe_rows
+    const int64_t[::1] starts,      # IN  (n_tasks+1,): one task does the requests order[starts[t]:starts[t+1]]
+    const int32_t[::1] order,       # IN  (m,) a permutation of the requests
+    const int32_t[::1] requested,   # IN  (m,) which row each request asks for; negative: one without ratings
+    floating[:, ::1] work,          # TMP (n_threads, quadratic_forms_workspace)
+    floating[:, ::1] out,           # OUT (m, ldo), ldo at least (k+1)(k+2)/2
+):
+    """out[e] := A^-1 of each row that is requested, by rows of its lower triangle, what is left of the diagonal times 2; NaN
+    where A is singular. Returns how many were."""
+    cdef:
+        alsx_rows described
+        covariances_job job
+        Py_ssize_t n_tasks = starts.shape[0] - 1, place
+        int n_threads
+        double cost = 0
+        list held = describe_rows(&described, rows, &work[0, 0])
+    if n_tasks <= 0 or starts[n_tasks] == starts[0]:
+        return 0
+    job = covariances_job(&described, &requested[0], &starts[0], &order[0], &out[0, 0], out.shape[1], 0)
+    with nogil:
+        for place in range(starts[0], starts[n_tasks]):
+            cost += covariance_cost(&described, requested[order[place]])
+            if cost >= work.shape[0] * least_share:
+                break
+        n_threads = threads_for(cost, work.shape[0])
+        share(covariances_task[floating], &job, n_tasks, n_threads, &work[0, 0], work.shape[1])
+    del held
+    return job.failed
+
+
+cdef inline double covariance_cost(const alsx_rows *rows, Py_ssize_t row) noexcept nogil:
+    """Nanoseconds that a row's covariance takes, about those of two solutions."""
+    return 2 * solve_cost(rows.indptr[row + 1] - rows.indptr[row] if row >= 0 else 0, 1, rows.k)
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # Learned prior means: products of a sparse matrix with a table, and what conjugate gradients need of whole tables
 
