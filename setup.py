@@ -89,6 +89,14 @@ class BuildExt(build_ext):
                 macros=macros,
                 extra_postargs=[*compile_args, *(msvc_flags if msvc else gnu_flags)],
             )
+            # Without fused multiply-adds, so that every instruction set draws the same random numbers.
+            exact = [x for x in compile_args if x != "/fp:contract"] if msvc else [*compile_args, "-ffp-contract=off"]
+            ext.extra_objects += self.compiler.compile(
+                [str(SIMD / f"normals_{name}.c")],
+                output_dir=self.build_temp,
+                macros=macros,
+                extra_postargs=[*exact, *(msvc_flags if msvc else gnu_flags)],
+            )
         super().build_extension(ext)
 
     def check_compiler(self):
@@ -172,7 +180,7 @@ def extension(name, sources=(), depends=()):
 
 core = extension(
     "_core",
-    ["alsx/_simd/dispatch.c", "alsx/_simd/normals.c"],
+    ["alsx/_simd/dispatch.c"],
     [path.as_posix() for path in sorted(SIMD.glob("*.[chi]*"))],
 )
 scores = extension("_scores")

@@ -1,6 +1,6 @@
 """The C side of the kernels: what _core.pyx, which holds it, shares with _scores.pyx."""
 
-from libc.stdint cimport int32_t, int64_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 
 
 cdef extern from "kernels.h" nogil:
@@ -81,6 +81,7 @@ cdef extern from "kernels.h" nogil:
         alsx_ops_f32 f32
         alsx_ops_f64 f64
         double (*peak)(Py_ssize_t, float *) noexcept nogil
+        void (*normals)(uint64_t, uint64_t, uint32_t, double, Py_ssize_t, double *) noexcept nogil
 
     int alsx_best_level() noexcept
     const alsx_ops *alsx_level_ops(int) noexcept

@@ -30,7 +30,6 @@ from alsx._pool cimport CHUNK_ROWS, ENTRIES_PER_NS, alsx_add, chunks, least_shar
 
 cdef extern from "normals.h" nogil:
     void alsx_philox(const uint32_t *, const uint32_t *, uint32_t *)
-    void alsx_normals(uint64_t, uint64_t, uint32_t, double, Py_ssize_t, double *)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -118,7 +117,7 @@ cdef list describe_rows(alsx_rows *described, rows, const floating *_):
         row_scale    IN  (n,) float64, s
         empty_scale  IN  s of a row that is not among these and has no ratings
         precision    IN  (k+1, padded k + PAD) Lambda of every row, whatever s; or (0, 0): diag(reg, ..., reg, reg_bias)
-        means        IN  (n, ld) m; or (0, 0): 0
+        means        IN  (n, ld) m; (1, ld): that of every row; or (0, 0): 0
         base         IN  (matrix, sums, scale), or None: none. Sums over rows of the other side that every system has
                          besides, that of row x scale[x] times, where x has ratings; they are float64 but for
             matrix   IN  (k+2, padded k + PAD) sum v q q', sum v q and sum v t q, zeros from column k on
@@ -155,7 +154,7 @@ cdef list describe_rows(alsx_rows *described, rows, const floating *_):
     described.empty_scale = rows.empty_scale
     described.precision = matrix(precision)
     described.means = matrix(means)
-    described.means_ld = means.shape[1]
+    described.means_ld = 0 if means.shape[0] == 1 else means.shape[1]
     described.base = NULL
     described.base_sums = described.base_scale = NULL
     if base is not None:
@@ -628,4 +627,4 @@ def normals(uint64_t seed, uint64_t draw_index, double[:, ::1] out):
     """out[row] := the first normals of the stream (seed, draw_index, row)."""
     cdef Py_ssize_t row
     for row in range(out.shape[0]):
-        alsx_normals(seed, draw_index, <uint32_t>row, 1.0, out.shape[1], &out[row, 0])
+        OPS.normals(seed, draw_index, <uint32_t>row, 1.0, out.shape[1], &out[row, 0])

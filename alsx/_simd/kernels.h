@@ -119,6 +119,8 @@ typedef struct {
     alsx_ops_f64 f64;
     /* Fused multiply-adds as fast as this level can issue them; returns the floating-point operations done. */
     double (*peak)(ptrdiff_t repeats, float *sink);
+    /* See normals.h. */
+    void (*normals)(uint64_t seed, uint64_t draw_index, uint32_t row, double scale, ptrdiff_t n, double *out);
 } alsx_ops;
 
 extern const alsx_ops alsx_ops_base;

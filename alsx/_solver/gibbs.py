@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from alsx import _core
 from alsx._solver.alternation import Alternation, Estimate, SideSnapshot, TrainingSide, unit_factors
+from alsx._solver.missing import missing_gram
 from alsx._solver.prior import Penalty
 from alsx._solver.regression import PriorRegression, column_sums
 from alsx._solver.rows import RowPrior
@@ -278,23 +279,26 @@ class SideHyperparameters:
         One for each regression.
     count : int
         How many rows have ratings.
-    mask : ndarray, shape (n, 1), or None
-        1 for rows with ratings, 0 for others; None where all have some.
-    expected : ndarray, shape (n, ld)
-        The rows' prior means: m and the sum of the regressions.
+    rated : ndarray of int32, shape (count,)
+        Which rows have ratings.
+    expected : ndarray, shape (n, ld) or (1, ld)
+        The rows' prior means: m and the sum of the regressions. One row where they are all the same.
     """
 
     def __init__(self, side: TrainingSide, precision: Array, generator: np.random.Generator, n_threads: int) -> None:
         table = side.table
         self.side, self.generator, self.width = side, generator, len(precision)
         rated = side.fit_scale > 0
-        self.mask = None if rated.all() else rated.astype(table.dtype)[:, None]
         self.count = int(np.count_nonzero(rated))
         self.common_mean, self.precision = np.zeros(self.width), precision
         self.root = np.linalg.inv(np.linalg.cholesky(precision)).T
         self.regressions = side.regressions
         self.samplers = [CoefficientSampler(part, generator, n_threads) for part in self.regressions]
-        self.expected = aligned(len(table), table.shape[1], table.dtype)
+        # Without regressions it is the same for all rows, and one of them does.
+        n_expected = 1 if side.prior_means is None else len(table)
+        self.expected = aligned(n_expected, table.shape[1], table.dtype)
+        self.rated = np.flatnonzero(rated).astype(np.int32)
+        self.n_threads = n_threads
         self._expect()
 
     def _expect(self) -> None:
@@ -309,17 +313,15 @@ class SideHyperparameters:
     def _sums(self) -> tuple[Array, Array]:
         """Return sum and squares of what rows with ratings differ from their regressions."""
         width, table, prior = self.width, self.side.table, self.side.prior_means
-        total, squares = np.zeros(width), np.zeros((width, width))
-        for start in range(0, len(table), CHUNK_ROWS):
-            part = slice(start, start + CHUNK_ROWS)
-            rows = table[part, :width]
-            if prior is not None:
-                rows = rows - prior.means[part, :width]
-            if self.mask is not None:
-                rows = rows * self.mask[part]
-            squares += rows.T @ rows
-            total += np.ones(len(rows), rows.dtype) @ rows
-        return total, squares
+        if prior is not None:
+            difference = prior.regressions[0].change
+            _core.scaled_difference(table, prior.means, np.ones(len(table)), width, self.n_threads, difference)
+            table = difference
+        # The bias of a row is taken for the target of a missing rating of 0, with the other sign.
+        sign = np.append(np.ones(width - 1), -1.0)
+        gram = missing_gram(table, width - 1, self.rated, self.n_threads)
+        chosen = np.append(np.arange(width - 1), width)
+        return sign * gram[chosen, width - 1], np.outer(sign, sign) * gram[np.ix_(chosen, chosen)]
 
     def draw(self) -> None:
         """Draw W and the ridges given the rows, then Lambda and m."""
