@@ -35,6 +35,27 @@ cdef extern from "kernels.h" nogil:
         Py_ssize_t ldz
         int bordered
 
+    const int ALSX_PACKED_WORDS
+
+    ctypedef struct alsx_steps:
+        const int64_t *indptr
+        const int32_t *indices
+        const void *values
+        const void *packed
+        Py_ssize_t ld_packed, columns
+        Py_ssize_t ld
+        const double *factor
+        double ridge
+        const void *coefficients
+        const void *last
+        void *out
+        Py_ssize_t ld_out
+        const double *row_scale
+        const double *counts
+        const double *precision
+        const double *information
+        const double *shared
+
     ctypedef struct alsx_ops_f32:
         Py_ssize_t (*workspace)(Py_ssize_t, int) noexcept nogil
         int (*solve_rows)(const alsx_rows *, const int32_t *, Py_ssize_t, float *, float *, Py_ssize_t,
@@ -54,6 +75,12 @@ cdef extern from "kernels.h" nogil:
                         const float *, float *, Py_ssize_t) noexcept nogil
         void (*sum_rows)(Py_ssize_t, const int32_t *, const float *, const float *, Py_ssize_t, Py_ssize_t, double,
                          double, const float *, float *) noexcept nogil
+        void (*pack_rows)(const alsx_steps *, const float *, const float *, Py_ssize_t, Py_ssize_t,
+                          float *) noexcept nogil
+        void (*direction_rows)(const alsx_steps *, const int32_t *, Py_ssize_t, float *, double *) noexcept nogil
+        void (*change_rows)(const alsx_steps *, const int32_t *, Py_ssize_t, float *, double *) noexcept nogil
+        void (*add_rows)(const alsx_steps *, const double *, const double *, Py_ssize_t, Py_ssize_t, float *, float *,
+                         float *) noexcept nogil
         Py_ssize_t (*next_above)(const float *, Py_ssize_t, Py_ssize_t, float) noexcept nogil
 
     ctypedef struct alsx_ops_f64:
@@ -75,6 +102,12 @@ cdef extern from "kernels.h" nogil:
                         const double *, double *, Py_ssize_t) noexcept nogil
         void (*sum_rows)(Py_ssize_t, const int32_t *, const double *, const double *, Py_ssize_t, Py_ssize_t, double,
                          double, const double *, double *) noexcept nogil
+        void (*pack_rows)(const alsx_steps *, const double *, const double *, Py_ssize_t, Py_ssize_t,
+                          double *) noexcept nogil
+        void (*direction_rows)(const alsx_steps *, const int32_t *, Py_ssize_t, double *, double *) noexcept nogil
+        void (*change_rows)(const alsx_steps *, const int32_t *, Py_ssize_t, double *, double *) noexcept nogil
+        void (*add_rows)(const alsx_steps *, const double *, const double *, Py_ssize_t, Py_ssize_t, double *, double *,
+                         double *) noexcept nogil
         Py_ssize_t (*next_above)(const double *, Py_ssize_t, Py_ssize_t, double) noexcept nogil
 
     ctypedef struct alsx_ops:

@@ -5,6 +5,8 @@ from numpy.typing import NDArray
 
 __pyx_capi__: dict[str, Any]  # what the other compiled modules share
 PAD: Final[int]
+PACKED_COLUMNS: int
+STEP_WORK_ROWS: int
 
 def set_simd_level(name: str | None = None) -> str: ...
 def simd_level() -> str: ...
@@ -115,6 +117,55 @@ def axpby(
     x: NDArray[Any],
     b: NDArray[np.float64],
     n_threads: int,
+    y: NDArray[Any],
+    total: NDArray[Any],
+) -> None: ...
+def packed_difference(
+    x: NDArray[Any],
+    y: NDArray[Any],
+    row_scale: NDArray[np.float64],
+    columns: int,
+    work: NDArray[Any],
+    out: NDArray[Any],
+) -> None: ...
+def packed_direction(
+    starts: NDArray[np.int64],
+    order: NDArray[np.int32],
+    indptr: NDArray[np.int64],
+    indices: NDArray[np.int32],
+    values: NDArray[Any],
+    residuals: NDArray[Any],
+    inverse_diagonal: NDArray[np.float64],
+    ridge: float,
+    coefficients: NDArray[Any],
+    last: NDArray[Any],
+    work: NDArray[Any],
+    out: NDArray[Any],
+    sums: NDArray[np.float64],
+) -> None: ...
+def packed_change(
+    starts: NDArray[np.int64],
+    order: NDArray[np.int32],
+    indptr: NDArray[np.int64],
+    indices: NDArray[np.int32],
+    values: NDArray[Any],
+    steps: NDArray[Any],
+    factor: NDArray[np.float64],
+    last: NDArray[Any],
+    row_scale: NDArray[np.float64],
+    counts: NDArray[np.float64],
+    precision: NDArray[np.float64],
+    information: NDArray[np.float64],
+    shared: NDArray[np.float64],
+    work: NDArray[Any],
+    out: NDArray[Any],
+    sums: NDArray[np.float64],
+) -> None: ...
+def packed_axpby(
+    a: NDArray[np.float64],
+    x: NDArray[Any],
+    b: NDArray[np.float64],
+    work: NDArray[Any],
     y: NDArray[Any],
     total: NDArray[Any],
 ) -> None: ...

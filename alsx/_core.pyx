@@ -615,6 +615,198 @@ def axpby(
         share(axpby_task[floating], &job, chunks(x.shape[0]), n_threads, <floating *>NULL, 0)
 
 
+# A step of a regression passes over the ratings twice, by column and by row. Both passes read packed tables, which are
+# half as large where they are of float32 (steps.inc), and find on the way what the length of the step depends on. The
+# step that is taken is the rounded one, everywhere. A packed table is declared to be of the tables' type.
+
+PACKED_COLUMNS = 2 * ALSX_PACKED_WORDS      # of a block of a packed row of float32, which takes half as many words
+
+# Rows of work that the kernels of steps take, each of whole blocks of columns.
+STEP_WORK_ROWS = 8
+
+
+cdef struct steps_job:
+    alsx_steps steps
+    const int64_t *starts
+    const int32_t *order
+    Py_ssize_t n_rows
+    const void *x
+    const void *y
+    const double *a
+    const double *b
+    void *last
+    void *total
+    double *sums
+
+
+cdef void pack_task(void *context, Py_ssize_t chunk, floating *work) noexcept nogil:
+    cdef:
+        steps_job *job = <steps_job *>context
+        Py_ssize_t first = chunk * CHUNK_ROWS
+        Py_ssize_t n = min(job.n_rows - first, <Py_ssize_t>CHUNK_ROWS)
+    if floating is float:
+        OPS.f32.pack_rows(&job.steps, <const float *>job.x, <const float *>job.y, first, n, work)
+    else:
+        OPS.f64.pack_rows(&job.steps, <const double *>job.x, <const double *>job.y, first, n, work)
+
+
+def packed_difference(
+    const floating[:, ::1] x,       # IN  (n_rows, ld)
+    const floating[:, ::1] y,       # IN  (n_rows, ld)
+    const double[::1] row_scale,    # IN  (n_rows,)
+    Py_ssize_t columns,
+    floating[:, ::1] work,          # TMP (n_threads, STEP_WORK_ROWS rows)
+    floating[:, ::1] out,           # OUT (n_rows, ld_packed) packed
+):
+    """out[r, c] := row_scale[r] (x[r, c] - y[r, c])"""
+    cdef:
+        steps_job job
+        int n_threads
+    if x.shape[0] == 0:
+        return
+    job.steps.columns, job.steps.ld, job.steps.factor = columns, x.shape[1], &row_scale[0]
+    job.steps.out, job.steps.ld_out = &out[0, 0], out.shape[1]
+    job.x, job.y, job.n_rows = &x[0, 0], &y[0, 0], x.shape[0]
+    with nogil:
+        n_threads = threads_for(x.shape[0] * columns / ENTRIES_PER_NS, work.shape[0])
+        share(pack_task[floating], &job, chunks(x.shape[0]), n_threads, &work[0, 0], work.shape[1])
+
+
+cdef inline double pass_cost(Py_ssize_t n_entries, Py_ssize_t n_rows, Py_ssize_t columns) noexcept nogil:
+    """Nanoseconds that a pass takes, roughly."""
+    return n_entries * (2 + 0.1 * columns) + n_rows * (20 + 2.0 * columns)
+
+
+cdef void direction_task(void *context, Py_ssize_t task, floating *work) noexcept nogil:
+    cdef:
+        steps_job *job = <steps_job *>context
+        const int32_t *order = job.order + job.starts[task]
+        Py_ssize_t n = job.starts[task + 1] - job.starts[task]
+        double *sums = job.sums + task * 5 * job.steps.columns
+    if floating is float:
+        OPS.f32.direction_rows(&job.steps, order, n, work, sums)
+    else:
+        OPS.f64.direction_rows(&job.steps, order, n, work, sums)
+
+
+def packed_direction(
+    const int64_t[::1] starts,      # IN  (n_tasks+1,): one task does the rows order[starts[t]:starts[t+1]]
+    const int32_t[::1] order,       # IN  (f,) a permutation of the rows
+    const int64_t[::1] indptr,      # IN  (f+1,)
+    const int32_t[::1] indices,     # IN  (nnz,) rows of residuals
+    const floating[::1] values,     # IN  (nnz,), or (0,): all 1
+    const floating[:, ::1] residuals,       # IN  (n, ld_packed) packed
+    const double[::1] inverse_diagonal,     # IN  (f,)
+    double ridge,
+    const floating[:, ::1] coefficients,    # IN  (f, ld)
+    const floating[:, ::1] last,    # IN  (f, ld) the direction of the last step
+    floating[:, ::1] work,          # TMP (n_threads, STEP_WORK_ROWS rows)
+    floating[:, ::1] out,           # OUT (f, ld_packed) packed
+    double[:, :, ::1] sums,         # OUT (n_tasks, 5, columns), over the rows of each task
+):
+    """out := inverse_diagonal slope, slope[x] = sum_e values[e] residuals[indices[e]] - ridge coefficients[x].
+
+    sums := the products slope out, slope last, out out, out last, last last, by column.
+    """
+    cdef:
+        steps_job job
+        int n_threads
+    if starts.shape[0] <= 1 or order.shape[0] == 0:
+        return
+    job.steps = alsx_steps(
+        &indptr[0], vector(indices), vector(values), matrix(residuals), residuals.shape[1], sums.shape[2],
+        last.shape[1], &inverse_diagonal[0], ridge, &coefficients[0, 0], &last[0, 0], &out[0, 0], out.shape[1],
+        NULL, NULL, NULL, NULL, NULL,
+    )
+    job.starts, job.order, job.sums = &starts[0], &order[0], &sums[0, 0, 0]
+    with nogil:
+        n_threads = threads_for(pass_cost(indices.shape[0], order.shape[0], sums.shape[2]), work.shape[0])
+        share(direction_task[floating], &job, starts.shape[0] - 1, n_threads, &work[0, 0], work.shape[1])
+
+
+cdef void change_task(void *context, Py_ssize_t task, floating *work) noexcept nogil:
+    cdef:
+        steps_job *job = <steps_job *>context
+        const int32_t *order = job.order + job.starts[task]
+        Py_ssize_t n = job.starts[task + 1] - job.starts[task]
+        double *sums = job.sums + task * 3 * job.steps.columns
+    if floating is float:
+        OPS.f32.change_rows(&job.steps, order, n, work, sums)
+    else:
+        OPS.f64.change_rows(&job.steps, order, n, work, sums)
+
+
+def packed_change(
+    const int64_t[::1] starts,      # IN  (n_tasks+1,): one task does the rows order[starts[t]:starts[t+1]]
+    const int32_t[::1] order,       # IN  (n,) a permutation of the rows
+    const int64_t[::1] indptr,      # IN  (n+1,)
+    const int32_t[::1] indices,     # IN  (nnz,) rows of steps
+    const floating[::1] values,     # IN  (nnz,), or (0,): all 1
+    const floating[:, ::1] steps,   # IN  (f, ld_packed) packed
+    const double[::1] factor,       # IN  (n,)
+    const floating[:, ::1] last,    # IN  (n, ld) what the last direction does to the rows
+    const double[::1] row_scale,    # IN  (n,) s; 0: the row does not count in the sums
+    const double[::1] counts,       # IN  (n,) n
+    const double[::1] precision,    # IN  (columns,) lambda
+    const double[::1] information,  # IN  (columns,) v
+    const double[::1] shared,       # IN  (columns,) g
+    floating[:, ::1] work,          # TMP (n_threads, STEP_WORK_ROWS rows)
+    floating[:, ::1] out,           # OUT (n, ld)
+    double[:, :, ::1] sums,         # OUT (n_tasks, 3, columns), over the rows of each task
+):
+    """out[x] := factor[x] sum_e values[e] steps[indices[e]].
+
+    sums := the products out out, out last, last last, by column, of rows weighed s (n v + g) / (s lambda + n v + g).
+    """
+    cdef:
+        steps_job job
+        int n_threads
+    if starts.shape[0] <= 1 or order.shape[0] == 0:
+        return
+    job.steps = alsx_steps(
+        &indptr[0], vector(indices), vector(values), matrix(steps), steps.shape[1], sums.shape[2], last.shape[1],
+        &factor[0], 0, NULL, &last[0, 0], &out[0, 0], out.shape[1],
+        &row_scale[0], &counts[0], &precision[0], &information[0], &shared[0],
+    )
+    job.starts, job.order, job.sums = &starts[0], &order[0], &sums[0, 0, 0]
+    with nogil:
+        n_threads = threads_for(pass_cost(indices.shape[0], order.shape[0], sums.shape[2]), work.shape[0])
+        share(change_task[floating], &job, starts.shape[0] - 1, n_threads, &work[0, 0], work.shape[1])
+
+
+cdef void add_task(void *context, Py_ssize_t chunk, floating *work) noexcept nogil:
+    cdef:
+        steps_job *job = <steps_job *>context
+        Py_ssize_t first = chunk * CHUNK_ROWS
+        Py_ssize_t n = min(job.n_rows - first, <Py_ssize_t>CHUNK_ROWS)
+    if floating is float:
+        OPS.f32.add_rows(&job.steps, job.a, job.b, first, n, <float *>job.last, <float *>job.total, work)
+    else:
+        OPS.f64.add_rows(&job.steps, job.a, job.b, first, n, <double *>job.last, <double *>job.total, work)
+
+
+def packed_axpby(
+    const double[::1] a,            # IN  (columns,)
+    const floating[:, ::1] x,       # IN  (n_rows, ld_packed) packed
+    const double[::1] b,            # IN  (columns,)
+    floating[:, ::1] work,          # TMP (n_threads, STEP_WORK_ROWS rows)
+    floating[:, ::1] y,             # IN, OUT (n_rows, ld)
+    floating[:, ::1] total,         # IN, OUT (n_rows, ld)
+):
+    """y := x diag(a) + y diag(b), and total += y."""
+    cdef:
+        steps_job job
+        int n_threads
+    if x.shape[0] == 0 or a.shape[0] == 0:
+        return
+    job.steps.columns, job.steps.packed, job.steps.ld_packed = a.shape[0], &x[0, 0], x.shape[1]
+    job.steps.ld = y.shape[1]
+    job.a, job.b, job.last, job.total, job.n_rows = &a[0], &b[0], &y[0, 0], &total[0, 0], x.shape[0]
+    with nogil:
+        n_threads = threads_for(x.shape[0] * a.shape[0] / ENTRIES_PER_NS, work.shape[0])
+        share(add_task[floating], &job, chunks(x.shape[0]), n_threads, &work[0, 0], work.shape[1])
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # Normal random numbers
 

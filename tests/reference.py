@@ -124,6 +124,42 @@ def learned_map(features, table, row_scale, ridge):
     return np.linalg.solve(normal, (F.T * row_scale) @ np.asarray(table, np.float64))
 
 
+def bfloat16(x):
+    """Numbers rounded to bfloat16, to the nearest, ties to even; float64 numbers stay as they are."""
+    x = np.asarray(x)
+    if x.dtype == np.float64:
+        return x
+    bits = x.astype(np.float32).view(np.uint32).astype(np.uint64)
+    low, high = bits & 0xFFFF, bits >> 16
+    high += (low > 0x8000) | ((low == 0x8000) & (high % 2 == 1))
+    return (high << 16).astype(np.uint32).view(np.float32)
+
+
+def unpacked(words, columns):
+    """The columns of a packed table of float32: blocks of 16 words, columns j and 16 + j in the halves of word j."""
+    words = np.ascontiguousarray(words).view(np.uint32).reshape(len(words), -1, 1, 16)
+    halves = np.concatenate([words << 16, words & 0xFFFF0000], axis=2).astype(np.uint32)
+    return halves.view(np.float32).reshape(len(words), -1)[:, :columns]
+
+
+def step_direction(matrix, residuals, inverse_diagonal, ridge, coefficients, last):
+    """The slope, the preconditioned slope, and the five sums of products of a step, by column."""
+    slope = matrix @ residuals.astype(np.float64) - ridge * coefficients
+    step = inverse_diagonal[:, None] * slope
+    pairs = (slope, step), (slope, last), (step, step), (step, last), (last, last)
+    return slope, step, np.array([(x * y).sum(0) for x, y in pairs])
+
+
+def step_change(matrix, steps, factor, last, row_scale, counts, precision, information, shared):
+    """What a step does to the rows, and the three sums of products of weighed rows, by column."""
+    change = factor[:, None] * (matrix @ steps.astype(np.float64))
+    known = counts[:, None] * information + shared
+    weight = np.zeros_like(change)
+    rated = row_scale > 0
+    weight[rated] = (row_scale[:, None] * known / (row_scale[:, None] * precision + known))[rated]
+    return change, np.array([(weight * x * y).sum(0) for x, y in ((change, change), (change, last), (last, last))])
+
+
 def solve_rows(indptr, indices, values, weights, offset, scale, table, k, reg, reg_bias, row_scale):
     """All rows of a side: solutions (n, k+1), and squared errors and penalties (n, 2)."""
     n = len(indptr) - 1

@@ -522,6 +522,91 @@ def test_what_conjugate_gradients_need_of_tables(dtype):
     np.testing.assert_allclose(total[:, :21], sums, rtol=1e-5, atol=1e-5)
 
 
+def packed_width(columns, dtype):
+    return columns if np.dtype(dtype) == np.float64 else -(-columns // _core.PACKED_COLUMNS) * _core.PACKED_COLUMNS // 2
+
+
+def step_work(n_threads, columns, dtype):
+    blocks = -(-columns // _core.PACKED_COLUMNS)
+    return workspace(n_threads, _core.STEP_WORK_ROWS * blocks * _core.PACKED_COLUMNS, np.dtype(dtype))
+
+
+def of_packed(packed, columns, dtype):
+    return packed[:, :columns] if np.dtype(dtype) == np.float64 else reference.unpacked(packed, columns)
+
+
+def random_table(rng, n, k, dtype):
+    """A table, with nothing but its own columns worth reading."""
+    table = factor_table(n, k, np.dtype(dtype))
+    table.base[:] = np.nan
+    table[:, : k + 1] = rng.normal(0, 1, (n, k + 1))
+    return table
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("k", [0, 1, 15, 16, 20, 31, 32, 64, 95, 96, 200])
+def test_steps_of_regressions(simd, dtype, k, weighted):
+    rng = np.random.default_rng(k)
+    columns, n, f = k + 1, 300, 140
+    matrix = sp.random_array((n, f), density=0.3, random_state=rng, format="csr", dtype=dtype)
+    matrix.data[:] = rng.uniform(0.5, 2, matrix.nnz) if weighted else 1
+    forward, backward = (SparseOperator.of(x, np.dtype(dtype)) for x in (matrix, matrix.T.tocsr()))
+    if not weighted:
+        forward, backward = (x._replace(values=x.values[:0]) for x in (forward, backward))
+    rows, means, last_rows = (random_table(rng, n, k, dtype) for _ in range(3))
+    coefficients, last = (random_table(rng, f, k, dtype) for _ in range(2))
+    scale, factor, row_scale, counts = (rng.uniform(0.5, 2, n) for _ in range(4))
+    row_scale[::7] = 0
+    inverse, (precision, information, shared) = rng.uniform(0.5, 2, f), rng.uniform(0, 2, (3, columns))
+    found = []
+    for n_threads in (1, 3):
+        work = step_work(n_threads, columns, dtype)
+        work[:] = np.nan
+        residuals = np.full((n + 1, packed_width(columns, dtype)), np.nan, dtype)[:n]
+        steps = np.full((f + 1, packed_width(columns, dtype)), np.nan, dtype)[:f]
+        change, coefficients_after, last_after = means.copy(), coefficients.copy(), last.copy()
+        _core.packed_difference(rows, means, scale, columns, work, residuals)
+        sums = np.full((len(backward.tasks.starts) - 1, 5, columns), np.nan)
+        _core.packed_direction(
+            backward.tasks.starts, backward.tasks.order, backward.indptr, backward.indices, backward.values, residuals,
+            inverse, 0.7, coefficients, last, work, steps, sums,
+        )  # fmt: skip
+        more = np.full((len(forward.tasks.starts) - 1, 3, columns), np.nan)
+        _core.packed_change(
+            forward.tasks.starts, forward.tasks.order, forward.indptr, forward.indices, forward.values, steps, factor,
+            last_rows, row_scale, counts, precision, information, shared, work, change, more,
+        )  # fmt: skip
+        _core.packed_axpby(precision, steps, information, work, last_after, coefficients_after)
+        found.append([of_packed(residuals, columns, dtype), of_packed(steps, columns, dtype), sums.sum(0), more.sum(0)])
+        found[-1] += [x[:, :columns] for x in (change, last_after, coefficients_after)]
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_array_equal(one, other)
+    residuals, steps, sums, more, change, last_after, coefficients_after = found[0]
+    rows, means, last_rows, coefficients, last = (
+        x[:, :columns].astype(float) for x in (rows, means, last_rows, coefficients, last)
+    )
+    rounding = 2.0**-8 if np.dtype(dtype) == np.float32 else 1e-12
+    np.testing.assert_allclose(residuals, scale[:, None] * (rows - means), rtol=rounding)
+    np.testing.assert_array_equal(residuals, reference.bfloat16(residuals))
+    slope, step, expected = reference.step_direction(
+        matrix.T.astype(float), residuals, inverse, 0.7, coefficients, last
+    )
+    tolerance = TOLERANCE[dtype] * 20
+    np.testing.assert_allclose(steps, step, rtol=rounding, atol=tolerance)
+    np.testing.assert_array_equal(steps, reference.bfloat16(steps))
+    np.testing.assert_allclose(sums[1], expected[1], atol=100 * tolerance)
+    for place, (x, y) in {0: (slope, steps), 2: (steps, steps), 3: (steps, last), 4: (last, last)}.items():
+        np.testing.assert_allclose(sums[place], (x * y.astype(float)).sum(0), rtol=1e-4, atol=100 * tolerance)
+    expected, products = reference.step_change(
+        matrix.astype(float), steps, factor, last_rows, row_scale, counts, precision, information, shared
+    )
+    np.testing.assert_allclose(change, expected, atol=tolerance)
+    np.testing.assert_allclose(more, products, rtol=1e-4, atol=100 * tolerance)
+    expected = precision * steps + information * last
+    np.testing.assert_allclose(last_after, expected, atol=tolerance)
+    np.testing.assert_allclose(coefficients_after, coefficients + expected, atol=tolerance)
+
+
 def test_ratings_without_weight_change_nothing(simd, dtype):
     problem = Problem(20, dtype, weighted=True)
     problem.weights[::3] = 0

@@ -1,6 +1,7 @@
 """The models: what must hold of any fit, what they take, what they refuse, what comes out."""
 
 import copy
+import itertools
 import json
 import os
 import pickle
@@ -26,7 +27,7 @@ from sklearn.model_selection import GridSearchCV, cross_val_score
 import alsx
 from alsx import BiasALS, FactorALS, Ratings, _check, _scores, metrics
 from alsx._solver import regression
-from alsx._solver.alternation import Alternation
+from alsx._solver.alternation import Alternation, sweeps
 from alsx._solver.prior import Penalty, PriorSources
 from alsx._solver.regression import feature_regression, ridge_regression
 from alsx._solver.tables import factor_table
@@ -168,6 +169,48 @@ def test_maps_of_prior_means_reach_the_ridge_solution():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(regression, "MAX_EXACT_FEATURES", 0)
         np.testing.assert_allclose(ridge_regression(features, table[:, :4], scaling, 2.0), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_step_that_leads_too_far_is_taken_back(dtype, monkeypatch):
+    users, items, ratings = pairs(n=900, seed=1)
+    data = Ratings.from_arrays(users, items, ratings, dtype=dtype)
+    # Rows that nothing is taken to be known of would follow their means wherever they go.
+    monkeypatch.setattr(regression, "INFORMATION_MARGIN", 1e-6)
+    taken_back = []
+    take_back = regression.PriorMeans.take_back
+    monkeypatch.setattr(
+        regression.PriorMeans, "take_back", lambda means: (taken_back.append(means), take_back(means))[1]
+    )
+    penalty, known = Penalty(1.3, 0.5, 0.5), PriorSources(1.0)
+    alternation = Alternation(data, 5, (penalty, penalty), np.random.default_rng(0), 1, (known, known))
+    values = [iteration.loss for iteration in itertools.islice(sweeps(alternation), 12)]
+    assert taken_back
+    assert np.diff(values).max() <= 1e-6 * values[0]
+    for means in taken_back:
+        assert means.margin > 1e-6
+    for side in (alternation.users, alternation.items):
+        part, means = side.prior_means.rated, side.prior_means.means
+        expected = np.zeros_like(means)
+        part.forward.times(part.coefficients, 6, part.factor, 1, expected)
+        np.testing.assert_allclose(means[:, :6], expected[:, :6], atol=1e-4 if dtype == "float32" else 1e-12)
+
+
+def test_both_sides_take_turns_in_steps_on_rated_item_sets():
+    users, items, ratings = pairs(n=300, seed=0)
+    data = Ratings.from_arrays(users, items, ratings)
+    for known, expected in (
+        ((PriorSources(1.0), PriorSources(1.0)), {"user": [3, 5, 7, 10, 14], "item": [2, 4, 6, 8, 12]}),
+        ((PriorSources(1.0), PriorSources()), {"user": [2, 3, 4, 5, 6, 7, 8, 10, 12, 14], "item": []}),
+    ):
+        alternation = Alternation(data, 3, (Penalty(1.0, 1.0, 0.5),) * 2, np.random.default_rng(0), 1, known)
+        found = {"user": [], "item": []}
+        for number in range(1, 15):
+            for side in (alternation.users, alternation.items):
+                if side.takes_step(alternation.other(side)):
+                    found[side.name].append(number)
+                alternation.update(side)
+        assert found == expected
 
 
 def documented_loss(model, data):

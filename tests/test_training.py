@@ -344,7 +344,7 @@ def test_an_interruption_between_sweeps(split, monkeypatch, owner, name, call, n
     ("parameters", "places"),
     [
         ({"on_interrupt": "raise"}, (11,)),
-        ({"on_interrupt": "raise", "early_stopping": True}, (11,)),
+        ({"on_interrupt": "raise", "early_stopping": True}, (5,)),
         ({"on_interrupt": "keep"}, (1,)),  # there is no whole iteration
         ({"on_interrupt": "keep"}, (2,)),
     ],

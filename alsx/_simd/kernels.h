@@ -65,6 +65,34 @@ typedef struct {
     int bordered;                  /* whether the last entry of z, z[:, k], is taken as it is; else it is 1 */
 } alsx_requests;
 
+/* Words of a block of a packed row, which holds twice as many columns; see steps.inc. */
+#define ALSX_PACKED_WORDS 16
+
+/* A pass over a sparse matrix for a step of a regression, see _core.pyx. The arrays declared `void *` hold reals of the type
+ * whose kernel is called. */
+typedef struct {
+    /* The matrix, in CSR form */
+    const int64_t *indptr;      /* (n+1,) */
+    const int32_t *indices;     /* (nnz,) rows of the packed table */
+    const void *values;         /* (nnz,), or NULL: all 1 */
+    const void *packed;         /* (n_other, ld_packed) */
+    ptrdiff_t ld_packed, columns;
+    /* Tables of the matrix's rows */
+    ptrdiff_t ld;
+    const double *factor;       /* (n,) what sums are multiplied by */
+    double ridge;
+    const void *coefficients;   /* (n, ld), or NULL */
+    const void *last;           /* (n, ld) */
+    void *out;                  /* (n, ld_out), packed in direction_rows and pack_rows */
+    ptrdiff_t ld_out;
+    /* The weights of rows in the sums of change_rows, s (n v + g) / (s lambda + n v + g) */
+    const double *row_scale;    /* (n,) s */
+    const double *counts;       /* (n,) n */
+    const double *precision;    /* (columns,) lambda */
+    const double *information;  /* (columns,) v */
+    const double *shared;       /* (columns,) g */
+} alsx_steps;
+
 #define ALSX_DECLARE(REAL, S)                                                                                          \
     typedef struct {                                                                                                   \
         /* Reals of workspace that one thread needs for rows of rank k, for `quadratic_forms` too where `forms`. */    \
@@ -107,6 +135,13 @@ typedef struct {
            minus is 0. */                                                                                              \
         void (*sum_rows)(ptrdiff_t n, const int32_t *indices, const REAL *values, const REAL *table, ptrdiff_t ld,     \
                          ptrdiff_t columns, double scale, double ridge, const REAL *minus, REAL *out);                 \
+        /* Kernels of steps, see steps.inc and _core.pyx; work has room for 8 packed rows, unpacked. */                 \
+        void (*pack_rows)(const alsx_steps *job, const REAL *x, const REAL *y, ptrdiff_t first, ptrdiff_t n,           \
+                          REAL *work);                                                                                 \
+        void (*direction_rows)(const alsx_steps *job, const int32_t *order, ptrdiff_t n, REAL *work, double *sums);    \
+        void (*change_rows)(const alsx_steps *job, const int32_t *order, ptrdiff_t n, REAL *work, double *sums);       \
+        void (*add_rows)(const alsx_steps *job, const double *a, const double *b, ptrdiff_t first, ptrdiff_t n,        \
+                         REAL *y, REAL *total, REAL *work);                                                            \
         /* The first position >= from with scores[position] > threshold, or n. */                                      \
         ptrdiff_t (*next_above)(const REAL *scores, ptrdiff_t from, ptrdiff_t n, REAL threshold);                      \
     } alsx_ops_##S;

@@ -12,7 +12,6 @@ void alsx_philox(const uint32_t counter[4], const uint32_t key[2], uint32_t out[
 void alsx_normals_base(uint64_t seed, uint64_t draw_index, uint32_t row, double scale, ptrdiff_t n, double *out);
 #ifdef ALSX_X86
 void alsx_normals_v3(uint64_t seed, uint64_t draw_index, uint32_t row, double scale, ptrdiff_t n, double *out);
-void alsx_normals_v4(uint64_t seed, uint64_t draw_index, uint32_t row, double scale, ptrdiff_t n, double *out);
 #endif
 
 #endif

@@ -31,6 +31,7 @@ from numpy.typing import NDArray
 
 from alsx._solver.alternation import Alternation, TrainingSide
 from alsx._solver.prior import Penalty, PriorSources
+from alsx._solver.regression import column_sums
 from alsx._solver.rows import RowBase, RowPrior, RowSystems
 from alsx.ratings import CSR, Ratings
 
@@ -218,6 +219,16 @@ class RankAlternation(Alternation):
         base = RowBase(gram, missing.scales(side.weight_sum))
         unit = missing.unit_of(self.unit)
         return RowSystems(side.ratings, other.table, self.k, prior, self.mean, unit, side.name, side.tasks, base)
+
+    def shared_information(self, side: TrainingSide) -> Floats:
+        """Return the precision that missing pairs give every row of one side, by column."""
+        other = self.other(side)
+        rated = (other.weight_sum > 0).astype(np.float64)
+        information = np.full(self.k + 1, rated.sum())
+        if self.k:
+            # The mean over the factors, as of the ratings' precision.
+            information[: self.k] = column_sums(other.table, other.table, rated, self.k, self.n_threads).mean()
+        return self.missing.system_weight * information
 
     @property
     def loss(self) -> float:

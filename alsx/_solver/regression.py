@@ -23,7 +23,7 @@ import scipy.sparse.linalg
 from numpy.typing import NDArray
 
 from alsx import _core
-from alsx._solver.tables import Tasks, aligned, equal_tasks
+from alsx._solver.tables import Tasks, aligned, equal_tasks, workspace
 from alsx.ratings import CSR
 
 Array = NDArray[Any]
@@ -37,6 +37,11 @@ CHUNK_ENTRIES = 2**22
 
 # Below this share of the product of two lengths, two directions count as parallel and the step is taken along one.
 MIN_INDEPENDENT_SHARE = 1e-6
+
+# How much more a rating is taken to tell of a row than the mean square of what it multiplies. A step is then shorter than if
+# columns were independent, which they are not: on MovieLens 100k and latest-small 1 and 1.4 are as fast where they work,
+# and now and then lead too far, so that a half-sweep is done again (benchmarks/NOTES.md).
+INFORMATION_MARGIN = 2.0
 
 
 def column_sums(x: Array, y: Array, row_scale: Array, columns: int, n_threads: int) -> Floats:
@@ -100,6 +105,54 @@ class SparseOperator(NamedTuple):
         )  # fmt: skip
 
 
+class Scratch:
+    """Tables that the regressions of a fit use within a step, each for itself, and that say nothing afterwards."""
+
+    def __init__(self) -> None:
+        self._buffers: dict[str, Array] = {}
+
+    def table(self, name: str, n_rows: int, width: int, dtype: np.dtype[Any]) -> Array:
+        """Return a table (n_rows, width) of what its last user left, zeros at first."""
+        size = n_rows * width
+        if name not in self._buffers or self._buffers[name].size < size:
+            # A table of one row begins on a cache line too.
+            self._buffers[name] = aligned(1, size, dtype)
+        return self._buffers[name][0, :size].reshape(n_rows, width)
+
+    def packed(self, name: str, n_rows: int, columns: int, dtype: np.dtype[Any]) -> Array:
+        """Return a packed table of so many columns; see ``_core.pyx``."""
+        if dtype == np.float64:
+            return self.table(name, n_rows, columns, dtype)
+        blocks = -(-columns // _core.PACKED_COLUMNS)
+        return self.table(name, n_rows, blocks * _core.PACKED_COLUMNS // 2, dtype)
+
+
+class Evidence(NamedTuple):
+    """What the ratings tell of a side's rows, on which the length of a step depends.
+
+    Parameters
+    ----------
+    counts : ndarray of float64, shape (n,)
+        (Weighted) numbers of ratings.
+    precision : ndarray of float64, shape (columns,)
+        The diagonal of Lambda.
+    information : ndarray of float64, shape (columns,)
+        What a rating adds to the precision of a row.
+    shared : ndarray of float64, shape (columns,)
+        What every row has besides.
+    """
+
+    counts: Floats
+    precision: Floats
+    information: Floats
+    shared: Floats
+
+    @classmethod
+    def unlimited(cls, n: int, columns: int) -> Evidence:
+        """Return evidence with which a step is the best one for the rows as they stand."""
+        return cls(np.zeros(n), np.zeros(columns), np.ones(columns), np.ones(columns))
+
+
 class PriorRegression:
     """The ridge regression W of a side's table on one block F of what is known of its rows.
 
@@ -118,6 +171,8 @@ class PriorRegression:
     dtype : dtype
     features : scipy CSR matrix, default=None
         F itself where it is a matrix of features.
+    scratch : Scratch, default=None
+        Shared with other regressions; None for one of its own.
 
     Attributes
     ----------
@@ -131,9 +186,7 @@ class PriorRegression:
         SciPy's factorisation of F' S F + ridge where F has few columns: each step is then exact.
     diagonal : ndarray of float64, shape (f,)
         The diagonal of F' S F + ridge, where there is no factorisation.
-    step, change : ndarray, shapes (f, ld) and (n, ld)
-        Scratch: the latest change of W, and what it does to the means.
-    last_step, last_change : ndarray
+    last_step, last_change : ndarray, shapes (f, ld) and (n, ld)
         The direction of the last step, and what it does to the means; `improve` goes on from it.
     """
 
@@ -148,11 +201,13 @@ class PriorRegression:
         ld: int,
         dtype: np.dtype[Any],
         features: Any = None,
+        scratch: Scratch | None = None,
     ) -> None:
         n, f = len(factor), len(backward.indptr) - 1
         self.forward, self.backward, self.columns = forward, backward, columns
         self.factor = np.asarray(factor, np.float64)
         self.features = features
+        self.scratch = Scratch() if scratch is None else scratch
         self.relative_ridge = ridge
         rated = row_scale > 0
         mean_scale = float(row_scale[rated].mean()) if rated.any() else 1.0
@@ -162,8 +217,6 @@ class PriorRegression:
         self.ridge = ridge * mean_scale / self.scale_unit
         self.row_scale = row_scale / self.scale_unit
         self.coefficients = aligned(f, ld, dtype)
-        self.step = aligned(f, ld, dtype)
-        self.change = aligned(n, ld, dtype)
         self.ones = np.ones(f)
         self.cholesky: Any = None
         if features is not None and f <= MAX_EXACT_FEATURES:
@@ -174,7 +227,17 @@ class PriorRegression:
         largest = float(self.diagonal.max(initial=np.finfo(np.float64).tiny))
         self.unit = 2.0 ** math.floor(math.log2(largest)) if math.isfinite(largest) else 1.0
         self.last_step, self.last_change = aligned(f, ld, dtype), aligned(n, ld, dtype)
-        self.last_length = np.zeros(columns)
+
+    @property
+    def step(self) -> Array:
+        """Scratch of the shape of W, (f, ld)."""
+        f, ld = self.coefficients.shape
+        return self.scratch.table("step", f, ld, self.coefficients.dtype)
+
+    @property
+    def change(self) -> Array:
+        """Scratch of the shape of the means, (n, ld)."""
+        return self.scratch.table("change", len(self.factor), self.coefficients.shape[1], self.coefficients.dtype)
 
     def go_on_from(self, coefficients: Array, means: Array, n_threads: int) -> None:
         """Go on from the W of an earlier fit, and add what it says to the means.
@@ -185,10 +248,10 @@ class PriorRegression:
         means : ndarray, shape (n, ld)
             The sum of the side's regressions.
         """
-        columns = self.columns
+        columns, change = self.columns, self.change
         self.coefficients[:, :columns] = coefficients
-        self.forward.times(self.coefficients, columns, self.factor, n_threads, self.change)
-        means[:, :columns] += self.change[:, :columns]
+        self.forward.times(self.coefficients, columns, self.factor, n_threads, change)
+        means[:, :columns] += change[:, :columns]
 
     def _diagonal(self) -> Floats:
         """Return the diagonal of F' S F + ridge, shape (f,): Jacobi's preconditioner."""
@@ -215,55 +278,71 @@ class PriorRegression:
         scaled = scipy.sparse.diags_array(self.row_scale * self.factor**2) @ matrix
         return np.asarray((matrix.T @ scaled).toarray() + self.ridge * np.eye(f))
 
-    def improve(self, table: Array, means: Array, n_threads: int) -> Floats:
+    def improve(self, table: Array, means: Array, n_threads: int, evidence: Evidence | None = None) -> None:
         """Lower sum s (x - m)^2 + ridge |w|^2 of every column, and update the means.
 
         One step a call: the exact one where F has few columns, else the best combination of the preconditioned slope and
         the last direction. That is a locally optimal step in the plane of both, as in LOBPCG, and with a table that does not
         change it is the conjugate-gradient method; tables change little from sweep to sweep.
 
-        Returns
-        -------
-        fall : ndarray of float64, shape (columns,)
-            By how much it fell.
+        Parameters
+        ----------
+        table, means : ndarray, shape (n, ld)
+            X, which stays, and M.
+        n_threads : int
+            It changes no bit of the result.
+        evidence : Evidence, default=None
+            By how much the rows will follow their means once they are solved again. They do the more, the less ratings
+            tell of them, and the best step for rows that follow is longer than the best one for rows that stay: a scale
+            s lambda is then worth no more than s lambda n v / (s lambda + n v). Such a step may lead too far, see
+            `take_back`. Default: the best step for rows that stay. The step of a regression on few features is always that.
 
         References
         ----------
         A. Knyazev, "Toward the optimal preconditioned eigensolver: locally optimal block preconditioned conjugate gradient
         method", SIAM Journal on Scientific Computing 23(2), 2001, pages 517-541.
         """
-        # S (X - M), whose product with F' is, less ridge W, the steepest way down
-        _core.scaled_difference(table, means, self.row_scale * self.factor, self.columns, n_threads, self.change)
-        step = self._two_direction_step if self.cholesky is None else self._exact_step
-        return self.scale_unit * step(means, n_threads)
+        if self.cholesky is None:
+            self._two_direction_step(table, means, n_threads, evidence)
+        else:
+            self._exact_step(table, means, n_threads)
 
-    def _exact_step(self, means: Array, n_threads: int) -> Floats:
-        """Solve the normal equations; returns by how much the objective of every column falls."""
+    def _exact_step(self, table: Array, means: Array, n_threads: int) -> None:
+        """Solve the normal equations."""
         columns, step, change = self.columns, self.step, self.change
+        # S (X - M), whose product with F' is, less ridge W, the steepest way down
+        _core.scaled_difference(table, means, self.row_scale * self.factor, columns, n_threads, change)
         self.backward.times(change, columns, self.ones, n_threads, step, self.ridge, self.coefficients)
-        slope = step[:, :columns].astype(np.float64)
-        solution = scipy.linalg.cho_solve(self.cholesky, slope)
-        step[:, :columns] = solution
+        step[:, :columns] = scipy.linalg.cho_solve(self.cholesky, step[:, :columns].astype(np.float64))
         self.forward.times(step, columns, self.factor, n_threads, change)
         means[:, :columns] += change[:, :columns]
         self.coefficients[:, :columns] += step[:, :columns]
-        return np.asarray(np.einsum("ij,ij->j", slope, solution))
 
-    def _two_direction_step(self, means: Array, n_threads: int) -> Floats:
-        """Step in the plane of the preconditioned slope and the last direction; returns the fall of every column."""
-        columns, step, change, last = self.columns, self.step, self.change, self.last_step
-        self.backward.times(change, columns, 1.0 / self.diagonal, n_threads, step, self.ridge, self.coefficients)
-        self.forward.times(step, columns, self.factor, n_threads, change)
-
-        def products(x: Array, y: Array, row_scale: Array) -> Floats:
-            return column_sums(x, y, row_scale, columns, n_threads) / self.unit
-
-        # The normal matrix of the two directions, 2 x 2 for every column, and the slope along both.
-        slope_new, slope_last = products(step, step, self.diagonal), products(last, step, self.diagonal)
-        ridges = self.ridge * self.ones
-        new = products(change, change, self.row_scale) + products(step, step, ridges)
-        both = products(change, self.last_change, self.row_scale) + products(step, last, ridges)
-        old = self.last_length
+    def _two_direction_step(self, table: Array, means: Array, n_threads: int, evidence: Evidence | None) -> None:
+        """Step in the plane of the preconditioned slope and the last direction."""
+        n, f, columns, dtype = len(means), len(self.coefficients), self.columns, means.dtype
+        evidence = Evidence.unlimited(n, columns) if evidence is None else evidence
+        scratch, forward, backward = self.scratch, self.forward, self.backward
+        residuals = scratch.packed("residuals", n, columns, dtype)
+        steps = scratch.packed("steps", f, columns, dtype)
+        change = self.change
+        blocks = -(-columns // _core.PACKED_COLUMNS)
+        work = workspace(n_threads, _core.STEP_WORK_ROWS * blocks * _core.PACKED_COLUMNS, dtype)
+        _core.packed_difference(table, means, self.row_scale * self.factor, columns, work, residuals)
+        sums = np.zeros((len(backward.tasks.starts) - 1, 5, columns))
+        _core.packed_direction(
+            backward.tasks.starts, backward.tasks.order, backward.indptr, backward.indices, backward.values, residuals,
+            1.0 / self.diagonal, self.ridge, self.coefficients, self.last_step, work, steps, sums,
+        )  # fmt: skip
+        slope_new, slope_last, *squares = sums.sum(axis=0) / self.unit
+        sums = np.zeros((len(forward.tasks.starts) - 1, 3, columns))
+        _core.packed_change(
+            forward.tasks.starts, forward.tasks.order, forward.indptr, forward.indices, forward.values, steps, self.factor,
+            self.last_change, self.row_scale, evidence.counts / self.scale_unit, evidence.precision, evidence.information,
+            evidence.shared / self.scale_unit, work, change, sums,
+        )  # fmt: skip
+        # The normal matrix of the two directions, 2 x 2 for every column.
+        new, both, old = sums.sum(axis=0) / self.unit + self.ridge * np.stack(squares)
         determinant = new * old - both**2
         parallel = ~(determinant > MIN_INDEPENDENT_SHARE * new * old)
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -272,15 +351,20 @@ class PriorRegression:
         # A column whose slope is 0 is solved.
         a[~(new > 0)] = 0.0
         b[~(new > 0)] = 0.0
-        _core.axpby(a, step, b, n_threads, last, self.coefficients)
+        _core.packed_axpby(a, steps, b, work, self.last_step, self.coefficients)
         _core.axpby(a, change, b, n_threads, self.last_change, means)
-        self.last_length = a * a * new + 2 * a * b * both + b * b * old
-        return np.asarray((a * slope_new + b * slope_last) * self.unit)
 
-    def squares(self) -> Floats:
+    def take_back(self, means: Array) -> None:
+        """Undo the last step, but for rounding, and forget its direction."""
+        columns = self.columns
+        self.coefficients[:, :columns] -= self.last_step[:, :columns]
+        means[:, :columns] -= self.last_change[:, :columns]
+        self.last_step[:, :columns] = 0
+        self.last_change[:, :columns] = 0
+
+    def squares(self, n_threads: int) -> Floats:
         """Return |w|^2 of every column."""
-        coefficients = self.coefficients[:, : self.columns].astype(np.float64)
-        return np.asarray(np.einsum("ij,ij->j", coefficients, coefficients))
+        return column_sums(self.coefficients, self.coefficients, self.ones, self.columns, n_threads)
 
 
 class PriorMeans:
@@ -289,21 +373,42 @@ class PriorMeans:
     Parameters
     ----------
     regressions : list of PriorRegression
-        At least one.
+        At least one; that on rated-item sets, if there is one, is the first.
     means : ndarray, shape (n, ld)
         Zeros; the means from now on.
+
+    Attributes
+    ----------
+    rated : PriorRegression or None
+        The regression on rated-item sets.
+    margin : float
+        How much more than it is a rating is taken to tell of a row, see `INFORMATION_MARGIN`.
     """
 
     def __init__(self, regressions: list[PriorRegression], means: Array) -> None:
         self.regressions, self.means = regressions, means
+        self.rated = regressions[0] if regressions[0].features is None else None
+        self.margin = INFORMATION_MARGIN
 
-    def improve(self, table: Array, precision: Array, n_threads: int) -> float:
-        """Lower the objective with respect to every regression in turn; returns by how much, precision-weighted."""
-        return sum(float(part.improve(table, self.means, n_threads) @ precision) for part in self.regressions)
+    def improve(self, table: Array, n_threads: int, evidence: Evidence | None) -> None:
+        """Improve the regressions on features, and that on rated-item sets where there is evidence."""
+        for part in self.regressions:
+            if part is not self.rated:
+                part.improve(table, self.means, n_threads)
+        # The last one, so that it can be taken back.
+        if self.rated is not None and evidence is not None:
+            self.rated.improve(table, self.means, n_threads, evidence)
 
-    def penalty(self, precision: Array) -> float:
+    def take_back(self) -> None:
+        """Undo the last step on rated-item sets; later ones are shorter."""
+        assert self.rated is not None
+        self.rated.take_back(self.means)
+        self.margin *= 4
+
+    def penalty(self, precision: Array, n_threads: int) -> float:
         """Return the penalty of the coefficients."""
-        return sum(part.scale_unit * part.ridge * float(part.squares() @ precision) for part in self.regressions)
+        parts = self.regressions
+        return sum(part.scale_unit * part.ridge * float(part.squares(n_threads) @ precision) for part in parts)
 
 
 def rated_item_regression(
@@ -317,6 +422,7 @@ def rated_item_regression(
     columns: int,
     ld: int,
     dtype: np.dtype[Any],
+    scratch: Scratch | None = None,
 ) -> PriorRegression:
     """Return the regression on the rated-item sets of SVD++: each row divided by the root of the set's weight sum.
 
@@ -328,7 +434,7 @@ def rated_item_regression(
         Of their rows.
     weight_sum : ndarray of float64, shape (n,)
         The (weighted) number of ratings of each of this side's rows.
-    ridge, row_scale, columns, ld, dtype
+    ridge, row_scale, columns, ld, dtype, scratch
         As of `PriorRegression`.
     """
     n = len(own.indices)
@@ -338,7 +444,7 @@ def rated_item_regression(
         SparseOperator.of_ratings(own, weight_unit, own_tasks, dtype),
         SparseOperator.of_ratings(other, weight_unit, other_tasks, dtype),
         weight_unit * inverse_root(weight_sum),
-        ridge, row_scale, columns, ld, dtype,
+        ridge, row_scale, columns, ld, dtype, None, scratch,
     )  # fmt: skip
 
 
@@ -353,12 +459,18 @@ def inverse_root(weight_sum: Array) -> Floats:
 
 
 def feature_regression(
-    features: scipy.sparse.csr_array, ridge: float, row_scale: Array, columns: int, ld: int, dtype: np.dtype[Any]
+    features: scipy.sparse.csr_array,
+    ridge: float,
+    row_scale: Array,
+    columns: int,
+    ld: int,
+    dtype: np.dtype[Any],
+    scratch: Scratch | None = None,
 ) -> PriorRegression:
     """Return the regression on features of the rows, a CSR matrix (n, f); the rest is as of `PriorRegression`."""
     forward, backward = SparseOperator.of(features, dtype), SparseOperator.of(features.T.tocsr(), dtype)
     factor = np.ones(features.shape[0])
-    return PriorRegression(forward, backward, factor, ridge, row_scale, columns, ld, dtype, features)
+    return PriorRegression(forward, backward, factor, ridge, row_scale, columns, ld, dtype, features, scratch)
 
 
 def ridge_regression(features: scipy.sparse.csr_array, table: Array, weights: Array, ridge: float) -> Floats:

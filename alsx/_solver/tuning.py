@@ -38,6 +38,7 @@ def best_multiple(fit: Alternation, test: HeldOut, penalties: tuple[Penalty, Pen
     def error(step: int, n_sweeps: int) -> float:
         for side, penalty in zip((fit.users, fit.items), penalties, strict=True):
             side.regularise(penalty.times(REG_RATIO**step))
+        fit.objective = np.inf
         for _ in itertools.islice(sweeps(fit), n_sweeps):
             pass
         errors[step] = test.rmse(fit, fit.n_threads)

@@ -1,3 +1,0 @@
-/* Normal random numbers: AVX-512. */
-#define LEVEL v4
-#include "normals.inc"
