@@ -810,6 +810,120 @@ def packed_axpby(
 # ---------------------------------------------------------------------------------------------------------------------
 # Normal random numbers
 
+# Tables with noise are made some rows at a time: as many as a product of register tiles takes.
+cdef enum:
+    NOISE_ROWS = 16
+
+
+def noise_workspace(Py_ssize_t columns):
+    """Reals of workspace that one thread needs for `add_noise`."""
+    return noise_width(columns) * (2 * NOISE_ROWS + 2)
+
+
+cdef inline Py_ssize_t noise_width(Py_ssize_t columns) noexcept nogil:
+    return (columns + ALSX_PAD - 1) // ALSX_PAD * ALSX_PAD
+
+
+cdef struct noise_job:
+    Py_ssize_t n_rows, ld, ld_out, columns, ld_root
+    const void *x
+    const void *root
+    const void *start
+    double scale
+    uint64_t seed, draw_index
+    void *out
+
+
+cdef void noise_task(void *context, Py_ssize_t chunk, floating *work) noexcept nogil:
+    cdef:
+        noise_job *job = <noise_job *>context
+        Py_ssize_t columns = job.columns, width = noise_width(columns), r, c, first, m
+        Py_ssize_t end = min(job.n_rows, (chunk + 1) * CHUNK_ROWS)
+        const floating *x = <const floating *>job.x
+        const floating *start = <const floating *>job.start
+        const floating *root = <const floating *>job.root
+        floating *out
+        floating *noise = work                                  # (columns, NOISE_ROWS)
+        floating *product = noise + width * NOISE_ROWS          # (NOISE_ROWS, width)
+        double *normals = <double *>(product + width * NOISE_ROWS)
+    first = chunk * CHUNK_ROWS
+    while first < end:
+        m = min(<Py_ssize_t>NOISE_ROWS, end - first)
+        for r in range(m):
+            OPS.normals(job.seed, job.draw_index, <uint32_t>(first + r), job.scale, columns, normals)
+            for c in range(columns):
+                noise[c * NOISE_ROWS + r] = <floating>normals[c]
+        for r in range(m, NOISE_ROWS):
+            for c in range(columns):
+                noise[c * NOISE_ROWS + r] = 0
+        # product (NOISE_ROWS,columns) = start (1,columns) + noise' (NOISE_ROWS,columns) root (columns,columns)
+        if floating is float:
+            OPS.f32.product(columns, NOISE_ROWS, width, noise, NOISE_ROWS, root, job.ld_root, start, product, width)
+        else:
+            OPS.f64.product(columns, NOISE_ROWS, width, noise, NOISE_ROWS, root, job.ld_root, start, product, width)
+        for r in range(m):
+            out = <floating *>job.out + (first + r) * job.ld_out
+            for c in range(columns):
+                out[c] = product[r * width + c]
+            if x != NULL:
+                for c in range(columns):
+                    out[c] += x[(first + r) * job.ld + c]
+        first = first + NOISE_ROWS
+
+
+def add_noise(
+    const floating[:, ::1] x,       # IN  (n_rows, ld), or (0, 0): 0
+    const floating[:, ::1] root,    # IN  (columns, padded columns) the transpose of a root of the covariance, zeros behind
+    const floating[::1] start,      # IN  (padded columns,)
+    double scale,
+    uint64_t seed,
+    uint64_t draw_index,
+    Py_ssize_t columns,
+    floating[:, ::1] work,          # TMP (n_threads, noise_workspace)
+    floating[:, ::1] out,           # OUT (n_rows, ld)
+):
+    """out[r] := x[r] + start + scale normals[r]' root, the normals of the stream (seed, draw_index, r)."""
+    cdef:
+        noise_job job
+        int n_threads
+    if out.shape[0] == 0:
+        return
+    job = noise_job(out.shape[0], x.shape[1], out.shape[1], columns, root.shape[1], matrix(x), &root[0, 0], &start[0], scale,
+                    seed, draw_index, &out[0, 0])
+    with nogil:
+        n_threads = threads_for(out.shape[0] * (10.0 * columns + 0.1 * columns * columns), work.shape[0])
+        share(noise_task[floating], &job, chunks(out.shape[0]), n_threads, &work[0, 0], work.shape[1])
+
+
+cdef void total_task(void *context, Py_ssize_t chunk, floating *work) noexcept nogil:
+    cdef:
+        tables_job *job = <tables_job *>context
+        Py_ssize_t r
+    for r in range(chunk * CHUNK_ROWS, min(job.n_rows, (chunk + 1) * CHUNK_ROWS)):
+        row_total(<const floating *>job.x + r * job.ld, job.columns, <floating *>job.total + r * job.ld)
+
+
+cdef inline void row_total(const floating *x, Py_ssize_t columns, floating *total) noexcept nogil:
+    cdef Py_ssize_t c
+    for c in range(columns):
+        total[c] += x[c]
+
+
+def add_table(
+    const floating[:, ::1] x,       # IN  (n_rows, ld)
+    int n_threads,
+    floating[:, ::1] total,         # IN, OUT (n_rows, ld)
+):
+    """total += x"""
+    cdef tables_job job
+    if x.shape[0] == 0:
+        return
+    job = tables_job(x.shape[0], x.shape[1], x.shape[1], &x[0, 0], NULL, NULL, NULL, NULL, NULL, &total[0, 0])
+    with nogil:
+        n_threads = threads_for(x.shape[0] * x.shape[1] / ENTRIES_PER_NS, n_threads)
+        share(total_task[floating], &job, chunks(x.shape[0]), n_threads, <floating *>NULL, 0)
+
+
 def philox(const uint32_t[::1] counter, const uint32_t[::1] key, uint32_t[::1] out):
     """out (4,) := the random words of counter (4,) and key (2,)."""
     alsx_philox(&counter[0], &key[0], &out[0])

@@ -41,7 +41,7 @@ def packed(A):
     return inverse[..., rows, columns] * np.where(rows == columns, 1, 2)
 
 
-def unpacked(rows, K):
+def symmetric(rows, K):
     """The symmetric matrices (n, K, K) of packed ones."""
     out = np.zeros((len(rows), K, K))
     r, c = np.tril_indices(K)

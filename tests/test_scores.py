@@ -198,7 +198,7 @@ def covariances(n, k, dtype, seed):
     out.base[:] = np.nan  # what lies behind is nobody's
     out = out[:n]
     out[:, : rows.shape[1]] = rows
-    return out, reference.unpacked(out.astype(np.float64), k + 1)
+    return out, reference.symmetric(out.astype(np.float64), k + 1)
 
 
 def with_one(table, k):

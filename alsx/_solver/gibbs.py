@@ -8,7 +8,8 @@ is known of the row (its rated-item set, features; often nothing):
     W | Lambda ~ N(0, (ridge I)^-1 (x) Lambda^-1)           Lambda ~ Wishart(K + EXTRA_DEGREES, I PRECISION / (K + EXTRA_DEGREES))
                                                             ridge ~ Gamma(SHAPE, rate RIDGE_RATE)
 
-A sweep draws the rows of one side, then its W, ridge, Lambda and m, then the same of the other side, then alpha. Given all
+A sweep draws the rows of one side, then its W, ridge, Lambda and m, then the same of the other side, then alpha; W and ridge of
+rated-item sets of users in one sweep, of items in the next. Given all
 the rest a row is N(A^-1 h, A^-1 / alpha) with A = sum w z z' + Lambda / alpha, which the kernels draw for the price of
 a row solve and K normals; and the squared error at the draw, all that alpha depends on, comes with it.
 """
@@ -24,9 +25,9 @@ from alsx import _core
 from alsx._solver.alternation import Alternation, Estimate, SideSnapshot, TrainingSide, unit_factors
 from alsx._solver.missing import missing_gram
 from alsx._solver.prior import Penalty
-from alsx._solver.regression import PriorRegression, column_sums
+from alsx._solver.regression import PriorRegression
 from alsx._solver.rows import RowPrior
-from alsx._solver.tables import aligned
+from alsx._solver.tables import aligned, workspace
 
 Array = NDArray[Any]
 Floats = NDArray[np.float64]
@@ -47,8 +48,8 @@ START_FEATURE_RIDGES = (20.0, 20.0)
 # Rows that are summed in the tables' own type before the sums go on in double precision.
 CHUNK_ROWS = 2048
 
-# Regressions too large to be drawn exactly: eigenvectors that are deflated, and conjugate-gradient steps for the rest of a draw.
-DEFLATED_DIRECTIONS, CG_STEPS = 16, 2
+# Regressions too large to be drawn exactly: eigenvectors that are solved for exactly, and steps for the rest of a draw.
+DEFLATED_DIRECTIONS, STEPS = 16, 2
 
 # Subspace iterations that find the deflated directions; they need not be exact, since the rest is left to CG.
 SUBSPACE_ITERATIONS = 4
@@ -95,9 +96,9 @@ class CoefficientSampler:
     """Draws of a regression's W given its side's rows: N(A^-1 F'(X - m), A^-1 (x) Lambda^-1) with A = F'F + ridge.
 
     Few features are drawn exactly, by the eigenvectors of F'F. Otherwise a draw is the solution of A W = F'(X - m + E) +
-    ridge^1/2 E', with rows of E and E' from N(0, Lambda^-1) (Simm et al. 2017), to which a few conjugate-gradient steps lead
-    from the last draw. The few large eigenvalues of F'F, which belong to the items that are rated most, are deflated
-    (Saad et al. 2000), which saves half of the steps.
+    ridge^1/2 E', with rows of E and E' from N(0, Lambda^-1) (Simm et al. 2017), to which a few steps lead from the last draw,
+    those by which a fit improves W. For the directions of the few large eigenvalues of F'F, which belong to the items that are
+    rated most, the equations are solved exactly before and after each step: without that, twice as many would be needed.
 
     Parameters
     ----------
@@ -109,8 +110,7 @@ class CoefficientSampler:
 
     def __init__(self, regression: PriorRegression, generator: np.random.Generator, n_threads: int) -> None:
         self.regression, self.generator, self.n_threads = regression, generator, n_threads
-        f, ld = regression.coefficients.shape
-        dtype = regression.coefficients.dtype
+        f = len(regression.coefficients)
         self.exact = regression.cholesky is not None
         if self.exact:
             normal = regression.normal_matrix() - regression.ridge * np.eye(f)
@@ -118,9 +118,7 @@ class CoefficientSampler:
             self.values = np.maximum(values, 0.0)
             return
         self.diagonal = regression.diagonal - regression.ridge
-        self.residual = aligned(f, ld, dtype)
-        # S times the rows' factor: what turns rows before F' is applied.
-        self.back = (regression.row_scale * regression.factor).astype(dtype)[:, None]
+        self.seed, self.draw_index = int(generator.integers(2**63)), 0
         self._find_directions(min(DEFLATED_DIRECTIONS, f))
 
     def _find_directions(self, directions: int) -> None:
@@ -130,19 +128,21 @@ class CoefficientSampler:
         width = -(-directions // 16) * 16
         basis, product, forward = aligned(f, width, dtype), aligned(f, width, dtype), aligned(n, width, dtype)
         scale = np.sqrt(self.diagonal + regression.ridge)[:, None]
+        # S times the rows' factor: what turns rows before F' is applied.
+        back = (regression.row_scale * regression.factor).astype(dtype)[:, None]
         found = self.generator.standard_normal((f, directions))
         for _ in range(SUBSPACE_ITERATIONS):
             basis[:, :directions] = np.linalg.qr(found)[0] / scale
             regression.forward.times(basis, directions, regression.factor, self.n_threads, forward)
             means = forward[:, :directions].copy()
-            forward *= self.back
+            forward *= back
             regression.backward.times(forward, directions, regression.ones, self.n_threads, product)
             found = product[:, :directions] / scale
         # With Z the basis (f, d): Z, F Z (n, d), F'F Z (f, d), Z'Z and Z'F'F Z (d, d)
         self.basis, self.basis_means = basis[:, :directions].copy(), means
-        self.basis_product = product[:, :directions].copy()
+        self.scaled_means = means * regression.row_scale.astype(dtype)[:, None]
         self.squares = self.basis.T.astype(np.float64) @ self.basis
-        self.normal = self.basis.T.astype(np.float64) @ self.basis_product
+        self.normal = self.basis.T.astype(np.float64) @ product[:, :directions]
         self.normal = (self.normal + self.normal.T) / 2
 
     def draw(self, rows: Array, common_mean: Array, means: Array, root: Array) -> None:
@@ -179,82 +179,55 @@ class CoefficientSampler:
         means[:, :K] += change[:, :K]
 
     def _draw_iteratively(self, rows: Array, common_mean: Array, means: Array, root: Array) -> None:
-        """Draw by solving the perturbed normal equations: deflation, then conjugate gradients."""
-        self._perturb(rows, common_mean, means, root)
-        K, ridge, dtype = len(common_mean), self.regression.ridge, rows.dtype
-        # A column whose residual has fallen to rounding is solved.
-        solved = (
-            self._products(self.residual, self.residual, 1.0 / (self.diagonal + ridge), K) * np.finfo(dtype).eps ** 2
-        )
-        inverse = np.linalg.inv(self.normal + ridge * self.squares)
-        applied = self.basis_product + dtype.type(ridge) * self.basis  # A Z (f, d)
-        # What the deflated directions contribute is solved exactly; all others are kept apart from them.
-        coarse = (inverse @ (self.basis.T @ self.residual[:, :K])).astype(dtype)
-        self.regression.coefficients[:, :K] += self.basis @ coarse
-        means[:, :K] += self.basis_means @ coarse
-        self.residual[:, :K] -= applied @ coarse
-        if self.basis.shape[1] < len(self.residual):
-            self._conjugate_gradients(means, inverse, applied, solved)
+        """Draw by solving the perturbed normal equations: the deflated directions exactly, for the rest a few steps.
 
-    def _products(self, x: Array, y: Array, row_scale: Array, columns: int) -> Floats:
-        """Return sums of row_scale x y by column."""
-        return column_sums(x, y, row_scale, columns, self.n_threads)
-
-    def _perturb(self, rows: Array, common_mean: Array, means: Array, root: Array) -> None:
-        """Set `residual` to F'(X + E - m) + ridge^1/2 E' - A W at the last draw."""
-        regression, K, dtype = self.regression, len(common_mean), rows.dtype
-        ridge, factor = regression.ridge, root.T.astype(dtype)
-        target, difference, residual = regression.last_change, regression.change, self.residual
-
-        def normals(n: int) -> Array:
-            return np.asarray(self.generator.standard_normal((n, K), dtype) @ factor)
-
-        np.add(rows[:, :K], normals(len(rows)), out=target[:, :K])
-        target[:, :K] -= common_mean.astype(dtype)
-        row_scale = regression.row_scale * regression.factor
-        _core.scaled_difference(target, means, row_scale, K, self.n_threads, difference)
-        regression.backward.times(
-            difference, K, regression.ones, self.n_threads, residual, ridge, regression.coefficients
-        )
-        residual[:, :K] += normals(len(residual)) * dtype.type(np.sqrt(ridge))
-
-    def _conjugate_gradients(self, means: Array, inverse: Array, applied: Array, solved: Floats) -> None:
-        """Do a few preconditioned conjugate-gradient steps, kept apart from the deflated directions.
-
-        Parameters
-        ----------
-        means : ndarray, shape (n, ld)
-            IN, OUT: the sum of the side's regressions.
-        inverse, applied : ndarray, shapes (d, d) and (f, d)
-            (Z'A Z)^-1 and A Z, with Z the deflated directions.
-        solved : ndarray of float64, shape (K,)
-            Squared residuals at which a column counts as solved.
+        With V = W - ridge^-1/2 E' they are (F'F + ridge) V = F'(X - m + E - F ridge^-1/2 E'), the ridge regression of a table
+        on F, whose means F W are known: the steps are those of a fit.
         """
-        regression, K, dtype, n_threads = self.regression, len(solved), means.dtype, self.n_threads
-        ridge, ones = regression.ridge, regression.ones
-        residual, slope = self.residual, regression.step
-        direction, change = regression.last_step, regression.change
-        inverse_diagonal = (1.0 / (self.diagonal + ridge)).astype(dtype)[:, None]
-        last = np.ones(K)
-        direction[:] = 0
-        for step in range(CG_STEPS):
-            np.multiply(residual, inverse_diagonal, out=slope)
-            now = self._products(residual, slope, ones, K)
-            slope[:, :K] -= self.basis @ (inverse @ (applied.T @ slope[:, :K])).astype(dtype)
-            direction[:, :K] *= (now / last).astype(dtype)
-            direction += slope
-            last = np.where(now > 0, now, 1.0)
-            regression.forward.times(direction, K, regression.factor, n_threads, change)
-            length = self._products(change, change, regression.row_scale, K)
-            length += ridge * self._products(direction, direction, ones, K)
-            unsolved = (length > 0) & (now > solved)
-            size = np.where(unsolved, now / np.where(unsolved, length, 1.0), 0.0).astype(dtype)
-            regression.coefficients[:, :K] += direction[:, :K] * size
-            means[:, :K] += change[:, :K] * size
-            if step < CG_STEPS - 1:
-                change *= self.back
-                regression.backward.times(change, K, ones, n_threads, slope, -ridge, direction)
-                residual[:, :K] -= slope[:, :K] * size
+        regression, (f, ld) = self.regression, self.regression.coefficients.shape
+        target = regression.scratch.table("target", len(rows), ld, rows.dtype)
+        noise = regression.scratch.table("noise", f, ld, rows.dtype)
+        self._add_noise(rows, -common_mean, root, target)
+        self._add_noise(rows[:0], np.zeros(len(common_mean)), root / np.sqrt(regression.ridge), noise)
+        self._add(-1.0, noise)  # V from W
+        self._solve_directions(target, means)
+        for _ in range(STEPS):
+            regression.improve(target, means, self.n_threads)
+            self._solve_directions(target, means)
+        self._add(-1.0, noise)  # and W from V: the noise had its sign changed
+
+    def _add_noise(self, table: Array, start: Floats, root: Floats, out: Array) -> None:
+        """Set rows of `out` to those of a table (zeros where it is empty), plus `start` and noise of covariance root root'."""
+        columns, dtype = len(start), out.dtype
+        width = -(-columns // _core.PAD) * _core.PAD
+        transposed, row = aligned(columns, width, dtype), aligned(1, width, dtype)
+        transposed[:, :columns], row[0, :columns] = root.T, start
+        work = workspace(self.n_threads, _core.noise_workspace(columns), dtype)
+        _core.add_noise(table, transposed, row[0], 1.0, self.seed, self.draw_index, columns, work, out)
+        self.draw_index += 1
+
+    def _add(self, factor: float, noise: Array) -> None:
+        """Multiply the noise by a factor, then add it to the coefficients."""
+        columns = self.regression.columns
+        _core.axpby(
+            np.zeros(columns), noise, np.full(columns, factor), self.n_threads, noise, self.regression.coefficients
+        )
+
+    def _solve_directions(self, target: Array, means: Array) -> None:
+        """Solve for what the deflated directions contribute, and update the means."""
+        regression, K = self.regression, self.regression.columns
+        coefficients, ridge, dtype = regression.coefficients, regression.ridge, target.dtype
+        # Z'(F'S (target - means) - ridge V) (d, K), without a pass over F: F Z is known.
+        slope = np.zeros((self.basis.shape[1], K))
+        for part in _chunks(len(target)):
+            slope += self.scaled_means[part].T @ (target[part, :K] - means[part, :K])
+        for part in _chunks(len(coefficients)):
+            slope -= ridge * (self.basis[part].T @ coefficients[part, :K])
+        change = np.linalg.solve(self.normal + ridge * self.squares, slope).astype(dtype)
+        for part in _chunks(len(coefficients)):
+            coefficients[part, :K] += self.basis[part] @ change
+        for part in _chunks(len(target)):
+            means[part, :K] += self.basis_means[part] @ change
 
 
 class SideHyperparameters:
@@ -323,10 +296,11 @@ class SideHyperparameters:
         chosen = np.append(np.arange(width - 1), width)
         return sign * gram[chosen, width - 1], np.outer(sign, sign) * gram[np.ix_(chosen, chosen)]
 
-    def draw(self) -> None:
-        """Draw W and the ridges given the rows, then Lambda and m."""
+    def draw(self, *, turn: bool = True) -> None:
+        """Draw W and the ridges given the rows, then Lambda and m; where it is not the side's turn, W of few features alone."""
         for sampler in self.samplers:
-            self._draw_coefficients(sampler)
+            if sampler.exact or turn:
+                self._draw_coefficients(sampler)
         self._draw_precision_and_mean()
         self._expect()
 
@@ -371,6 +345,11 @@ class SideHyperparameters:
         if self.side.prior_means is not None:
             rotate_factors(self.side.prior_means.means, rotation)
         self._expect()
+
+
+def _chunks(n: int) -> list[slice]:
+    """Return slices of CHUNK_ROWS of n rows."""
+    return [slice(start, start + CHUNK_ROWS) for start in range(0, n, CHUNK_ROWS)]
 
 
 def rotate_factors(table: Array, rotation: Array) -> None:
@@ -429,7 +408,10 @@ class Gibbs:
     def update(self, side: TrainingSide) -> None:
         """Draw every row of one side given all the rest, then what its rows have in common."""
         self.draw_rows(side)
-        self.hyperparameters[side.name].draw()
+        # W of rated-item sets costs as much as the rows, so that the sides take turns: an order of draws like any other.
+        has_turns = all(any(not x.exact for x in common.samplers) for common in self.hyperparameters.values())
+        turn = not has_turns or (self.n_draws % 2 == 0) == (side is self.users)
+        self.hyperparameters[side.name].draw(turn=turn)
 
     def draw_rows(self, side: TrainingSide) -> None:
         """Draw every row of one side given all the rest."""
@@ -521,6 +503,8 @@ class Gibbs:
         for name, array in self._arrays().items():
             if name not in self.sums:
                 self.sums[name] = _copy(array)
+            elif name.endswith("_table"):
+                _core.add_table(array, self.start.n_threads, self.sums[name])
             else:
                 self.sums[name] += array
         self._states.append({**self.state(), "train_rmse": self.train_rmse})

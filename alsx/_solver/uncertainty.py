@@ -61,6 +61,9 @@ MIN_RESIDUAL_SHARE = 0.05
 # Training errors from which the shape of their distribution is found, and the levels at which it is kept.
 SHAPE_SAMPLE, SHAPE_LEVELS = 65_536, 128
 
+# Ratings whose errors are looked at at a time.
+CHUNK_ERRORS = 2**18
+
 # With fewer errors the shape is drawn to the Gaussian, by this many errors' worth.
 SHAPE_PRIOR_COUNT = 200.0
 
@@ -118,23 +121,27 @@ def training_errors(
     n_threads : int
     """
     rows, n = ratings.by_user, ratings.n_ratings
-    some = np.arange(min(n, SHAPE_SAMPLE)) * n // min(n, SHAPE_SAMPLE)
-    places = np.arange(n) if sums is None else some
-    # The last row that begins at or before a place.
-    users = np.searchsorted(rows.indptr, places, side="right").astype(np.int32) - np.int32(1)
-    items = rows.indices[places]
-    errors = np.empty(len(places))
-    _scores.predict_pairs(users, items, *tables, k, ratings.mean, n_threads, errors)
-    errors -= rows.values[places]
-    if rows.weights is not None:
-        errors *= np.sqrt(rows.weights[places], dtype=np.float64)
+
+    def errors_at(places: Array) -> tuple[Array, Array, Floats]:
+        """Users, items and errors of some ratings."""
+        # The last row that begins at or before a place.
+        users = np.searchsorted(rows.indptr, places, side="right").astype(np.int32) - np.int32(1)
+        items = rows.indices[places]
+        errors = np.empty(len(places))
+        _scores.predict_pairs(users, items, *tables, k, ratings.mean, n_threads, errors)
+        errors -= rows.values[places]
+        if rows.weights is not None:
+            errors *= np.sqrt(rows.weights[places], dtype=np.float64)
+        return users, items, errors
+
     if sums is None:
-        squares = errors**2
-        sums = (
-            np.bincount(users, squares, ratings.n_users).astype(np.float64),
-            np.bincount(items, squares, ratings.n_items).astype(np.float64),
-        )
-        users, items, errors = users[some], items[some], errors[some]
+        sums = np.zeros(ratings.n_users), np.zeros(ratings.n_items)
+        # Some ratings at a time: what is found of each would take ten times as much as the ratings do.
+        for start in range(0, n, CHUNK_ERRORS):
+            users, items, errors = errors_at(np.arange(start, min(n, start + CHUNK_ERRORS)))
+            for total, codes in zip(sums, (users, items), strict=True):
+                total += np.bincount(codes, errors**2, len(total))
+    users, items, errors = errors_at(np.arange(min(n, SHAPE_SAMPLE)) * n // min(n, SHAPE_SAMPLE))
     by_user, by_item = sums
     overall = float(by_item.sum()) / n
     if not (overall > 0 and np.isfinite(overall)):
