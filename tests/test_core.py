@@ -14,7 +14,8 @@ from conftest import LEVELS, TOLERANCE
 
 from alsx import _core
 from alsx._solver.regression import SparseOperator
-from alsx._solver.rows import KernelRows, RowBase, packed_width
+from alsx._solver.rows import KernelRows, RowBase
+from alsx._solver.rows import packed_width as covariance_width
 from alsx._solver.tables import aligned, factor_table, kernel_precision, workspace
 
 pytestmark = pytest.mark.usefixtures("everything_shared")
@@ -388,7 +389,7 @@ def packed_covariances(problem, rows, n_threads=1, full=None, reg=None):
         problem.reg if reg is None else reg, problem.reg_bias if reg is None else reg, problem.row_scale, EMPTY_SCALE,
         none if full is None else full, none,
     )  # fmt: skip
-    out = aligned(len(rows) + 1, packed_width(problem.k, problem.dtype), problem.dtype)[: len(rows)]
+    out = aligned(len(rows) + 1, covariance_width(problem.k, problem.dtype), problem.dtype)[: len(rows)]
     work = workspace(n_threads, _core.quadratic_forms_workspace(problem.k, problem.dtype.itemsize), problem.dtype)
     order = np.random.default_rng(n_threads).permutation(len(rows)).astype(np.int32)
     failed = _core.covariances(systems, np.array([0, 2, 9, len(rows)]), order, rows, work, out)

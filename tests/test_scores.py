@@ -1,5 +1,7 @@
 """Predictions and top-n against their slow twins, at every instruction set and dtype."""
 
+import itertools
+
 import hypothesis.strategies as st
 import numpy as np
 import pytest
@@ -213,7 +215,7 @@ def test_group_pairs(rows):
     indptr, places = np.empty(9, np.int64), np.empty(len(rows), np.int64)
     _scores.group_pairs(rows, indptr, places)
     groups = [list(np.flatnonzero(rows == row)) for row in (*range(7), -1)]
-    assert [list(places[a:b]) for a, b in zip(indptr, indptr[1:], strict=False)] == groups
+    assert [list(places[a:b]) for a, b in itertools.pairwise(indptr)] == groups
 
 
 @pytest.mark.parametrize("k", FORM_RANKS)

@@ -16,6 +16,8 @@ a row solve and K normals; and the squared error at the draw, all that alpha dep
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -46,10 +48,10 @@ START_IMPLICIT_RIDGES = (2.0, 1.0)
 START_FEATURE_RIDGES = (20.0, 20.0)
 
 # Rows that are summed in the tables' own type before the sums go on in double precision.
-CHUNK_ROWS = 2048
+CHUNK_ROWS = 8192
 
 # Regressions too large to be drawn exactly: eigenvectors that are solved for exactly, and steps for the rest of a draw.
-DEFLATED_DIRECTIONS, STEPS = 16, 2
+DEFLATED_DIRECTIONS, STEPS = 16, 3
 
 # Subspace iterations that find the deflated directions; they need not be exact, since the rest is left to CG.
 SUBSPACE_ITERATIONS = 4
@@ -110,6 +112,7 @@ class CoefficientSampler:
 
     def __init__(self, regression: PriorRegression, generator: np.random.Generator, n_threads: int) -> None:
         self.regression, self.generator, self.n_threads = regression, generator, n_threads
+        self.gram: Floats | None = None
         f = len(regression.coefficients)
         self.exact = regression.cholesky is not None
         if self.exact:
@@ -219,15 +222,27 @@ class CoefficientSampler:
         coefficients, ridge, dtype = regression.coefficients, regression.ridge, target.dtype
         # Z'(F'S (target - means) - ridge V) (d, K), without a pass over F: F Z is known.
         slope = np.zeros((self.basis.shape[1], K))
-        for part in _chunks(len(target)):
-            slope += self.scaled_means[part].T @ (target[part, :K] - means[part, :K])
-        for part in _chunks(len(coefficients)):
-            slope -= ridge * (self.basis[part].T @ coefficients[part, :K])
+
+        def of_rows(part: slice) -> Array:
+            return np.asarray(self.scaled_means[part].T @ (target[part, :K] - means[part, :K]))
+
+        def of_coefficients(part: slice) -> Array:
+            return np.asarray(self.basis[part].T @ coefficients[part, :K])
+
+        for product in _over_chunks(len(target), of_rows, self.n_threads):
+            slope += product
+        for product in _over_chunks(len(coefficients), of_coefficients, self.n_threads):
+            slope -= ridge * product
         change = np.linalg.solve(self.normal + ridge * self.squares, slope).astype(dtype)
-        for part in _chunks(len(coefficients)):
+
+        def move_coefficients(part: slice) -> None:
             coefficients[part, :K] += self.basis[part] @ change
-        for part in _chunks(len(target)):
+
+        def move_means(part: slice) -> None:
             means[part, :K] += self.basis_means[part] @ change
+
+        _over_chunks(len(coefficients), move_coefficients, self.n_threads)
+        _over_chunks(len(target), move_means, self.n_threads)
 
 
 class SideHyperparameters:
@@ -290,11 +305,7 @@ class SideHyperparameters:
             difference = prior.regressions[0].change
             _core.scaled_difference(table, prior.means, np.ones(len(table)), width, self.n_threads, difference)
             table = difference
-        # The bias of a row is taken for the target of a missing rating of 0, with the other sign.
-        sign = np.append(np.ones(width - 1), -1.0)
-        gram = missing_gram(table, width - 1, self.rated, self.n_threads)
-        chosen = np.append(np.arange(width - 1), width)
-        return sign * gram[chosen, width - 1], np.outer(sign, sign) * gram[np.ix_(chosen, chosen)]
+        return squares_of(table, width - 1, self.rated, self.n_threads)
 
     def draw(self, *, turn: bool = True) -> None:
         """Draw W and the ridges given the rows, then Lambda and m; where it is not the side's turn, W of few features alone."""
@@ -309,9 +320,18 @@ class SideHyperparameters:
         prior, part = self.side.prior_means, sampler.regression
         assert prior is not None
         sampler.draw(self.side.table, self.common_mean, prior.means, self.root)
-        whitened = np.linalg.solve(self.root, part.coefficients[:, : self.width].T.astype(np.float64))
-        rate = RIDGE_RATE + float((whitened**2).sum()) / 2
-        part.ridge = float(self.generator.gamma(SHAPE + whitened.size / 2, 1.0 / rate))
+        sampler.gram = None
+        # tr(W' W Lambda)
+        rate = RIDGE_RATE + float((self._gram(sampler) * self.precision).sum()) / 2
+        n_coefficients = len(part.coefficients) * self.width
+        part.ridge = float(self.generator.gamma(SHAPE + n_coefficients / 2, 1.0 / rate))
+
+    def _gram(self, sampler: CoefficientSampler) -> Floats:
+        """Return W' W (K, K); found once for a draw."""
+        if sampler.gram is None:
+            table = sampler.regression.coefficients
+            sampler.gram = squares_of(table, self.width - 1, np.arange(len(table), dtype=np.int32), self.n_threads)[1]
+        return sampler.gram
 
     def _draw_precision_and_mean(self) -> None:
         """Draw Lambda ~ Wishart(degrees, scale^-1) by the decomposition of Bartlett (1933), then m given Lambda."""
@@ -322,10 +342,9 @@ class SideHyperparameters:
         degrees = width + EXTRA_DEGREES + self.count
         scale = squares - count * np.outer(center, center)
         scale[np.diag_indices(width)] += (width + EXTRA_DEGREES) / PRECISION
-        for part in self.regressions:
-            coefficients = part.coefficients[:, :width]
-            scale += part.ridge * (coefficients.T @ coefficients)
-            degrees += len(coefficients)
+        for sampler in self.samplers:
+            scale += sampler.regression.ridge * self._gram(sampler)
+            degrees += len(sampler.regression.coefficients)
         lower = np.linalg.cholesky(scale)
         triangle = np.tril(generator.standard_normal((width, width)), -1)
         triangle[np.diag_indices(width)] = np.sqrt(generator.chisquare(degrees - np.arange(width)))
@@ -340,16 +359,30 @@ class SideHyperparameters:
         whole[:-1, :-1] = rotation
         self.common_mean, self.root = whole.T @ self.common_mean, whole.T @ self.root
         self.precision = whole.T @ self.precision @ whole
-        for part in self.regressions:
-            rotate_factors(part.coefficients, rotation)
+        for sampler in self.samplers:
+            rotate_factors(sampler.regression.coefficients, rotation)
+            sampler.gram = None
         if self.side.prior_means is not None:
             rotate_factors(self.side.prior_means.means, rotation)
         self._expect()
 
 
-def _chunks(n: int) -> list[slice]:
-    """Return slices of CHUNK_ROWS of n rows."""
-    return [slice(start, start + CHUNK_ROWS) for start in range(0, n, CHUNK_ROWS)]
+def squares_of(table: Array, k: int, rows: Array, n_threads: int) -> tuple[Floats, Floats]:
+    """Return the sum of rows of a table, shape (k+1,), and the sum of their outer products, shape (k+1, k+1)."""
+    # The bias of a row is taken for the target of a missing rating of 0, with the other sign.
+    sign = np.append(np.ones(k), -1.0)
+    gram = missing_gram(table, k, rows, n_threads)
+    chosen = np.append(np.arange(k), k + 1)
+    return sign * gram[chosen, k], np.outer(sign, sign) * gram[np.ix_(chosen, chosen)]
+
+
+def _over_chunks(n: int, work: Callable[[slice], Any], n_threads: int) -> list[Any]:
+    """Return what `work` returns for slices of CHUNK_ROWS of n rows, in this order, whatever the number of threads."""
+    chunks = [slice(start, start + CHUNK_ROWS) for start in range(0, n, CHUNK_ROWS)]
+    if n_threads == 1 or len(chunks) < 4:
+        return [work(part) for part in chunks]
+    with ThreadPoolExecutor(n_threads) as pool:  # NumPy computes without the interpreter's lock
+        return list(pool.map(work, chunks))
 
 
 def rotate_factors(table: Array, rotation: Array) -> None:
@@ -408,10 +441,21 @@ class Gibbs:
     def update(self, side: TrainingSide) -> None:
         """Draw every row of one side given all the rest, then what its rows have in common."""
         self.draw_rows(side)
-        # W of rated-item sets costs as much as the rows, so that the sides take turns: an order of draws like any other.
-        has_turns = all(any(not x.exact for x in common.samplers) for common in self.hyperparameters.values())
-        turn = not has_turns or (self.n_draws % 2 == 0) == (side is self.users)
-        self.hyperparameters[side.name].draw(turn=turn)
+        self.hyperparameters[side.name].draw(turn=self.has_turn(side))
+
+    def has_turn(self, side: TrainingSide) -> bool:
+        """Return whether W of a side's rated-item sets is drawn in this sweep.
+
+        It costs as much as the rows, so that the two sides take turns, after the burn-in in every second sweep: an order of draws
+        like any other, and W moves no further in sweeps where the rows have moved little.
+        """
+        turn = self.n_draws
+        if turn >= self.burn_in:
+            if (turn - self.burn_in) % 2:
+                return False
+            turn = (turn - self.burn_in) // 2
+        other = self.hyperparameters["item" if side is self.users else "user"]
+        return all(x.exact for x in other.samplers) or (turn % 2 == 0) == (side is self.users)
 
     def draw_rows(self, side: TrainingSide) -> None:
         """Draw every row of one side given all the rest."""

@@ -289,12 +289,11 @@ class Uncertainty(PlainData):
             return aleatoric, np.zeros(len(users))
         epistemic = np.zeros(len(users))
         if self.k:  # the trace of the product of both errors, a product of rows like a prediction
-            codes = [
-                np.where(own >= 0, own, len(side.counts)).astype(np.int32)
-                for own, side in ((users, self.users), (items, self.items))
-            ]
-            tables = [side.variances(n_threads) for side in (self.users, self.items)]
-            _scores.predict_pairs(*codes, *tables, self.k, 0.0, n_threads, epistemic)
+            # Rows behind the last one are those without ratings.
+            mine = np.where(users >= 0, users, len(self.users.counts)).astype(np.int32)
+            theirs = np.where(items >= 0, items, len(self.items.counts)).astype(np.int32)
+            tables = self.users.variances(n_threads), self.items.variances(n_threads)
+            _scores.predict_pairs(mine, theirs, tables[0], tables[1], self.k, 0.0, n_threads, epistemic)
             epistemic *= sigma2
         self.users.add_forms(users, items, item_rows, n_threads, epistemic)
         self.items.add_forms(items, users, user_rows, n_threads, epistemic)
