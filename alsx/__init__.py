@@ -35,14 +35,16 @@ from alsx._version import __version__
 from alsx.ratings import Ratings
 
 # Modules that cost time to import: they are there when they are asked for.
-_LAZY = ("datasets", "metrics", "model_selection", "plot", "ratings")
+_LAZY = ("datasets", "explorer", "metrics", "model_selection", "plot", "ratings", "typing")
 
 if _typing.TYPE_CHECKING:  # so that type checkers know the modules, and still find names that do not exist
     from alsx import datasets as datasets
+    from alsx import explorer as explorer
     from alsx import metrics as metrics
     from alsx import model_selection as model_selection
     from alsx import plot as plot
     from alsx import ratings as ratings
+    from alsx import typing as typing
 else:
 
     def __getattr__(name: str) -> _typing.Any:

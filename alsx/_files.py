@@ -80,7 +80,7 @@ def atomic_write(path: str | os.PathLike[str], *, encoding: str | None = None) -
             if os.name == "nt":
                 part.close()  # Windows cannot rename a file that is open
             os.replace(part.name, target)
-        _sync_folder(target.parent)
+        sync_folder(target.parent)
     except OSError as error:
         if error.errno in DISK_ERRORS and error.filename is None:
             error.filename = str(path)
@@ -115,7 +115,7 @@ def _part_file(target: Path) -> Iterator[IO[bytes]]:
         file = part.open("x+b")  # not by tempfile, whose files only their owner may read
         try:
             # Another process may take it for a dead one's before it is locked; then a new one is made.
-            if _try_lock(file) is not False and part.exists():
+            if try_lock(file) is not False and part.exists():
                 yield file
                 return
         finally:
@@ -123,7 +123,7 @@ def _part_file(target: Path) -> Iterator[IO[bytes]]:
             part.unlink(missing_ok=True)
 
 
-def _try_lock(file: IO[bytes]) -> bool | None:
+def try_lock(file: IO[bytes]) -> bool | None:
     """Lock a file for as long as it is open; return False if another process holds it, None if there are no locks."""
     if fcntl is None:
         return None
@@ -147,7 +147,7 @@ def _remove_dead_parts(folder: Path, stem: str) -> None:
             # An error: another process was faster, or Windows, where no file is removed that a process has open.
             with suppress(OSError), (folder / name).open("rb") as file:
                 age = time.time() - os.fstat(file.fileno()).st_mtime
-                locked = _try_lock(file)
+                locked = try_lock(file)
                 if locked or (locked is None and age > STALE_SECONDS):
                     if os.name == "nt":
                         file.close()
@@ -165,7 +165,7 @@ def _keep_mode(descriptor: int, before: os.stat_result | None) -> None:
     os.fchmod(descriptor, stat.S_IMODE(before.st_mode))
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """Put the new name on the disk, where the system can."""
     if os.name == "nt":
         return  # folders cannot be opened there

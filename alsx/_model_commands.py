@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 import alsx
-from alsx import _check, _cli
+from alsx import _check, _cli, _reader
 from alsx._models.latent import LatentFactors
 from alsx._models.recommender import Recommender
 from alsx.ratings import Ids
+from alsx.typing import Side
 
 
 def read_model(path: str) -> Recommender:
@@ -287,14 +288,14 @@ def export(model: str, *, out: str, side: str = "item", format: str = "table", j
     form = _cli.check_format(format, json)
     file = _cli.check_file(out, "--out")
     fitted = read_model(model)
-    fitted.to_parquet(file, side)
+    fitted.to_parquet(file, cast(Side, side))
     rows = len(fitted._items if side == "item" else fitted._users)
     _cli.show([{"rows": rows, "k": fitted._k, "file": str(file)}], {"rows": ",d", "k": "d", "file": ""}, form)
 
 
 @_cli.strings("model", "out", "kind")
 def plot(model: str, *, out: str = "map.png", kind: str = "map", min_ratings: int = 20) -> None:
-    """Draw the items of a model as a map, or its loss and RMSE by iteration, as a PNG file.
+    """Draw the items of a model as a map, those at the ends of its factors, or its loss and RMSE by iteration, as a PNG file.
 
     Parameters
     ----------
@@ -303,13 +304,13 @@ def plot(model: str, *, out: str = "map.png", kind: str = "map", min_ratings: in
     out : str
         PNG file to write.
     kind : str
-        What to draw: map or history.
+        What to draw: map, factors or history.
     min_ratings : int
-        Leave items with fewer ratings off the map.
+        Leave items with fewer ratings off the map and out of the lists.
     """
     _check.integer("min_ratings", min_ratings, 0)
-    if kind not in ("map", "history"):
-        raise ValueError(f'kind is {kind}; it must be "map" or "history"')
+    if kind not in ("map", "factors", "history"):
+        raise ValueError(f'kind is {kind}; it must be "map", "factors" or "history"')
     file = _cli.check_file(out, "--out")
     if kind == "history":
         fitted = read_model(model)
@@ -318,7 +319,7 @@ def plot(model: str, *, out: str = "map.png", kind: str = "map", min_ratings: in
     import matplotlib
 
     matplotlib.use("agg")
-    from alsx.plot import embedding_map, history
+    from alsx.plot import embedding_map, factors, history
 
     if kind == "history":
         figure: Any = history(fitted)
@@ -328,9 +329,73 @@ def plot(model: str, *, out: str = "map.png", kind: str = "map", min_ratings: in
         if fitted._titles is not None:
             known = fitted._titles.of(ids)
             titles = [str(one) if title is None else title for one, title in zip(ids.tolist(), known, strict=True)]
-        figure = embedding_map(fitted, titles, min_ratings=min_ratings, noun="items").figure
+        if kind == "factors":
+            figure = factors(fitted, titles, min_ratings=min_ratings, noun="items")
+        else:
+            figure = embedding_map(fitted, titles, min_ratings=min_ratings, noun="items").figure
     _cli.save_figure(figure, file)
     print(f"{file}")
+
+
+@_cli.strings("model", "out", "items", "noun", "title", "source")
+def explore(
+    model: str,
+    *,
+    out: str = "explorer.html",
+    items: str | None = None,
+    noun: str | None = None,
+    title: str | None = None,
+    source: str | None = None,
+    min_ratings: int = 0,
+    shown_from: int | None = None,
+    seed: int = 0,
+) -> None:
+    """Write the items of a model as a page to explore: one HTML file with a map, for a browser, offline.
+
+    Parameters
+    ----------
+    model : str
+        File of a factor model that `fit` or an example wrote.
+    out : str
+        HTML file to write.
+    items : str
+        What is known of the items: a CSV or Parquet file with a column of items and title, year or genres, or a MovieLens archive
+        or name. Default: the titles in the model, or ids.
+    noun : str
+        What the items are, such as films. Default: films where --items is of MovieLens, else items.
+    title : str
+        The headline.
+    source : str
+        The name of the data, written below it.
+    min_ratings : int
+        Leave items with fewer ratings out of the file.
+    shown_from : int
+        The number of ratings from which items are shown when the page opens. Default: 20, more in large data.
+    seed : int
+        For the places on the map.
+    """
+    file = _cli.check_file(out, "--out")
+    fitted = read_factors(model, "to place on a map")
+    known = None if items is None else read_known(items)
+    from alsx.explorer import write
+
+    write(
+        fitted, file, items=known, noun=noun, title=title, source=source, min_ratings=min_ratings, shown_from=shown_from,
+        random_state=seed,
+    )  # fmt: skip
+    print(f"{file}")
+
+
+def read_known(items: str) -> Any:
+    """Return what is known of items: a table from a file, or a MovieLens set."""
+    if items.lower().endswith((".csv", ".parquet", ".pq")):
+        return _reader.read_table(items, "--items")
+    from alsx.datasets import load_demo, load_movielens
+
+    if items == "demo":
+        return load_demo()
+    _cli.tell(f"reading {items} ...")
+    return load_movielens(items, timestamps=False)
 
 
 def read_factors(path: str, purpose: str) -> LatentFactors:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -61,6 +62,11 @@ FLAGS = (
         "id_types", "id_types", "list",
         "What ids are: integers, strings, or one for users and one for items (integers,strings). Default: recognised.",
     ),
+    Flag(
+        "cache", "cache", "text",
+        "Folder for prepared ratings, which may be larger than memory; see alsx prepare. Default: they are read into memory.",
+    ),
+    Flag("memory", "memory", "text", "With --cache: what sorting may take, such as 2GB. Default: 1GB."),
 )  # fmt: skip
 
 CALLER = Caller("RATINGS", options="flags", flags=tuple((flag.option, flag.shown) for flag in FLAGS))
@@ -70,15 +76,16 @@ def reads_ratings(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command that takes ``**reader`` the flags of `FLAGS`, each with its help."""
     signature = inspect.signature(command)
     own = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
+    flags = [flag for flag in FLAGS if flag.name not in signature.parameters]
     more = [
         inspect.Parameter(flag.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=f"{flag.type} | None")
-        for flag in FLAGS
+        for flag in flags
     ]
     command.__signature__ = signature.replace(parameters=own + more)  # type: ignore[attr-defined]
-    lines = (f"    {flag.name} : {flag.type}\n        {flag.help}\n" for flag in FLAGS)
+    lines = (f"    {flag.name} : {flag.type}\n        {flag.help}\n" for flag in flags)
     command.__doc__ = f"{(command.__doc__ or '').rstrip()}\n{''.join(lines)}    "
     taken = getattr(command, "_string_arguments", ())
-    return _cli.strings(*taken, *(flag.name for flag in FLAGS if flag.kind != "bool"))(command)
+    return _cli.strings(*taken, *(flag.name for flag in flags if flag.kind != "bool"))(command)
 
 
 class Data(NamedTuple):
@@ -113,12 +120,15 @@ def read_data(path: str, *, usual_id_types: tuple[str | None, str | None] | None
         The flags, by their names with underscores, as they were typed.
     """
     given = {flag: reader[flag.name] for flag in FLAGS if reader.get(flag.name) is not None}
-    if path.lower().endswith(files.SUFFIXES):
+    if path.lower().endswith(files.SUFFIXES) or _is_folder_of_ratings(path):
         _cli.tell(f"reading {path} ...")
         options = {flag.option: parse(flag, value) for flag, value in given.items()}
         if usual_id_types is not None:
             options.setdefault("id_types", usual_id_types)
-        return Data(read_with(str(Path(path).expanduser()), caller=CALLER, timestamp=False, **options), None)
+        if "cache" not in options:
+            options["timestamp"] = False  # which no command needs; what is prepared serves other programs, too
+        file = str(Path(path).expanduser())
+        return Data(read_with(file, caller=CALLER, report=_Steps(), **options), None)
     for flag, value in given.items():
         raise ValueError(
             f"--{flag.shown} is {value}; it must be left out, since it is for files and {path} is taken for a MovieLens set"
@@ -132,6 +142,28 @@ def read_data(path: str, *, usual_id_types: tuple[str | None, str | None] | None
         films = load_movielens(path, timestamps=False)
     ids = films.items["item"].to_pylist()
     return Data(films.ratings, dict(zip(ids, films.titles(ids, years=True), strict=True)))
+
+
+def _is_folder_of_ratings(path: str) -> bool:
+    """Whether this is a folder of files of ratings, and not that of a MovieLens set."""
+    folder = Path(path).expanduser()
+    if not folder.is_dir():
+        return False
+    from alsx.datasets._archive import is_archive_folder
+
+    return not is_archive_folder(folder)
+
+
+class _Steps:
+    """Tells the steps of a preparation as they begin."""
+
+    def __init__(self) -> None:
+        self._step, self._start = "", time.perf_counter()
+
+    def __call__(self, step: str, share: float) -> None:
+        if step != self._step:
+            self._step = step
+            _cli.tell(f"{time.perf_counter() - self._start:7.1f} s  {step} ...")
 
 
 def read_table(path: str, argument: str) -> Any:

@@ -1,15 +1,19 @@
 """Test RMSE and MAE of the models on the splits that others publish, and by time; beside other libraries in the same run.
 
-    python benchmarks/accuracy.py [--folder=DIR] [--sets=u1-u5,small,time] [--k=20,40] [--peer-python=PATH] [--peers=...]
+    python benchmarks/accuracy.py [--folder=DIR] [--sets=u1-u5,small,time] [--k=20,40] [--bayes] [--peer-python=PATH]
+        [--peers=...] [--out=FILE.csv]
 
 DIR holds ml-100k.zip and ml-latest-small.zip (or set ALSX_TEST_DATA). One setting for all folds, the defaults, chosen without
 the test folds. Predictions are clipped to the range of the training ratings; films and users without training ratings are
 scored by what the prior knows. PATH is a Python with the peers installed; peers_accuracy.py says which, and their settings.
 
 u1-u5: the canonical folds of MovieLens 100k. small: MovieLens latest-small, 90/10 at random, seeds 0, 1, 2. time: MovieLens
-100k, the last fifth of the ratings by time held out, and of each user's ratings his last fifth ("own time").
+100k, the last fifth of the ratings by time held out, and of each user's ratings his last fifth ("own time"). --bayes adds
+BayesALS, on u1-u5. --out writes the rows that were measured, in place of those of the same set and model that the file has:
+docs/accuracy.csv is such a file, and the tables of the documentation are made of it.
 """
 
+import csv
 import json
 import os
 import subprocess
@@ -96,7 +100,26 @@ def measured(model, training, test, features):
     return metrics.rmse(truth, predicted), metrics.mae(truth, predicted), seconds
 
 
-def main(folder=None, sets=("u1-u5", "small", "time"), k=(20, 40), peer_python=None, peers=PEERS):
+def write_row(file, row):
+    """Put a row into a table, in place of that of the same set and model."""
+    rows = []
+    if Path(file).exists():
+        with open(file, newline="", encoding="utf-8") as old:
+            rows = list(csv.DictReader(old))
+    place = [(other["set"], other["model"]) for other in rows]
+    if (row["set"], row["model"]) in place:
+        rows[place.index((row["set"], row["model"]))] = row
+    else:
+        rows.append(row)
+    with open(file, "w", newline="", encoding="utf-8") as new:
+        writer = csv.DictWriter(new, list(row), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def main(
+    folder=None, sets=("u1-u5", "small", "time"), k=(20, 40), bayes=False, peer_python=None, peers=PEERS, out=None
+):
     """Print the table."""
     folder = folder or os.environ.get("ALSX_TEST_DATA")
     if not folder:
@@ -125,6 +148,14 @@ def main(folder=None, sets=("u1-u5", "small", "time"), k=(20, 40), peer_python=N
                 model = alsx.FactorALS(rank, random_state=0, **options)
                 text = f"FactorALS({rank}{', ' + label if options else ''}){' ' + label if told else ''}"
                 jobs.append((text, lambda a, b, m=model, t=told: measured(m, a, b, t)))
+        if bayes and name == "ml-100k, u1 to u5":
+            for label, options, told in (
+                ("BayesALS(implicit_features=None)", {"implicit_features": None}, {}),
+                ("BayesALS()", {}, {}),
+                ("BayesALS() with features", {}, features),
+            ):
+                model = alsx.BayesALS(random_state=0, **options)
+                jobs.append((label, lambda a, b, m=model, t=told: measured(m, a, b, t)))
         if peer_python:
             jobs += [of_peer(peer_python, peer, int(next(iter(ranks)))) for peer in peers]
         for label, run in jobs:
@@ -132,6 +163,8 @@ def main(folder=None, sets=("u1-u5", "small", "time"), k=(20, 40), peer_python=N
             each = " ".join(f"{x:.4f}" for x in found[:, 0])
             rmse, mae = found[:, :2].mean(axis=0)
             print(f"{name}\t{label}\t{rmse:.4f}\t{each}\t{mae:.4f}\t{np.median(found[:, 2]):.3f}", flush=True)
+            if out is not None:
+                write_row(out, {"set": name, "model": label, "rmse": f"{rmse:.4f}", "parts": each, "mae": f"{mae:.4f}"})
 
 
 if __name__ == "__main__":

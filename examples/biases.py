@@ -1,4 +1,8 @@
-"""The bias-only model: a mean, how generous each user is, how well liked each film is."""
+"""Biases: who is generous, and what everybody likes
+=================================================
+
+The bias-only model: a mean, how generous each user is, how well liked each film is.
+"""
 
 import numpy as np
 
@@ -14,6 +18,9 @@ print(
 print(
     f"the most generous user gives {model.user_biases_.max():+.2f} stars, the harshest {model.user_biases_.min():+.2f}"
 )
+
+# %%
+# What is liked by everybody, whoever rates it: the five highest biases of films.
 
 best = np.argsort(-model.item_biases_)[:5]
 for title, bias in zip(films.titles(model.item_ids_[best]), model.item_biases_[best], strict=True):

@@ -1,4 +1,8 @@
-"""A fit that is followed, ends where it no longer helps, and goes on from there; and scikit-learn's tools around models."""
+"""A fit that is followed, and ends early
+======================================
+
+A fit that is followed, ends where it no longer helps, and goes on from there; and scikit-learn's tools around models.
+"""
 
 import numpy as np
 from sklearn.linear_model import Ridge
@@ -22,9 +26,15 @@ model = FactorALS(k=20, reg=0.05, reg_bias=0.05, tol=0, early_stopping=True, cal
 model.fit(train, eval_set=test)
 print(f"stopped after {model.n_iter_} iterations; the model is that of iteration {model.best_iter_}")
 
+# %%
 # With the default regularisation, from where that one came to.
+
 model.set_params(reg=None, reg_bias=None, callback=None, warm_start=True).fit(train, eval_set=test)
 print(f"regularised: test RMSE {min(model.history_['test_rmse']):.4f} after {model.n_iter_} iterations more")
+
+
+# %%
+# For scikit-learn a model is a regressor whose samples are pairs of ids. They are sorted by user, so that folds must be shuffled.
 
 
 def pairs(ratings):
@@ -33,12 +43,13 @@ def pairs(ratings):
     return np.column_stack([ratings.user_ids[users], ratings.item_ids[items]]), values
 
 
-# For scikit-learn a model is a regressor whose samples are pairs of ids. They are sorted by user, so that folds must be shuffled.
 X, y = pairs(train)
 search = GridSearchCV(FactorALS(random_state=0), {"k": [5, 20]}, cv=KFold(3, shuffle=True, random_state=0)).fit(X, y)
 print(f"best of a grid: {search.best_params_}, R^2 {search.best_score_:.3f}")
 
+# %%
 # Ids become factors, beside whatever else another model may learn from.
+
 pipeline = make_pipeline(FactorEncoder(with_prediction=True, random_state=0), Ridge()).fit(X, y)
 names = pipeline[:-1].get_feature_names_out()
 print(f"{len(names)} features of a pair, {names[0]} to {names[-1]}; R^2 of the test {pipeline.score(*pairs(test)):.3f}")

@@ -1,4 +1,8 @@
-"""The films' vectors as a map: films that the same people like lie together. Writes map.png, or the file that is named."""
+"""The films as a map
+==================
+
+The films' vectors as a map: films that the same people like lie together. Writes map.png, or the file that is named.
+"""
 
 import sys
 

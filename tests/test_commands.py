@@ -1,8 +1,10 @@
 """The commands, as a user runs them: another folder, another process; results, progress, failures, files."""
 
+import ast
 import json
 import os
 import re
+import runpy
 import signal
 import subprocess
 import sys
@@ -101,8 +103,10 @@ def test_the_main_job_tells_and_writes(example):
     assert "Toy Story 2 (1999)" in out.stdout
     assert "iteration/s" not in out.stdout
     assert "iteration/s" in out.stderr
-    assert sorted(path.name for path in (folder / "made/here").iterdir()) == ["history.png", "map.png", "model.npz"]
-    for name in ("history.png", "map.png"):
+    assert sorted(path.name for path in (folder / "made/here").iterdir()) == [
+        "factors.png", "history.png", "map.png", "model.npz"
+    ]  # fmt: skip
+    for name in ("factors.png", "history.png", "map.png"):
         assert (folder / "made/here" / name).read_bytes().startswith(b"\x89PNG")
     # As readable as any file that is written here.
     (folder / "plain").write_text("")
@@ -598,6 +602,28 @@ def test_info_says_what_the_machine_can_do(command):
         assert word in out
 
 
+def test_test_ratings_that_the_model_has_seen_are_told(tmp_path, command):
+    """A file's model knows what it was fitted to."""
+    (tmp_path / "train.csv").write_text("user,item,rating\n1,1,4\n1,2,3\n2,1,5\n2,3,1\n3,2,2\n")
+    (tmp_path / "test.csv").write_text("user,item,rating\n1,1,4\n1,3,3\n2,3,5\n9,1,1\n3,9,1\n")
+    (tmp_path / "new.csv").write_text("user,item,rating\n1,3,3\n9,9,5\n")
+    command("alsx", "fit", tmp_path / "train.csv", "--k=0", f"--model={tmp_path / 'm.npz'}")
+    told = command("alsx", "evaluate", tmp_path / "m.npz", tmp_path / "test.csv").err
+    assert "warning: 2 of 5 test ratings are of pairs that the model was fitted to" in told
+    assert "fitted to" not in command("alsx", "evaluate", tmp_path / "m.npz", tmp_path / "new.csv").err
+
+
+def test_a_busy_machine_is_told():
+    from alsx.examples._busy import busy_sentence, seconds_waited
+
+    assert busy_sentence(1.0, 3.5, 2.0).startswith("The machine was busy: threads waited 2.5 s for a processor")
+    assert busy_sentence(1.0, 1.01, 2.0) == ""
+    assert busy_sentence(None, None, 2.0) == ""
+    before = seconds_waited()
+    if sys.platform == "linux" and before is not None:
+        assert 0 <= before <= seconds_waited()
+
+
 @pytest.mark.parametrize("script", ["biases", "factors", "picture"])
 def test_example_scripts(tmp_path, script):
     file = ROOT / "examples" / f"{script}.py"
@@ -607,3 +633,31 @@ def test_example_scripts(tmp_path, script):
     assert out
     if script == "picture":
         assert (tmp_path / "map.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.filterwarnings("ignore:.*non-interactive:UserWarning")
+@pytest.mark.parametrize("file", sorted((ROOT / "examples").glob("plot_*.py")), ids=lambda file: file.stem)
+def test_scripts_of_the_gallery(file, capsys, monkeypatch):
+    """Each draws into axes of pyplot, which is what a gallery collects, with a title on all of them."""
+    # Its principal plane instead of seconds of t-SNE, which has tests of its own.
+    monkeypatch.setattr("alsx.plot._embedding.tsne_positions", lambda unit, plane, *options: plane)
+    import matplotlib as mpl
+
+    mpl.use("agg")
+    from matplotlib import pyplot
+
+    source = file.read_text(encoding="utf-8")
+    headline, rule = (ast.get_docstring(ast.parse(source)) or "").splitlines()[:2]
+    assert rule == "=" * len(headline)
+    assert "\n# %%\n" in source
+    before = pyplot.get_fignums()
+    try:
+        runpy.run_path(str(file))
+        made = [pyplot.figure(number) for number in pyplot.get_fignums() if number not in before]
+        assert made
+        for figure in made:
+            for ax in figure.axes:
+                assert ax.get_title(loc="left")
+    finally:
+        for number in set(pyplot.get_fignums()) - set(before):
+            pyplot.close(number)

@@ -7,6 +7,7 @@ import datetime
 import importlib.resources
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from alsx.datasets import MovieLens, load_demo, make_ratings
@@ -360,3 +361,26 @@ def test_marginals_like_movielens():
 def test_parameters_out_of_range(arguments, message):
     with pytest.raises(ValueError, match=message):
         make_ratings(**arguments)
+
+
+def test_ids_by_title():
+    demo = load_demo()
+    everything = demo.items["item"].to_pylist()
+    assert [demo.item(title) for title in demo.titles(everything, years=True)] == everything
+    assert demo.item(" the MATRIX ") == demo.item("The Matrix") == 2
+    with pytest.raises(ValueError, match=r"^title is 'The Matrx', which no film has; .*such as 'The Matrix'"):
+        demo.item("The Matrx")
+    twice = MovieLens("two", demo.table, demo.items.slice(0, 1).select(["item", "title", "year"]), source=None)
+    assert twice.item("toy story (1995)") == 1
+    with pytest.raises(ValueError, match=r"which no film has; it must be that of a film$"):
+        twice.item("Qqqq")
+
+
+def test_titles_that_several_films_have():
+    films = pa.table({"item": [1, 2], "title": ["Titanic", "Titanic"], "year": [1953, 1997], "genres": [["Drama"]] * 2})
+    data = MovieLens("two", films, films)
+    assert data.item("Titanic (1997)") == 2
+    with pytest.raises(
+        ValueError, match=r"which 2 films have; add the year, or take the id: 'Titanic \(1953\)' is 1, "
+    ):
+        data.item("titanic")

@@ -122,7 +122,7 @@ def test_files_refused(tmp_path, content, sentence):
 def test_paths_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match="there is no file .*none.csv"):
         alsx.Ratings(tmp_path / "none.csv")
-    with pytest.raises(IsADirectoryError, match="is a folder, not a file of ratings"):
+    with pytest.raises(FileNotFoundError, match="is a folder without files of ratings"):
         alsx.Ratings(tmp_path)
     (tmp_path / "ratings.xlsx").write_bytes(b"PK\x03\x04 and so on")
     with pytest.raises(ValueError, match="a zip archive or an Excel workbook, not CSV or Parquet: unpack it first"):

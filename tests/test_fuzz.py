@@ -73,9 +73,9 @@ def test_whatever_is_written_as_csv_is_read_as_it_was(tmp_path_factory, columns,
 
 def _is_refused(text):
     """Whether a text may make a column that is refused: a decimal number, what stands for nothing, a column's name."""
-    from alsx.ratings import csvfile
+    from alsx.ratings import texts
 
-    return bool(csvfile.DECIMAL.fullmatch(text)) or text.lower() in {*csvfile.NOTHING, "user", "item"}
+    return bool(texts.DECIMAL.fullmatch(text)) or text.lower() in {*texts.NOTHING, "user", "item"}
 
 
 @settings(max_examples=60)

@@ -14,7 +14,7 @@ import scipy.sparse
 from pyarrow import dataset, parquet
 
 import alsx
-from alsx import Ratings
+from alsx import FactorALS, Ratings
 from alsx.model_selection import k_fold, train_test_split
 from alsx.ratings import Caller, as_ratings, id_pairs, read_ratings
 from alsx.ratings.ids import encode
@@ -372,12 +372,19 @@ def test_blank_lines_at_the_end_of_many_megabytes(write):
     assert rows(Ratings(write("user,item,rating\n1,2,3\n" + "\n" * 9_000_000))) == [(1, 2, 3)]
 
 
-def test_a_folder_is_named_and_its_remedy_works(tmp_path):
-    for part in range(2):
-        parquet.write_table(pa.table({"user": [part], "item": [1], "rating": [2.5]}), tmp_path / f"{part}.parquet")
-    with pytest.raises(IsADirectoryError, match="is a folder, .* pyarrow.dataset.dataset"):
+def test_a_folder_is_read_as_one(tmp_path):
+    with pytest.raises(FileNotFoundError, match="is a folder without files of ratings"):
         Ratings(tmp_path)
-    assert rows(Ratings(dataset.dataset(tmp_path))) == [(0, 1, 2.5), (1, 1, 2.5)]
+    for part in range(2):
+        (tmp_path / f"part={part}").mkdir()
+        file = tmp_path / f"part={part}" / "a.parquet"
+        parquet.write_table(pa.table({"user": [part], "item": [1], "rating": [2.5]}), file)
+    (tmp_path / "_SUCCESS").touch()
+    assert rows(Ratings(tmp_path)) == rows(Ratings(dataset.dataset(tmp_path))) == [(0, 1, 2.5), (1, 1, 2.5)]
+    (tmp_path / "readme.txt").write_text("no ratings")
+    assert Ratings(tmp_path).n_ratings == 2
+    with pytest.raises(IsADirectoryError, match="is a folder, whose files have no order"):
+        FactorALS(2).fit(tmp_path).predict(tmp_path)
 
 
 # Remedies work where they are given

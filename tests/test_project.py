@@ -21,16 +21,16 @@ PACKAGE = Path(alsx.__file__).parent
 # Imports run from later rooms to earlier ones, a room being a module or a package; those of a group may import each other.
 # `_core` < `_check`, `_threads` < `ratings` < `metrics`, `model_selection` < `_solver` < `_models` < the rest.
 ORDER = [
-    {"_version", "_core", "_scores", "_sort", "_pool", "_files", "_interrupt"},
+    {"_version", "_core", "_csv", "_scores", "_sort", "_pool", "_files", "_interrupt"},
     {"_check", "_threads"},
-    {"ratings"},
+    {"ratings", "typing"},
     {"metrics", "model_selection"},
     {"_solver"},
     {"_models"},
     {"__init__"},
-    {"datasets", "plot", "_cli", "_reader", "_model_commands", "__main__", "examples"},
+    {"datasets", "plot", "explorer", "_cli", "_reader", "_model_commands", "__main__", "examples"},
 ]
-LAZY = {"matplotlib", "fire", "pyarrow", "pooch", "pandas", "polars", "tqdm"}
+LAZY = {"matplotlib", "fire", "pyarrow", "pooch", "pandas", "polars", "tqdm", "rich", "narwhals"}
 
 
 def room(path):
@@ -133,7 +133,16 @@ def test_a_broken_build_is_not_called_a_missing_one(tmp_path):
 
 def test_the_types_of_the_compiled_modules_are_true(tmp_path):
     pytest.importorskip("mypy")
-    command = [sys.executable, "-m", "mypy.stubtest", "alsx._core", "alsx._pool", "alsx._scores", "alsx._sort"]
+    command = [
+        sys.executable,
+        "-m",
+        "mypy.stubtest",
+        "alsx._core",
+        "alsx._csv",
+        "alsx._pool",
+        "alsx._scores",
+        "alsx._sort",
+    ]
     config = ROOT / "pyproject.toml"
     if not config.exists():
         pytest.skip("the tests were copied without pyproject.toml")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +12,9 @@ from sklearn.utils.validation import check_is_fitted
 from alsx import _check
 from alsx._models.latent import LatentFactors
 from alsx._models.training import SamplerOptions, Specification
+from alsx._solver.alternation import Iteration
 from alsx._solver.gibbs import START_FEATURE_RIDGES, START_IMPLICIT_RIDGES, START_PENALTY, Samples
+from alsx.typing import DType, RandomState
 
 Floats = NDArray[np.float64]
 
@@ -109,16 +112,16 @@ class BayesALS(LatentFactors):
         n_samples: int = 200,
         burn_in: int = 10,
         als_iter: int = 8,
-        implicit_features: str | None = "both",
+        implicit_features: Literal["both", "user", "item"] | None = "both",
         keep_samples: int = 0,
-        dtype: Any = "float32",
-        callback: Any = None,
+        dtype: DType = "float32",
+        callback: Callable[[Iteration], object] | None = None,
         early_stopping: bool = False,
         validation_fraction: float = 0.1,
         n_iter_no_change: int = 20,
         warm_start: bool = False,
-        on_interrupt: str = "raise",
-        random_state: Any = None,
+        on_interrupt: Literal["raise", "keep"] = "raise",
+        random_state: RandomState = None,
         n_jobs: int | None = None,
         verbose: int = 0,
     ) -> None:

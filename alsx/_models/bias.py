@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Literal
 
 import numpy as np
 
 from alsx import _check
 from alsx._models.recommender import Recommender
 from alsx._models.training import Specification
+from alsx._solver.alternation import Iteration
 from alsx._solver.prior import Penalty
+from alsx.typing import RandomState
 
 
 class BiasALS(Recommender):
     """Global mean plus regularised user and item biases, by alternating least squares.
 
-    Predicts ``mu + b_u + c_i``, minimising
+    Predicts ``mu + b_u + c_i``, minimising ::
 
         sum w (r - mu - b_u - c_i)^2 + reg_user sum_u n_u^v b_u^2 + reg_item sum_i n_i^v c_i^2
 
@@ -129,13 +132,13 @@ class BiasALS(Recommender):
         reg_scaling: float = 0.0,
         max_iter: int = 50,
         tol: float = 1e-6,
-        callback: Any = None,
+        callback: Callable[[Iteration], object] | None = None,
         early_stopping: bool = False,
         validation_fraction: float = 0.1,
         n_iter_no_change: int = 3,
         warm_start: bool = False,
-        on_interrupt: str = "raise",
-        random_state: Any = None,
+        on_interrupt: Literal["raise", "keep"] = "raise",
+        random_state: RandomState = None,
         n_jobs: int | None = None,
         verbose: int = 0,
     ) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numbers
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 import scipy.linalg
@@ -65,7 +65,7 @@ class FactorEncoder(DocumentationLinks, TransformerMixin, BaseEstimator):  # typ
 
     See Also
     --------
-    FactorALS : the factors alone are its attributes `user_factors_` and `item_factors_`.
+    FactorALS : The factors alone are its attributes `user_factors_` and `item_factors_`.
 
     References
     ----------
@@ -91,10 +91,10 @@ class FactorEncoder(DocumentationLinks, TransformerMixin, BaseEstimator):  # typ
         self,
         estimator: Any = None,
         *,
-        side: str = "both",
+        side: Literal["both", "user", "item"] = "both",
         with_prediction: bool = False,
         cv: Any = 5,
-        random_state: Any = None,
+        random_state: int | np.random.RandomState | None = None,
     ) -> None:
         self.estimator = estimator
         self.side = side

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import functools
+import importlib.util
 from collections.abc import Callable
 from importlib import metadata
 from typing import Any, TypeVar, cast
 
 import numpy as np
+import numpy.typing as npt
 import scipy.sparse
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, RegressorMixin
@@ -17,23 +19,61 @@ from sklearn.utils.validation import check_is_fitted
 
 from alsx._solver.alternation import Iteration
 from alsx.ratings import Caller, as_ratings, is_frame, pair_names, read_ratings
+from alsx.typing import RatingsLike
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 Array = NDArray[Any]
 
-try:  # scikit-learn 1.9 and later
-    from sklearn.callback import CallbackSupportMixin
-    from sklearn.callback import with_callbacks as _with_callbacks
-except ImportError:
-    _with_callbacks = None
 
-    class CallbackSupportMixin:  # type: ignore[no-redef]
-        """Nothing: this scikit-learn has no callbacks."""
+class CallbackSupport:
+    """scikit-learn's `CallbackSupportMixin`, imported when somebody asks for callbacks: it brings a library for progress bars."""
+
+    if importlib.util.find_spec("sklearn.callback") is not None:  # scikit-learn 1.9 and later
+
+        def set_callbacks(self, *callbacks: Any) -> Any:
+            """Set scikit-learn's callbacks, which follow fits.
+
+            Parameters
+            ----------
+            *callbacks : callback instances
+                Of `sklearn.callback`; none takes those away that were set.
+
+            Returns
+            -------
+            self
+
+            Raises
+            ------
+            TypeError
+                If one of them is no such callback.
+            """
+            from sklearn.callback import CallbackSupportMixin
+
+            return CallbackSupportMixin.set_callbacks(self, *callbacks)
+
+        def _init_callback_context(self, *args: Any, **kwargs: Any) -> Any:
+            from sklearn.callback import CallbackSupportMixin
+
+            return CallbackSupportMixin._init_callback_context(self, *args, **kwargs)
+
+
+def is_followed(estimator: Any) -> bool:
+    """Return whether an estimator, or a meta-estimator around it, has callbacks of scikit-learn."""
+    return hasattr(estimator, "_skl_callbacks") or hasattr(estimator, "_parent_callback_ctx")
 
 
 def with_callbacks(method: Method) -> Method:
     """Return a method that takes down scikit-learn's callbacks in the end, whether it succeeds or not."""
-    return method if _with_callbacks is None else cast(Method, _with_callbacks(method))
+
+    @functools.wraps(method)
+    def managed(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if not is_followed(self):
+            return method(self, *args, **kwargs)
+        from sklearn.callback import with_callbacks as with_sklearn_callbacks
+
+        return with_sklearn_callbacks(method)(self, *args, **kwargs)
+
+    return cast(Method, managed)
 
 
 # What messages call the argument of `score`.
@@ -77,7 +117,7 @@ def named_columns(R: Any) -> Array | None:
     return np.array(names, object) if names and all(isinstance(name, str) for name in names) else None
 
 
-class Estimator(DocumentationLinks, CallbackSupportMixin, RegressorMixin, BaseEstimator):  # type: ignore[misc]
+class Estimator(DocumentationLinks, CallbackSupport, RegressorMixin, BaseEstimator):  # type: ignore[misc]
     """A regressor of ratings whose samples are pairs of ids; the base of all models."""
 
     # The first arguments are data, whatever they are called, and no metadata that a meta-estimator could route.
@@ -110,7 +150,9 @@ class Estimator(DocumentationLinks, CallbackSupportMixin, RegressorMixin, BaseEs
         else:
             self.feature_names_in_ = names
 
-    def score(self, R: Any, y: Any = None, sample_weight: Any = None) -> float:
+    def score(
+        self, R: RatingsLike, y: npt.ArrayLike | None = None, sample_weight: npt.ArrayLike | None = None
+    ) -> float:
         """Return R^2 of the predictions, as every regressor of scikit-learn does.
 
         Parameters
@@ -215,8 +257,7 @@ class CallbackTasks:
     @classmethod
     def of(cls, estimator: Any, *arguments: Any) -> CallbackTasks | None:
         """Return the tasks of a fit, or None where nobody follows it."""
-        followed = hasattr(estimator, "_skl_callbacks") or hasattr(estimator, "_parent_callback_ctx")
-        return cls(estimator, *arguments) if followed else None
+        return cls(estimator, *arguments) if is_followed(estimator) else None
 
     @functools.cached_property
     def _samples(self) -> tuple[Any, Any, dict[str, Any] | None]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal, overload
 
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
@@ -12,11 +12,16 @@ from alsx._models import explanation
 from alsx._models.explanation import Explanation
 from alsx._models.frames import check_kind
 from alsx._models.recommendations import Recommendations
+from alsx.typing import FrameKind, Id
 
 
 class Explanations(Recommendations):
     """Predictions taken apart."""
 
+    @overload
+    def explain(self, user: Id, item: Id, n: int | None = 10, as_frame: Literal[False] = False) -> Explanation: ...
+    @overload
+    def explain(self, user: Id, item: Id, n: int | None = 10, *, as_frame: bool | FrameKind) -> Any: ...
     def explain(self, user: Any, item: Any, n: int | None = 10, as_frame: bool | str = False) -> Any:
         """Take a prediction apart, exactly: what each rating of the user contributes to it, and what his prior does.
 

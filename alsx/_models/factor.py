@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Literal
 
 from alsx import _check
 from alsx._models.latent import PenalisedFactors
 from alsx._models.training import Specification
+from alsx._solver.alternation import Iteration
+from alsx.typing import DType, RandomState
 
 # The regularisation of factors and biases that None stands for, (users, items), with and without rated-item sets.
 DEFAULT_REG = {True: ((1.3, 1.8), (0.5, 1.5)), False: (1.25, 0.625)}
@@ -15,7 +18,7 @@ DEFAULT_REG = {True: ((1.3, 1.8), (0.5, 1.5)), False: (1.25, 0.625)}
 class FactorALS(PenalisedFactors):
     """Biases plus latent factors, by exact alternating least squares, with prior means learned from rated-item sets.
 
-    Predicts ``mu + b_u + c_i + p_u . q_i`` with p_u and q_i in R^k, minimising over the observed ratings
+    Predicts ``mu + b_u + c_i + p_u . q_i`` with p_u and q_i in R^k, minimising over the observed ratings ::
 
         sum w (r - mu - b_u - c_i - p_u . q_i)^2
             + sum_u n_u^v (reg_user sd |p_u - m_u|^2 + reg_bias_user (b_u - m'_u)^2)
@@ -134,22 +137,22 @@ class FactorALS(PenalisedFactors):
         self,
         k: int = 20,
         *,
-        reg: float | tuple[float, float] | str | None = None,
+        reg: float | tuple[float, float] | Literal["auto"] | None = None,
         reg_bias: float | tuple[float, float] | None = None,
         reg_scaling: float = 0.5,
-        implicit_features: str | None = "both",
+        implicit_features: Literal["both", "user", "item"] | None = "both",
         reg_implicit: float | tuple[float, float] = (5.0, 2.5),
         reg_features: float | tuple[float, float] = (60.0, 20.0),
         max_iter: int = 20,
         tol: float = 1e-4,
-        dtype: Any = "float32",
-        callback: Any = None,
+        dtype: DType = "float32",
+        callback: Callable[[Iteration], object] | None = None,
         early_stopping: bool = False,
         validation_fraction: float = 0.1,
         n_iter_no_change: int = 3,
         warm_start: bool = False,
-        on_interrupt: str = "raise",
-        random_state: Any = None,
+        on_interrupt: Literal["raise", "keep"] = "raise",
+        random_state: RandomState = None,
         n_jobs: int | None = None,
         verbose: int = 0,
     ) -> None:

@@ -93,13 +93,13 @@ class FittedModel(Estimator):
 
     @property
     def user_biases_(self) -> Array:
-        """b_u in rating units, shape (n_users,)."""
+        """The users' biases b_u in rating units, shape (n_users,)."""
         check_is_fitted(self, "mean_")
         return self._users.table[:, self._k]
 
     @property
     def item_biases_(self) -> Array:
-        """c_i in rating units, shape (n_items,)."""
+        """The items' biases c_i in rating units, shape (n_items,)."""
         check_is_fitted(self, "mean_")
         return self._items.table[:, self._k]
 

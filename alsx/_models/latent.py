@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NoReturn, Self
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, Self, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,7 @@ from alsx._models.side import FittedSide
 from alsx._models.strategies import by_cosine
 from alsx._models.top_n import CodeSets, Limits, best
 from alsx._solver.prior import Penalty
+from alsx.typing import Features, Floats, FrameKind, Id, IdArray, RatingsLike
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -35,13 +36,13 @@ class LatentFactors(Recommender):
 
     def fit(
         self,
-        R: Any,
-        y: Any = None,
-        sample_weight: Any = None,
+        R: RatingsLike,
+        y: npt.ArrayLike | None = None,
+        sample_weight: npt.ArrayLike | None = None,
         *,
-        eval_set: Any = None,
-        user_features: Any = None,
-        item_features: Any = None,
+        eval_set: RatingsLike | tuple[Any, Any] | None = None,
+        user_features: Features | None = None,
+        item_features: Features | None = None,
     ) -> Self:
         """Fit the model to ratings, and to what is known of users and items besides.
 
@@ -104,16 +105,36 @@ class LatentFactors(Recommender):
 
     @property
     def user_factors_(self) -> npt.NDArray[Any]:
-        """p_u, shape (n_users, k)."""
+        """The users' factors p_u, shape (n_users, k)."""
         check_is_fitted(self, "mean_")
         return self._users.table[:, : self._k]
 
     @property
     def item_factors_(self) -> npt.NDArray[Any]:
-        """q_i, shape (n_items, k)."""
+        """The items' factors q_i, shape (n_items, k)."""
         check_is_fitted(self, "mean_")
         return self._items.table[:, : self._k]
 
+    @overload
+    def similar_items(
+        self,
+        items: Id | IdArray,
+        n: int = 10,
+        *,
+        min_ratings: int = 0,
+        unknown: Literal["raise", "prior"] | None = None,
+        as_frame: Literal[False] = False,
+    ) -> tuple[npt.NDArray[Any], Floats]: ...
+    @overload
+    def similar_items(
+        self,
+        items: Id | IdArray,
+        n: int = 10,
+        *,
+        min_ratings: int = 0,
+        unknown: Literal["raise", "prior"] | None = None,
+        as_frame: bool | FrameKind,
+    ) -> Any: ...
     def similar_items(
         self,
         items: Any,
@@ -166,6 +187,26 @@ class LatentFactors(Recommender):
         """
         return self._similar("item", items, n, min_ratings, unknown, as_frame)
 
+    @overload
+    def similar_users(
+        self,
+        users: Id | IdArray,
+        n: int = 10,
+        *,
+        min_ratings: int = 0,
+        unknown: Literal["raise", "prior"] | None = None,
+        as_frame: Literal[False] = False,
+    ) -> tuple[npt.NDArray[Any], Floats]: ...
+    @overload
+    def similar_users(
+        self,
+        users: Id | IdArray,
+        n: int = 10,
+        *,
+        min_ratings: int = 0,
+        unknown: Literal["raise", "prior"] | None = None,
+        as_frame: bool | FrameKind,
+    ) -> Any: ...
     def similar_users(
         self,
         users: Any,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, NoReturn, Self
+from collections.abc import Callable
+from typing import Any, Literal, NoReturn, Self, overload
 
 import numpy as np
+import numpy.typing as npt
 import scipy.sparse
 from sklearn.utils.validation import check_is_fitted
 
@@ -12,9 +14,11 @@ from alsx import _check
 from alsx._models.latent import PenalisedFactors
 from alsx._models.recommendations import ListOptions
 from alsx._models.training import Specification
+from alsx._solver.alternation import Iteration
 from alsx._solver.missing import TRANSFORMS, Confidence, MissingOptions
 from alsx._solver.uncertainty import Uncertainty
 from alsx.ratings import Ratings, is_frame, is_path
+from alsx.typing import DType, Features, Floats, Id, IdArray, RandomState, RatingsLike
 
 FEEDBACK = ("ratings", "implicit")
 
@@ -29,7 +33,7 @@ class RankALS(PenalisedFactors):
     """Factors that rank all items, rated or not, by exact alternating least squares over all pairs of users and items.
 
     A model of ratings predicts what somebody gives to an item that he chose to rate; a list consists of items that he did not
-    choose. So this model takes every pair without a rating for a low one of a small weight, and minimises over all pairs
+    choose. So this model takes every pair without a rating for a low one of a small weight, and minimises over all pairs ::
 
         sum over rated pairs (r - y)^2 + v sum over missing pairs (m - y)^2
             + sum_u n_u^e (reg_user sd |p_u - m_u|^2 + reg_bias_user (b_u - m'_u)^2) + the same over items
@@ -166,24 +170,24 @@ class RankALS(PenalisedFactors):
         self,
         k: int = 128,
         *,
-        feedback: str = "ratings",
+        feedback: Literal["ratings", "implicit"] = "ratings",
         missing: float | None = None,
         missing_weight: float | None = None,
         alpha: float = 0.5,
-        confidence: str = "linear",
+        confidence: Literal["linear", "log"] = "linear",
         reg: float | tuple[float, float] | None = None,
         reg_bias: float | tuple[float, float] | None = None,
         reg_scaling: float = 0.5,
-        implicit_features: str | None = "user",
+        implicit_features: Literal["user", "both", "item"] | None = "user",
         reg_implicit: float | tuple[float, float] = 10.0,
         reg_features: float | tuple[float, float] = (60.0, 20.0),
         max_iter: int = 15,
         tol: float = 1e-4,
-        dtype: Any = "float32",
-        callback: Any = None,
+        dtype: DType = "float32",
+        callback: Callable[[Iteration], object] | None = None,
         warm_start: bool = False,
-        on_interrupt: str = "raise",
-        random_state: Any = None,
+        on_interrupt: Literal["raise", "keep"] = "raise",
+        random_state: RandomState = None,
         n_jobs: int | None = None,
         verbose: int = 0,
     ) -> None:
@@ -218,12 +222,12 @@ class RankALS(PenalisedFactors):
 
     def fit(  # type: ignore[override]
         self,
-        R: Any,
-        y: Any = None,
-        sample_weight: Any = None,
+        R: RatingsLike,
+        y: npt.ArrayLike | None = None,
+        sample_weight: npt.ArrayLike | None = None,
         *,
-        user_features: Any = None,
-        item_features: Any = None,
+        user_features: Features | None = None,
+        item_features: Features | None = None,
     ) -> Self:
         """Fit the model to ratings, or to counts of implicit feedback, and to what is known of users and items besides.
 
@@ -318,7 +322,13 @@ class RankALS(PenalisedFactors):
     # ------------------------------------------------------------------------------------------------------------
     # Scores
 
-    def predict(self, users: Any, items: Any = None) -> Any:  # type: ignore[override]
+    @overload  # type: ignore[override]
+    def predict(  # type: ignore[overload-overlap]
+        self, users: Id, items: Id
+    ) -> float: ...
+    @overload
+    def predict(self, users: Id | IdArray | RatingsLike, items: Id | IdArray | None = None) -> Floats: ...
+    def predict(self, users: Any, items: Any = None) -> Any:
         """Return the scores that items are ranked by. They are no ratings: only their order means something.
 
         Parameters

@@ -6,7 +6,7 @@ import itertools
 import os
 import sys
 from collections.abc import Iterator, Mapping
-from typing import IO, TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
+from typing import IO, TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Self, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +24,7 @@ from alsx._models.strategies import STRATEGIES, Query, check_strategy
 from alsx._models.top_n import CodeSets, Limits, Lists, Scores
 from alsx.ratings import Ids, described_rows, is_frame
 from alsx.ratings._caller import show
+from alsx.typing import Chosen, Floats, Frame, FrameKind, Id, IdArray, RandomState, RatingsLike, Strategy
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -71,6 +72,40 @@ class Recommendations(FittedModel):
     # What lists are ordered by where nothing else is asked for; a model whose scores know what users rate takes "mean".
     _default_strategy: ClassVar[str] = "propensity"
 
+    @overload
+    def recommend(
+        self,
+        users: Id | IdArray | None = None,
+        n: int = 10,
+        *,
+        ratings: Mapping[Any, float] | RatingsLike | None = None,
+        candidates: Chosen | None = None,
+        exclude: Chosen | None = None,
+        exclude_rated: bool = True,
+        min_ratings: int = 0,
+        strategy: Strategy | None = None,
+        n_std: float = 1.0,
+        random_state: RandomState = None,
+        unknown: Literal["raise", "prior"] | None = None,
+        as_frame: Literal[False] = False,
+    ) -> tuple[Array, Floats]: ...
+    @overload
+    def recommend(
+        self,
+        users: Id | IdArray | None = None,
+        n: int = 10,
+        *,
+        ratings: Mapping[Any, float] | RatingsLike | None = None,
+        candidates: Chosen | None = None,
+        exclude: Chosen | None = None,
+        exclude_rated: bool = True,
+        min_ratings: int = 0,
+        strategy: Strategy | None = None,
+        n_std: float = 1.0,
+        random_state: RandomState = None,
+        unknown: Literal["raise", "prior"] | None = None,
+        as_frame: bool | FrameKind,
+    ) -> Any: ...
     def recommend(
         self,
         users: Any = None,
@@ -196,13 +231,13 @@ class Recommendations(FittedModel):
         path: str | os.PathLike[str] | IO[bytes] | None = None,
         n: int = 10,
         *,
-        candidates: Any = None,
-        exclude: Any = None,
+        candidates: IdArray | Mapping[Any, IdArray] | None = None,
+        exclude: IdArray | Mapping[Any, IdArray] | None = None,
         exclude_rated: bool = True,
         min_ratings: int = 0,
-        strategy: str | None = None,
+        strategy: Strategy | None = None,
         n_std: float = 1.0,
-        random_state: Any = None,
+        random_state: RandomState = None,
         block_size: int = 8192,
     ) -> Any:
         """Recommend items to all users who have ratings or features, a block of users at a time.
@@ -271,7 +306,7 @@ class Recommendations(FittedModel):
             lists = self._lists(rows, options, self._filters(options, ids, len(rows)))
             yield self._shown(ids, rows, self._items, lists, "arrow", ("user", "item"))
 
-    def set_titles(self, titles: Any) -> Self:
+    def set_titles(self, titles: Mapping[Any, str] | Frame) -> Self:
         """Give the items titles, for tables that people read (`as_frame` of `recommend`, `similar_items`, `explain`).
 
         Parameters

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import os
 import warnings
-from typing import IO, Any, ClassVar, Self
+from typing import IO, Any, ClassVar, Literal, Self, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +27,7 @@ from alsx._models.warm_start import WarmStart
 from alsx._solver.posterior import CHUNK_PAIRS
 from alsx._solver.uncertainty import deviations
 from alsx.ratings import Caller, Ratings, id_pairs
+from alsx.typing import Floats, Id, IdArray, RatingsLike
 
 Array = npt.NDArray[Any]
 
@@ -64,7 +65,14 @@ class Recommender(Explanations, Updates, Vectors, FittedModel):
         """Return what the parameters ask for, once they are checked."""
         raise NotImplementedError
 
-    def fit(self, R: Any, y: Any = None, sample_weight: Any = None, *, eval_set: Any = None) -> Self:
+    def fit(
+        self,
+        R: RatingsLike,
+        y: npt.ArrayLike | None = None,
+        sample_weight: npt.ArrayLike | None = None,
+        *,
+        eval_set: RatingsLike | tuple[Any, Any] | None = None,
+    ) -> Self:
         """Fit the model to ratings.
 
         Parameters
@@ -76,7 +84,7 @@ class Recommender(Explanations, Updates, Vectors, FittedModel):
             Ratings, where `R` holds pairs of ids.
         sample_weight : array-like of shape (n_ratings,), default=None
             Non-negative weights in the order of the rows of `R` (of the stored entries of its CSR form where it is
-            sparse, of `Ratings.by_user` where it is a `Ratings`). A rating of weight 2 counts like two. Default: all 1.
+            sparse, of its `by_user` where it is an `alsx.Ratings`). A rating of weight 2 counts like two. Default: all 1.
         eval_set : like `R`, or a pair (X, y), default=None
             Held-out ratings; their RMSE is added to ``history_["test_rmse"]`` after each iteration. They do not
             influence the fit, unless `early_stopping` is True.
@@ -180,6 +188,42 @@ class Recommender(Explanations, Updates, Vectors, FittedModel):
     # ------------------------------------------------------------------------------------------------------------
     # Predictions
 
+    # A string is an id, and to type checkers also a sequence of strings; hence the overlaps.
+    @overload
+    def predict(  # type: ignore[overload-overlap]
+        self, users: Id, items: Id, *, clip: bool = True, return_std: Literal[False] = False
+    ) -> float: ...
+    @overload
+    def predict(  # type: ignore[overload-overlap]
+        self, users: Id, items: Id, *, clip: bool = True, return_std: Literal[True]
+    ) -> tuple[float, float]: ...
+    @overload
+    def predict(
+        self,
+        users: Id | IdArray | RatingsLike,
+        items: Id | IdArray | None = None,
+        *,
+        clip: bool = True,
+        return_std: Literal[False] = False,
+    ) -> Floats: ...
+    @overload
+    def predict(
+        self,
+        users: Id | IdArray | RatingsLike,
+        items: Id | IdArray | None = None,
+        *,
+        clip: bool = True,
+        return_std: Literal[True],
+    ) -> tuple[Floats, Floats]: ...
+    @overload
+    def predict(
+        self,
+        users: Id | IdArray | RatingsLike,
+        items: Id | IdArray | None = None,
+        *,
+        clip: bool = True,
+        return_std: bool,
+    ) -> Any: ...
     def predict(self, users: Any, items: Any = None, *, clip: bool = True, return_std: bool = False) -> Any:
         """Predict ratings, in rating units.
 
@@ -229,6 +273,19 @@ class Recommender(Explanations, Updates, Vectors, FittedModel):
         std = np.sqrt(sum(self._variances(user_codes, item_codes)))
         return (float(out[0]), float(std[0])) if scalar else (out, std)
 
+    @overload
+    def predict_interval(  # type: ignore[overload-overlap]
+        self, users: Id, items: Id, level: float = 0.9, *, clip: bool = True
+    ) -> tuple[float, float]: ...
+    @overload
+    def predict_interval(
+        self,
+        users: Id | IdArray | RatingsLike,
+        items: Id | IdArray | None = None,
+        level: float = 0.9,
+        *,
+        clip: bool = True,
+    ) -> tuple[Floats, Floats]: ...
     def predict_interval(self, users: Any, items: Any = None, level: float = 0.9, *, clip: bool = True) -> Any:
         """Predict within which limits ratings lie, in rating units.
 
@@ -350,7 +407,7 @@ class Recommender(Explanations, Updates, Vectors, FittedModel):
 
         See Also
         --------
-        alsx.load : reads it back.
+        alsx.load : Reads it back.
         """
         check_is_fitted(self, "mean_")
         arrays = persistence.arrays_of(

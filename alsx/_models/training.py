@@ -240,6 +240,8 @@ def _train(
             lambda number: _iterate(specification, trainer, alternation, number),
         )
         run_sweeps(trainer, specification, held_out, run, progress, course, fitted)
+    # The model is made of copies: at no time of a fit would more memory be taken.
+    alternation.end_sweeps()
     return _kept_fit(course, fitted)
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Literal, Self
 
+import numpy.typing as npt
 from sklearn.utils.validation import check_is_fitted
 
 from alsx import _check
@@ -11,13 +12,20 @@ from alsx._models.fitted import FittedModel
 from alsx._models.fold_in import fold_in
 from alsx._models.partial_fit import partial_fit
 from alsx._solver import SIDES
+from alsx.typing import Features, RatingsLike, Side
 
 
 class Updates(FittedModel):
     """What comes after the fit."""
 
     def fold_in(
-        self, R: Any = None, y: Any = None, sample_weight: Any = None, *, side: str = "user", features: Any = None
+        self,
+        R: RatingsLike | None = None,
+        y: npt.ArrayLike | None = None,
+        sample_weight: npt.ArrayLike | None = None,
+        *,
+        side: Side = "user",
+        features: Features | None = None,
     ) -> Self:
         """Return a model that also knows users, or items, who were not there when this one was fitted.
 
@@ -94,14 +102,14 @@ class Updates(FittedModel):
 
     def partial_fit(
         self,
-        R: Any = None,
-        y: Any = None,
-        sample_weight: Any = None,
+        R: RatingsLike | None = None,
+        y: npt.ArrayLike | None = None,
+        sample_weight: npt.ArrayLike | None = None,
         *,
         refine: int = 0,
-        refine_rows: str = "touched",
-        user_features: Any = None,
-        item_features: Any = None,
+        refine_rows: Literal["touched", "all"] = "touched",
+        user_features: Features | None = None,
+        item_features: Features | None = None,
     ) -> Self:
         """Learn ratings that came after the fit: new ones, changed ones, of users and items that are known or not.
 
@@ -154,7 +162,7 @@ class Updates(FittedModel):
 
         See Also
         --------
-        fold_in : the same for new rows of one side, in a copy; it leaves the other side as it is.
+        fold_in : The same for new rows of one side, in a copy; it leaves the other side as it is.
 
         Examples
         --------

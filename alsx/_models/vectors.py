@@ -13,6 +13,7 @@ from alsx._files import atomic_write
 from alsx._models.fitted import FittedModel
 from alsx._models.frames import text_column
 from alsx._solver import SIDES
+from alsx.typing import Id, IdArray, Side
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -37,7 +38,7 @@ class SearchVectors(NamedTuple):
 class Vectors(FittedModel):
     """Vectors out."""
 
-    def to_arrow(self, side: str = "item") -> pa.Table:
+    def to_arrow(self, side: Side = "item") -> pa.Table:
         """Return the vectors of one side as a table of pyarrow.
 
         Parameters
@@ -86,7 +87,7 @@ class Vectors(FittedModel):
             columns["title"] = text_column(self._titles.of(own.ids.values))
         return pa.table({name: x if isinstance(x, pa.Array) else pa.array(x) for name, x in columns.items()})
 
-    def to_parquet(self, path: str | os.PathLike[str] | IO[bytes], side: str = "item") -> None:
+    def to_parquet(self, path: str | os.PathLike[str] | IO[bytes], side: Side = "item") -> None:
         """Write what `to_arrow` returns to a Parquet file.
 
         Parameters
@@ -109,7 +110,7 @@ class Vectors(FittedModel):
         """Return vectors of the items for libraries that search nearest neighbours, such as faiss or hnswlib.
 
         With x = [q ; c] of an item and y = [p ; 1] of a user, a prediction is y . x besides what all items of the user have in
-        common. The vectors are [x ; sqrt(L - |x|^2)], L the largest |x|^2, so that all have one length: the nearest to [y ; 0] of
+        common. The vectors are [x ; sqrt(L - x . x)], L the largest x . x, so that all have one length: the nearest to [y ; 0] of
         `augmented_user_vectors`, by Euclidean distance, by cosine or by inner product, are the items with the highest predictions,
         which ``recommend(strategy="mean")`` lists.
 
@@ -149,7 +150,7 @@ class Vectors(FittedModel):
         vectors[:, -1] = np.sqrt(squares.max(initial=0.0) - squares)
         return SearchVectors(side.ids.values[shown], vectors)
 
-    def augmented_user_vectors(self, users: Any = None) -> Array:
+    def augmented_user_vectors(self, users: Id | IdArray | None = None) -> Array:
         """Return the vectors of users that `augmented_item_vectors` are searched with.
 
         Parameters

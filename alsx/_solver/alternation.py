@@ -34,7 +34,7 @@ from alsx._solver.regression import (
 )
 from alsx._solver.rows import RowPrior, RowSystems, solve_workspace
 from alsx._solver.tables import aligned, factor_table, row_scales, solve_tasks, weight_sums
-from alsx.ratings import CSR, Ratings
+from alsx.ratings import CSR, Ratings, is_mapped
 
 Array = NDArray[Any]
 Floats = NDArray[np.float64]
@@ -138,7 +138,7 @@ class TrainingSide:
         self.row_scale = row_scales(self.weight_sum, penalty.exponent)
         self.fit_scale = np.where(self.weight_sum > 0, self.row_scale, 0.0)
         self.loss = np.zeros((len(counts), 2))
-        self.tasks = solve_tasks(counts, k)
+        self.tasks = solve_tasks(counts, k, in_order=is_mapped(ratings.indices))
         self.regularise(penalty)
         self.prior_means: PriorMeans | None = None
         self.penalty_sum = 0.0
@@ -265,7 +265,7 @@ class TrainingSide:
         if all(part.features is not None for part in self.regressions):
             return common_mean
         rated = self.fit_scale > 0
-        sums = (table * rated[:, None]).sum(axis=0, dtype=np.float64)
+        sums = np.add.reduce(table, axis=0, dtype=np.float64, where=rated[:, None])
         return np.asarray(sums[: self.k + 1] / max(np.count_nonzero(rated), 1))
 
     def without_data(self) -> NDArray[np.bool_]:
@@ -329,7 +329,7 @@ class TrainingSide:
         copy[:, :k] *= root
         copy[:, k] *= unit
         scale = unit_factors(unit, k)
-        scaled = {name: None if x is None else (x * scale).astype(x.dtype) for name, x in effects.items()}
+        scaled = {name: None if x is None else _times(x, scale) for name, x in effects.items()}
         penalty = self.penalty
         prior = FittedPrior(
             penalty.reg * unit, penalty.reg_bias, penalty.exponent, typical_min_count=typical_min_count, **scaled
@@ -341,7 +341,7 @@ class TrainingSide:
         if self.solved_against is None:
             return None
         table = factor_table(len(self.solved_against), self.k, self.table.dtype)
-        table[:, : self.k + 1] = self.solved_against[:, : self.k + 1] * unit_factors(unit, self.k)
+        _times(self.solved_against[:, : self.k + 1], unit_factors(unit, self.k), table[:, : self.k + 1])
         return Basis(table, prior)
 
 
@@ -351,6 +351,12 @@ def unit_factors(unit: float, k: int) -> Floats:
     Both sides' factors take the root, so that their products are in rating units.
     """
     return np.append(np.full(k, np.sqrt(unit)), unit)
+
+
+def _times(x: Array, scale: Floats, out: Array | None = None) -> Array:
+    """Return x times `scale`, in double precision and rounded once to the type of x, without a copy of x in double."""
+    out = np.empty(x.shape, x.dtype) if out is None else out
+    return np.multiply(x, scale, out=out, casting="same_kind")
 
 
 class Alternation:
@@ -497,6 +503,12 @@ class Alternation:
         users, items = self.users, self.items
         cold = (side.cold_start_vector(side.table) if cold_start else None for side in (users, items))
         return Estimate(users.table, items.table, *cold)
+
+    def end_sweeps(self) -> None:
+        """Give back the memory that only further sweeps would need: no more will follow."""
+        for side in (self.users, self.items):
+            for part in side.regressions:
+                part.forget_steps()
 
     def snapshot(self) -> tuple[SideSnapshot, SideSnapshot]:
         """Return a copy of users and items in rating units; it may be taken after any sweep."""

@@ -111,6 +111,10 @@ class Scratch:
     def __init__(self) -> None:
         self._buffers: dict[str, Array] = {}
 
+    def clear(self) -> None:
+        """Give the memory back."""
+        self._buffers.clear()
+
     def table(self, name: str, n_rows: int, width: int, dtype: np.dtype[Any]) -> Array:
         """Return a table (n_rows, width) of what its last user left, zeros at first."""
         size = n_rows * width
@@ -361,6 +365,13 @@ class PriorRegression:
         means[:, :columns] -= self.last_change[:, :columns]
         self.last_step[:, :columns] = 0
         self.last_change[:, :columns] = 0
+
+    def forget_steps(self) -> None:
+        """Give back what only further steps would need."""
+        self.scratch.clear()
+        if self.cholesky is None:
+            # Copies, since a part of an array keeps all of it.
+            self.last_step, self.last_change = self.last_step[:0].copy(), self.last_change[:0].copy()
 
     def squares(self, n_threads: int) -> Floats:
         """Return |w|^2 of every column."""

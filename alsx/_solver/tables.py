@@ -104,9 +104,12 @@ class Tasks(NamedTuple):
     starts: NDArray[np.int64]
 
 
-def equal_tasks(counts: NDArray[np.int64], per_entry: float, per_row: float) -> Tasks:
-    """Cut rows into tasks, heaviest rows first, so that no thread is left with a long row at the end."""
-    order = np.argsort(-counts, kind="stable").astype(np.int32)
+def equal_tasks(counts: NDArray[np.int64], per_entry: float, per_row: float, in_order: bool = False) -> Tasks:
+    """Cut rows into tasks, heaviest rows first, so that no thread is left with a long row at the end.
+
+    With `in_order` rows stay as they come: ratings that are read from a disk are read from one end to the other.
+    """
+    order = (np.arange(len(counts)) if in_order else np.argsort(-counts, kind="stable")).astype(np.int32)
     work = np.cumsum(counts[order] * per_entry + per_row)
     n_tasks = max(1, min(N_TASKS, len(counts)))
     shares = work[-1] * np.arange(1, n_tasks) / n_tasks if len(work) else []
@@ -120,9 +123,9 @@ def _solve_costs(k: int) -> tuple[float, float]:
     return float(width * (width + 32)), float(width) ** 3 + 500.0
 
 
-def solve_tasks(counts: NDArray[np.int64], k: int) -> Tasks:
-    """Return the tasks of row solves of rank k."""
-    return equal_tasks(counts, *_solve_costs(k))
+def solve_tasks(counts: NDArray[np.int64], k: int, in_order: bool = False) -> Tasks:
+    """Return the tasks of row solves of rank k; see `equal_tasks`."""
+    return equal_tasks(counts, *_solve_costs(k), in_order)
 
 
 def solve_work(n_ratings: int, n_rows: int, k: int) -> float:

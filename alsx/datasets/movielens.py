@@ -16,6 +16,7 @@ with fixed column types, so that neither the text nor a second copy of the table
 
 from __future__ import annotations
 
+import difflib
 import os
 import re
 from collections import Counter
@@ -128,6 +129,57 @@ class MovieLens:
             return shown
         released = self.items["year"].take(rows).to_pylist()
         return [title if year is None else f"{title} ({year})" for title, year in zip(shown, released, strict=True)]
+
+    def item(self, title: str) -> int:
+        """Return the id of a film by its title, to ask a model about it.
+
+        Parameters
+        ----------
+        title : str
+            Such as ``"The Matrix"``, in any case, as `titles` gives it or as the archive has it; with the year,
+            ``"Titanic (1997)"``, where several films have the title.
+
+        Returns
+        -------
+        int
+
+        Raises
+        ------
+        ValueError
+            If no film has that title, or several have; the message names titles that are like it.
+
+        Examples
+        --------
+        >>> from alsx.datasets import load_demo
+        >>> load_demo().item("the matrix")
+        2
+        """
+        found = self._by_title.get(str(title).strip().casefold(), [])
+        if len(found) == 1:
+            return found[0]
+        if found:
+            several = ", ".join(
+                f"{one!r} is {item}" for one, item in zip(self.titles(found, years=True), found, strict=True)
+            )
+            raise ValueError(
+                f"title is {title!r}, which {len(found)} films have; add the year, or take the id: {several:.180}"
+            )
+        near = difflib.get_close_matches(str(title).strip().casefold(), self._by_title, n=3)
+        known = ", ".join(repr(self.titles(self._by_title[one][0])[0]) for one in near)
+        raise ValueError(
+            f"title is {title!r}, which no film has; it must be that of a film" + (f", such as {known}" if near else "")
+        )
+
+    @cached_property
+    def _by_title(self) -> dict[str, list[int]]:
+        """Ids by title, in lower case: as MovieLens has it and as people write it, with the year and without."""
+        places: dict[str, list[int]] = {}
+        columns = (self.items[name].to_pylist() for name in ("item", "title", "year"))
+        for item, title, year in zip(*columns, strict=True):
+            names = {title, display_title(title), display_title(title, alternates=False)}
+            for name in names | {f"{name} ({year})" for name in names if year is not None}:
+                places.setdefault(name.casefold(), []).append(item)
+        return places
 
     def genres_of(self, item_ids: Any) -> list[list[str]]:
         """Return the genres of films.
@@ -281,7 +333,7 @@ def load_movielens(
     name_or_path : str or path
         ``"ml-100k"``, ``"ml-1m"``, ``"ml-10m"``, ``"ml-20m"``, ``"ml-25m"``, ``"ml-32m"``, ``"ml-latest"`` or
         ``"ml-latest-small"``, in any case, with or without ``"ml-"``: downloaded once into a cache and verified there
-        at every use (see `alsx.datasets.download`). Where the working folder has a folder of that name with the files of an
+        at every use (see ``alsx.datasets.download``). Where the working folder has a folder of that name with the files of an
         archive, that is read instead. Anything else is the path of a .zip, of a folder with its files, or of the file of
         ratings in such a folder (``"ml-1m/ratings.dat"``).
     timestamps : bool, default=True

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 from alsx import _check, _cli
 from alsx.datasets import load_demo, load_movielens
+from alsx.examples._busy import busy_sentence, seconds_waited
 
 if TYPE_CHECKING:
     from alsx.datasets import MovieLens
@@ -27,6 +29,14 @@ def print_source(films: MovieLens) -> None:
 def source_of(films: MovieLens) -> str:
     """Return what a picture has to say of its data."""
     return f"{films.name}{', simulated ratings' if films.simulated else ''}"
+
+
+def took(start: float, waited: float | None) -> None:
+    """Print how long all of it took since `start`, and whether the machine was busy since the time that was waited then."""
+    seconds = time.perf_counter() - start
+    print(
+        " ".join(filter(None, [f"All of it took {seconds:.1f} s.", busy_sentence(waited, seconds_waited(), seconds)]))
+    )
 
 
 def check_share(name: str, value: Any, what: str) -> None:

@@ -12,19 +12,16 @@ import numpy as np
 
 import alsx
 from alsx import _check, _cli, _threads
-from alsx.examples._films import check_share, load_films, print_source, source_of
+from alsx.examples._busy import seconds_waited
+from alsx.examples._films import check_share, load_films, print_source, source_of, took
 from alsx.metrics import rmse
+from alsx.model_selection import ColdStart, cold_start
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from alsx.datasets import MovieLens
 
-# How many of a new user's ratings the models know, step by step.
-KNOWN = (0, 1, 2, 3, 5, 10, 20)
-# The same users are predicted at every step: those with at least MIN_TEST_RATINGS more than are ever known. The last steps
-# are left out where fewer than MIN_USERS have so many.
-MIN_TEST_RATINGS, MIN_USERS = 5, 20
 LISTED_FILMS = 300  # recommended are films among the most rated ones
 
 
@@ -60,7 +57,7 @@ def coldstart(
     _check.integer("seed", seed, 0)
     _threads.resolve(n_jobs)
     folder = _cli.check_folder(out, "--out")
-    start = time.perf_counter()
+    start, waited = time.perf_counter(), seconds_waited()
     films = load_films(data)
     generator = np.random.default_rng(seed)
     split = withhold(films, share, generator)
@@ -71,12 +68,12 @@ def coldstart(
     model.fit(split.train, item_features=films.item_features(), user_features=split.user_features)
 
     predict_new_films(films, split, model, bias)
-    curves = predict_new_users(split, model, bias, generator)
+    measured = predict_new_users(split, model, bias, seed)
     recommend_to_new_users(films, split, model)
     folder.mkdir(parents=True, exist_ok=True)
-    draw(films, curves, folder / "coldstart.png")
+    draw(films, measured, folder / "coldstart.png")
     print(f"\n{folder / 'coldstart.png'} shows the error against the ratings known.")
-    print(f"All of it took {time.perf_counter() - start:.1f} s.")
+    took(start, waited)
 
 
 @dataclass(frozen=True)
@@ -159,42 +156,26 @@ def predict_quietly(model: Any, users: Any, items: Any) -> Any:
         return model.predict(users, items)
 
 
-def predict_new_users(split: Split, model: Any, bias: Any, generator: np.random.Generator) -> dict[str, list[float]]:
-    """Print errors of both models for new users, by how many of their ratings are known; return them as curves."""
-    mine, place = shuffled_by_user(split, generator)
-    counts = np.bincount(split.u[mine], minlength=len(split.new_user))
-    n_users = (counts > 0).sum()
-    # The same ratings are predicted at every step: those after the most that are ever known.
-    most = max(n for n in KNOWN if n == 0 or (counts >= n + MIN_TEST_RATINGS).sum() >= min(MIN_USERS, n_users))
-    asked = (place >= most) & (counts[split.u[mine]] >= most + MIN_TEST_RATINGS * (most > 0))
-    users, items = split.ids(mine[asked])
-    truth = split.r[mine[asked]]
-    everyone = np.unique(users)
-    by_everyone = np.isin(split.ratings.user_ids[split.u[mine]], everyone)
-    features = None
-    if split.user_features is not None:
-        features = split.user_features.filter(np.isin(split.user_features["user"].to_numpy(), everyone))
-    curves: dict[str, list[float]] = {"known": [], "FactorALS": [], "BiasALS": []}
-    for n in (n for n in KNOWN if n <= most):
-        known = mine[(place < n) & by_everyone]
-        rated = alsx.Ratings.from_arrays(*split.ids(known), split.r[known]) if n else None
-        curves["known"].append(n)
-        for name, fitted, about in (("FactorALS", model, features), ("BiasALS", bias, None)):
-            folded = fitted if rated is None and about is None else fitted.fold_in(rated, features=about)
-            curves[name].append(float(rmse(truth, predict_quietly(folded, users, items))))
-    _cli.heading(f"New users: {len(truth):,} ratings of {len(everyone):,} of them, by how many others are known")
-    rows = [[str(n), f"{a:.4f}", f"{b:.4f}"] for n, a, b in zip(*curves.values(), strict=True)]
+def predict_new_users(split: Split, model: Any, bias: Any, seed: int) -> ColdStart:
+    """Print errors of both models for new users, by how many of their ratings are known."""
+    features = {} if split.user_features is None else {"FactorALS": split.user_features}
+    new = split.ratings.select(split.of_new_users)
+    measured = cold_start({"FactorALS": model, "BiasALS": bias}, new, user_features=features, random_state=seed)
+    _cli.heading(
+        f"New users: {measured.n_ratings:,} ratings of {measured.n_users:,} of them, by how many others are known"
+    )
+    factors, biases = measured.rmse["FactorALS"], measured.rmse["BiasALS"]
+    rows = [[str(n), f"{a:.4f}", f"{b:.4f}"] for n, a, b in zip(measured.known, factors, biases, strict=True)]
     _cli.table(["ratings known", "RMSE of FactorALS", "RMSE of BiasALS"], rows, "rrr")
-    return curves
-
-
-def shuffled_by_user(split: Split, generator: np.random.Generator) -> tuple[Any, Any]:
-    """Return the ratings of new users, by user and in a random order within each, and the place of each in its user's."""
-    mine = np.flatnonzero(split.of_new_users)
-    mine = mine[generator.permutation(len(mine))]
-    mine = mine[np.argsort(split.u[mine], kind="stable")]
-    counts = np.bincount(split.u[mine], minlength=len(split.new_user))
-    return mine, np.arange(len(mine)) - np.concatenate([[0], np.cumsum(counts)])[split.u[mine]]
+    behind = measured.known[factors > biases]
+    if len(behind):
+        counts = np.diff(split.train.by_user.indptr)
+        print(
+            f"\nWith {', '.join(map(str, behind))} known, biases alone do better. Which films somebody has rated says much about "
+            f"users like those in training,\nwho have at least {counts[counts > 0].min()} ratings each, and is extrapolated to "
+            'shorter lists; FactorALS(implicit_features="item") does without.'
+        )
+    return measured
 
 
 def recommend_to_new_users(films: MovieLens, split: Split, model: Any) -> None:
@@ -222,22 +203,15 @@ def recommend_to_new_users(films: MovieLens, split: Split, model: Any) -> None:
     print("\n".join(f"  {title}" for title in titles[1]))
 
 
-def draw(films: MovieLens, curves: dict[str, list[float]], file: Path) -> None:
+def draw(films: MovieLens, measured: ColdStart, file: Path) -> None:
     """Write the picture: error against the ratings known."""
-    from matplotlib.figure import Figure
+    from alsx import plot
 
-    figure = Figure(figsize=(7, 4.5), layout="constrained", dpi=150)
-    axes = figure.subplots()
-    places = np.arange(len(curves["known"]))
-    for name, colour in (("BiasALS", "#8a8a8a"), ("FactorALS", "#1f6fb4")):
-        axes.plot(places, curves[name], "o-", color=colour, label=name)
-        axes.annotate(
-            f"{curves[name][-1]:.3f}", (places[-1], curves[name][-1]), (6, 0), textcoords="offset points", va="center"
-        )
-    axes.set_xticks(places, [str(n) for n in curves["known"]])
-    axes.set(xlabel="ratings of a new user that are known", ylabel="RMSE in stars", title=source_of(films))
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False)
+    axes = plot.cold_start(
+        measured, title=f"{source_of(films)}: error for new users by how many of their ratings are known"
+    )
+    figure = axes.get_figure(root=True)
+    assert figure is not None
     _cli.save_figure(figure, file)
 
 

@@ -13,7 +13,8 @@ import numpy as np
 
 import alsx
 from alsx import _check, _cli, _threads
-from alsx.examples._films import check_share, load_films, print_source, source_of
+from alsx.examples._busy import busy_sentence, seconds_waited
+from alsx.examples._films import check_share, load_films, print_source, source_of, took
 from alsx.metrics import evaluate
 from alsx.model_selection import train_test_split
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 # Films that a reader knows, for the lists of similar films, where a data set has them.
 WELL_KNOWN = ("Toy Story", "The Matrix", "The Godfather", "Pulp Fiction", "Alien")
 
-MAX_FILMS_ON_MAP = 3000  # more points hide one another
+MAX_FILMS_ON_MAP = 1000  # more points hide one another
 # A film is listed with MIN_RATINGS ratings, more in large data sets (one for each RATINGS_PER_MIN_RATING of all), fewer where
 # less than LISTED_FILMS would be left.
 MIN_RATINGS, RATINGS_PER_MIN_RATING, LISTED_FILMS = 20, 200_000, 50
@@ -50,8 +51,8 @@ def movielens(
     All models are fitted to the training part of the ratings, and it is the factor model so fitted that predicts, is drawn and
     is saved: its test error is then that of the very model that is seen. Recommendations are those of the model whose lists
     are best. Results are printed on standard output, progress on standard error. The folder named by --out gets history.png
-    (loss and RMSE of both rating models), map.png (the films' vectors in two dimensions) and model.npz (the factor model;
-    alsx.load reads it).
+    (loss and RMSE of both rating models), map.png (the films' vectors in two dimensions), factors.png (the films at both ends
+    of what tastes differ in) and model.npz (the factor model; alsx.load reads it).
 
     Parameters
     ----------
@@ -82,7 +83,7 @@ def movielens(
     _threads.resolve(n_jobs)
     folder = _cli.check_folder(out, "--out")
 
-    start = time.perf_counter()
+    start, waited = time.perf_counter(), seconds_waited()
     films = load_films(data)
     ratings = films.ratings
     films.table = None  # the ratings are sorted by now, and the table is the larger part of the memory
@@ -94,10 +95,12 @@ def movielens(
     describe(films, ratings, train, test)
     del ratings
 
+    before = seconds_waited()
     bias = alsx.BiasALS(n_jobs=n_jobs, verbose=1).fit(train, eval_set=test)
     model = alsx.FactorALS(k, max_iter=iterations, random_state=seed, n_jobs=n_jobs, verbose=1)
     model.fit(train, eval_set=test)
-    compare(bias, model)
+    fits = sum(bias.history_["seconds"]) + sum(model.history_["seconds"])
+    compare(bias, model, busy_sentence(before, seconds_waited(), fits))
     ranking = alsx.RankALS(max_iter=iterations, random_state=seed, n_jobs=n_jobs, verbose=1).fit(train)
     lister = compare_lists(model, ranking, train, test)
     min_ratings = listed_from(model.item_counts_)
@@ -107,7 +110,8 @@ def movielens(
     _cli.tell("saving the model ...")
     model.save(folder / "model.npz")
     list_files(model, min_ratings, folder)
-    print(f"\nAll of it took {time.perf_counter() - start:.1f} s.")
+    print()
+    took(start, waited)
 
 
 def list_files(model: alsx.FactorALS, min_ratings: int, folder: Path) -> None:
@@ -121,6 +125,7 @@ def list_files(model: alsx.FactorALS, min_ratings: int, folder: Path) -> None:
         ["file", "what"],
         [
             ["history.png", "loss and RMSE of both models after each iteration"],
+            ["factors.png", "the films at both ends of what tastes differ in most"],
             ["map.png", f"{mapped}, similar ones together"],
             ["model.npz", "the factor model: alsx.load reads it, python -m alsx recommend uses it"],
         ],
@@ -175,8 +180,8 @@ def describe(films: MovieLens, ratings: alsx.Ratings, train: alsx.Ratings, test:
     )
 
 
-def compare(bias: alsx.BiasALS, model: alsx.FactorALS) -> None:
-    """Print what both models reached, and how the factor model got there."""
+def compare(bias: alsx.BiasALS, model: alsx.FactorALS, busy: str) -> None:
+    """Print what both models reached, how the factor model got there, and whether the machine was busy meanwhile."""
     _cli.heading("Models")
     rows = []
     for name, fitted in (("BiasALS", bias), (f"FactorALS, k = {model.k}", model)):
@@ -191,7 +196,7 @@ def compare(bias: alsx.BiasALS, model: alsx.FactorALS) -> None:
                 f"{sum(history['seconds']):.2f}",
             ]
         )
-    _cli.table(["model", "train RMSE", "test RMSE", "loss", "iterations", "seconds"], rows, "lrrrrr")
+    _cli.table(["model", "train RMSE", "test RMSE", "loss", "iterations", "seconds of sweeps"], rows, "lrrrrr")
     gain = 1 - model.history_["test_rmse"][-1] / bias.history_["test_rmse"][-1]
     word = "better" if gain >= 0 else "worse"
     print(f"\nThe factors make the test RMSE {abs(gain):.1%} {word} than biases alone do. Both are in stars.")
@@ -200,7 +205,7 @@ def compare(bias: alsx.BiasALS, model: alsx.FactorALS) -> None:
     history = model.history_
     shown = sorted({0, 1, 2, 4, 9, 19, 49, 99, model.n_iter_ - 1} & set(range(model.n_iter_)))
     _cli.table(
-        ["iteration", "loss", "train RMSE", "test RMSE", "seconds"],
+        ["iteration", "loss", "train RMSE", "test RMSE", "seconds of its sweep"],
         [
             [
                 str(x + 1),
@@ -213,6 +218,8 @@ def compare(bias: alsx.BiasALS, model: alsx.FactorALS) -> None:
         ],
         "rrrrr",
     )
+    if busy:
+        print(f"\n{busy}")
 
 
 class Popularity:
@@ -283,10 +290,13 @@ def recommend(
     right = [(f"{score:.2f}", *film_cells(films, item, titles, genres)) for item, score in shown]
     rows = [[*a, "|", *b] for a, b in zip_longest(left, right, fillvalue=("", "", ""))]
     _cli.table(["stars", "favourite", "genres", "|", "predicted", "recommended", "genres"], rows, "rlllrll")
-    print(
-        f"\nThe models have seen {len(codes):,} ratings of this user, those in the training part.\n{type(lister).__name__}, whose "
-        "lists are the better ones above, recommends other films; FactorALS predicts the ratings."
-    )
+    print(f"\nThe models have seen {len(codes):,} ratings of this user, those in the training part.")
+    if lister is model:
+        print("FactorALS, whose lists are the better ones above, both recommends and predicts.")
+    else:
+        print(
+            f"{type(lister).__name__}, whose lists are the better ones above, recommends; FactorALS predicts the ratings."
+        )
     test_codes, test_stars = rated_by(test, user)
     held_out = dict(zip(test.item_ids[test_codes].tolist(), test_stars.tolist(), strict=True))
     found = [item for item in ids.tolist() if item in held_out]
@@ -329,7 +339,9 @@ def similar(films: MovieLens, model: alsx.FactorALS, min_ratings: int) -> None:
     places = [titles.index(title) for title in WELL_KNOWN if title in titles]
     places += [place for place in range(len(titles)) if place not in places]
     chosen = common[places[:5]]
-    _cli.heading("Similar films: the cosine of the angle between their vectors")
+    _cli.heading(
+        f"Similar films, of those with at least {min_ratings:,} ratings: the cosine of the angle between their vectors"
+    )
     rows = []
     width, genres = column_widths(2, 12)
     for code in chosen:
@@ -363,6 +375,18 @@ def draw(films: MovieLens, bias: alsx.BiasALS, model: alsx.FactorALS, min_rating
     whole = axes.get_figure(root=True)
     assert whole is not None
     _cli.save_figure(whole, folder / "map.png")
+    n_enough = int((model.item_counts_ >= min_ratings).sum())
+    if n_enough >= 2:
+        _cli.tell("reading the factors ...")
+        figure = plot.factors(
+            model,
+            films.titles(ids, alternates=False),
+            films.genres_of(ids),
+            n_items=min(6, n_enough // 2),
+            min_ratings=min_ratings,
+            title=f"What tastes differ in: {source}",
+        )
+        _cli.save_figure(figure, folder / "factors.png")
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from alsx.ratings.columns import number_column
 Array = npt.NDArray[Any]
 
 
-def rmse(y_true: Any, y_pred: Any, sample_weight: Any = None) -> float:
+def rmse(y_true: npt.ArrayLike, y_pred: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None) -> float:
     """Root mean squared error, ``sqrt(sum w (y_true - y_pred)^2 / sum w)``, in double precision.
 
     Parameters
@@ -50,7 +50,7 @@ def rmse(y_true: Any, y_pred: Any, sample_weight: Any = None) -> float:
     return largest * float(np.sqrt(np.average((errors / largest) ** 2, weights=weights)))
 
 
-def mae(y_true: Any, y_pred: Any, sample_weight: Any = None) -> float:
+def mae(y_true: npt.ArrayLike, y_pred: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None) -> float:
     """Mean absolute error, ``sum w |y_true - y_pred| / sum w``, in double precision.
 
     Parameters

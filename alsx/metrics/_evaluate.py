@@ -13,6 +13,7 @@ from alsx.metrics._lists import checked_cutoffs, chosen_metrics, named_scores, u
 from alsx.metrics._ranks import METRICS, WITHOUT_CUT, Catalogue, RankedLists
 from alsx.metrics._relevance import of_ratings
 from alsx.ratings import Ids, Ratings, as_ratings
+from alsx.typing import RatingsLike
 
 Array = npt.NDArray[Any]
 
@@ -24,7 +25,7 @@ LISTED_AT_A_TIME = 2**21
 
 def evaluate(
     model: Any,
-    test: Any,
+    test: RatingsLike,
     n: int | Sequence[int] = 10,
     *,
     metrics: str | Sequence[str] | None = None,
@@ -68,8 +69,8 @@ def evaluate(
 
     See Also
     --------
-    ranking_scores : the same for lists that are there already.
-    alsx.model_selection.cross_validate : the same for several splits.
+    ranking_scores : The same for lists that are there already.
+    alsx.model_selection.cross_validate : The same for several splits.
 
     Examples
     --------

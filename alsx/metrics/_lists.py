@@ -14,6 +14,7 @@ from alsx.metrics._ranks import METRICS, OF_CATALOGUE, OF_LISTS, OF_RELEVANCE, W
 from alsx.metrics._relevance import Relevance, of_collections, of_ratings, plain_ids, table_of
 from alsx.ratings import Ids, Ratings, as_ratings
 from alsx.ratings.columns import id_column
+from alsx.typing import IdArray, RatingsLike
 
 Array = npt.NDArray[Any]
 
@@ -69,9 +70,9 @@ def ranking_scores(
     n: int | Sequence[int] | None = None,
     *,
     metrics: str | Sequence[str] | None = None,
-    users: Any = None,
+    users: IdArray | None = None,
     min_rating: float | None = None,
-    train: Any = None,
+    train: RatingsLike | None = None,
     item_vectors: Any = None,
 ) -> dict[str, float]:
     """All measures of recommended lists, at several cut-offs, from one pass over them; `alsx.metrics` has the definitions.

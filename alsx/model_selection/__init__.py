@@ -13,18 +13,22 @@ What is held out decides what is measured; `by` says it everywhere:
 
 `train_test_split`, `train_validation_test_split` and `k_fold` take and give `Ratings`; `RatingSplit` and `RatingKFold` do the same
 as splitters that scikit-learn takes as ``cv=``, for pairs of ids. `cross_validate` measures a model on several splits, `tune`
-chooses parameters on an inner one, and `k_core` leaves out users and items of few ratings.
+chooses parameters on an inner one, `cold_start` follows new users by how many of their ratings are known, and `k_core` leaves out
+users and items of few ratings.
 """
 
+from alsx.model_selection._cold_start import ColdStart, cold_start
 from alsx.model_selection._folds import RatingKFold, k_fold
 from alsx.model_selection._split import RatingSplit, k_core, train_test_split, train_validation_test_split
 from alsx.model_selection._tune import Tuning, tune
 from alsx.model_selection._validate import cross_validate
 
 __all__ = [
+    "ColdStart",
     "RatingKFold",
     "RatingSplit",
     "Tuning",
+    "cold_start",
     "cross_validate",
     "k_core",
     "k_fold",

@@ -13,6 +13,7 @@ from alsx import _check
 from alsx.model_selection._entries import Entries, of_ratings, of_samples, read
 from alsx.model_selection._split import COLD, _times, check_by, check_given, of_rows
 from alsx.ratings import Ratings
+from alsx.typing import By, RandomState, RatingsLike
 
 Array = npt.NDArray[Any]
 Mask = npt.NDArray[np.bool_]
@@ -38,8 +39,8 @@ class RatingKFold:
 
     See Also
     --------
-    RatingSplit : splits of any size.
-    k_fold : the same for a `Ratings`.
+    RatingSplit : Splits of any size.
+    k_fold : The same for a `Ratings`.
 
     Examples
     --------
@@ -49,7 +50,9 @@ class RatingKFold:
     [[4, 5], [0, 1], [2, 3]]
     """
 
-    def __init__(self, n_splits: int = 5, *, by: str = "random", given: float = 0, random_state: Any = None) -> None:
+    def __init__(
+        self, n_splits: int = 5, *, by: By = "random", given: float = 0, random_state: RandomState = None
+    ) -> None:
         self.n_splits = n_splits
         self.by = by
         self.given = given
@@ -80,7 +83,7 @@ class RatingKFold:
         Yields
         ------
         train, test : ndarray of int64
-            Rows of X (of a Ratings: positions in `by_user`, as `Ratings.select` takes them).
+            Rows of X (of a Ratings: positions in `by_user`, as `alsx.Ratings.select` takes them).
 
         Raises
         ------
@@ -153,7 +156,7 @@ def _parts(n: int, n_parts: int) -> list[slice]:
 
 
 def k_fold(
-    ratings: Any, n_splits: int = 5, *, by: str = "random", given: float = 0, random_state: Any = None
+    ratings: RatingsLike, n_splits: int = 5, *, by: By = "random", given: float = 0, random_state: RandomState = None
 ) -> Iterator[tuple[Ratings, Ratings]]:
     """Split ratings into folds, each of which is the test ratings once.
 

@@ -14,6 +14,7 @@ from alsx import _check
 from alsx.model_selection._entries import BY_TIME, Entries, of_ratings, of_samples, read
 from alsx.ratings import Ratings, as_ratings
 from alsx.ratings.columns import time_column
+from alsx.typing import By, RandomState, RatingsLike
 
 Array = npt.NDArray[Any]
 Mask = npt.NDArray[np.bool_]
@@ -44,8 +45,8 @@ class RatingSplit:
 
     See Also
     --------
-    RatingKFold : splits whose test parts are all different ratings.
-    train_test_split : the same for a `Ratings`.
+    RatingKFold : Splits whose test parts are all different ratings.
+    train_test_split : The same for a `Ratings`.
 
     Examples
     --------
@@ -65,11 +66,11 @@ class RatingSplit:
         self,
         test_size: float = 0.1,
         *,
-        by: str = "random",
+        by: By = "random",
         n_splits: int = 1,
         at: Any = None,
         given: float = 0,
-        random_state: Any = None,
+        random_state: RandomState = None,
     ) -> None:
         self.test_size = test_size
         self.by = by
@@ -104,7 +105,7 @@ class RatingSplit:
         Yields
         ------
         train, test : ndarray of int64
-            Rows of X (of a Ratings: positions in `by_user`, as `Ratings.select` takes them).
+            Rows of X (of a Ratings: positions in `by_user`, as `alsx.Ratings.select` takes them).
 
         Raises
         ------
@@ -144,13 +145,13 @@ class RatingSplit:
 
 
 def train_test_split(
-    ratings: Any,
+    ratings: RatingsLike,
     test_size: float = 0.1,
     *,
-    by: str = "random",
+    by: By = "random",
     at: Any = None,
     given: float = 0,
-    random_state: Any = None,
+    random_state: RandomState = None,
 ) -> tuple[Ratings, Ratings]:
     """Split ratings into training and test ratings.
 
@@ -209,12 +210,12 @@ def train_test_split(
 
 
 def train_validation_test_split(
-    ratings: Any,
+    ratings: RatingsLike,
     validation_size: float = 0.1,
     test_size: float = 0.1,
     *,
-    by: str = "random",
-    random_state: Any = None,
+    by: By = "random",
+    random_state: RandomState = None,
 ) -> tuple[Ratings, Ratings, Ratings]:
     """Split ratings into three: to fit models, to choose between them, to measure the chosen one.
 
@@ -272,7 +273,7 @@ def train_validation_test_split(
     return ratings.select(left), ratings.select(parts[1]), ratings.select(parts[0])
 
 
-def k_core(ratings: Any, k: int | tuple[int, int] = 5) -> Ratings:
+def k_core(ratings: RatingsLike, k: int | tuple[int, int] = 5) -> Ratings:
     """Leave out users and items of few ratings, until all that are left have enough among those that are left.
 
     Parameters

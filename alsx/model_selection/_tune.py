@@ -16,6 +16,7 @@ from alsx import _check
 from alsx.metrics import evaluate
 from alsx.model_selection._split import train_test_split
 from alsx.ratings import Ratings
+from alsx.typing import By, RatingsLike
 
 # What is tried by default, of parameters that the model has. Regularisations are in units in which ratings have standard
 # deviation 1, so that they are good for any scale; None is the model's own default.
@@ -47,14 +48,14 @@ class Tuning:
 
 def tune(
     model: Any,
-    ratings: Any,
+    ratings: RatingsLike,
     param_grid: Mapping[str, Sequence[Any]] | None = None,
     *,
     metric: str = "rmse",
     n: int = 10,
     min_rating: float | None = None,
     validation_size: float = 0.1,
-    by: str = "random",
+    by: By = "random",
     n_candidates: int | None = None,
     resource: str | None = "max_iter",
     min_resource: int = 5,

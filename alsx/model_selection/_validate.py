@@ -16,19 +16,20 @@ from alsx.model_selection._entries import read
 from alsx.model_selection._folds import RatingKFold
 from alsx.model_selection._split import RatingSplit
 from alsx.ratings import Ratings
+from alsx.typing import RandomState, RatingsLike
 
 Array = npt.NDArray[Any]
 
 
 def cross_validate(
     model: Any,
-    ratings: Any,
+    ratings: RatingsLike,
     *,
     cv: Any = 5,
     n: int | Sequence[int] = 10,
     metrics: str | Sequence[str] | None = None,
     min_rating: float | None = None,
-    random_state: Any = 0,
+    random_state: RandomState = 0,
     fit: Mapping[str, Any] | None = None,
     recommend: Mapping[str, Any] | None = None,
     return_models: bool = False,
@@ -60,8 +61,8 @@ def cross_validate(
     Returns
     -------
     dict of str to ndarray of float64, shape (n_splits,)
-        "fit_time" and "score_time" in seconds, and "test_" with the name of each measure, such as "test_rmse", "test_ndcg@10"; as
-        scikit-learn's function of this name has them. With `return_models` also "estimator", a list.
+        "fit_time" and "score_time" in seconds, and ``"test_"`` with the name of each measure, such as "test_rmse" and
+        "test_ndcg@10"; as scikit-learn's function of this name has them. With `return_models` also "estimator", a list.
 
     Raises
     ------
@@ -98,7 +99,7 @@ def cross_validate(
     return table | ({"estimator": models} if return_models else {})
 
 
-def _parts_of(ratings: Ratings, cv: Any, random_state: Any) -> Iterator[tuple[Ratings, Ratings]]:
+def _parts_of(ratings: Ratings, cv: Any, random_state: RandomState) -> Iterator[tuple[Ratings, Ratings]]:
     """Return training and test ratings of each split."""
     if not hasattr(cv, "split") and not hasattr(cv, "__iter__"):
         cv = RatingKFold(_check.integer("cv", cv, 2), random_state=random_state)

@@ -22,15 +22,15 @@ from alsx.plot._embedding import (
     embed,
     genre_lists,
     main_genres,
+    neighbour_jaccard,
 )
 from alsx.plot._labels import label_points
+from alsx.plot._palette import GENRE_COLOURS, genre_colours
 from alsx.plot._regions import draw_regions
 from alsx.plot._style import (
     CAPTION_STYLE,
     FRAME_COLOUR,
-    GENRE_COLOURS,
-    MIN_CAPTION_SIZE,
-    OTHER_COLOUR,
+    POINTS_PER_INCH,
     TEXT_COLOUR,
     TITLE_STYLE,
     Bools,
@@ -40,24 +40,29 @@ from alsx.plot._style import (
     root_figure,
 )
 
-FIGURE_HEIGHT = 8.0  # inches: 1600 x 1200 pixels
+FIGURE_HEIGHT = 6.0  # inches: 1600 x 1200 pixels
 # Of the axes in a figure of its own: left, bottom, width, height, as shares of the figure; legends are on the right.
-AXES_BESIDE_LEGENDS = (0.02, 0.05, 0.835, 0.885)
-AXES_ALONE = (0.02, 0.05, 0.96, 0.885)
+AXES_BESIDE_LEGENDS = (0.02, 0.085, 0.825, 0.86)
+AXES_ALONE = (0.02, 0.085, 0.96, 0.86)
 LEGEND_LEFT = 1.012  # as a share of the width of the axes
 LEGEND_GAP = 0.035  # between two legends, as a share of the height of the axes
 CORNER_SHARE = 0.32  # a corner of the axes, for the choice of the legend's place, as a share of width and height
 
 POINT_EDGE: dict[str, Any] = {"edgecolors": "white", "linewidths": 0.35, "alpha": 0.9}
-# Area in points^2 of the largest point: REFERENCE_AREA for so many items, less where more would crowd the map.
-REFERENCE_AREA, REFERENCE_ITEMS = 110.0, 1300.0
-AREA_RANGE = (50.0, 220.0)
+# The largest point, as a share of the area of the axes: so much for REFERENCE_ITEMS items, less where more would crowd the map.
+REFERENCE_SHARE, REFERENCE_ITEMS = 3.2e-4, 1000.0
+SHARE_RANGE = (1.6e-4, 6.5e-4)
 MIN_AREA_SHARE = 0.05  # of the largest point: smaller ones cannot be seen
 # Area against the count. Counts span three powers of ten on large data, where areas proportional to them would show a few
 # discs and much dust. The legend says what the sizes mean.
 AREA_EXPONENT = 0.65
 UNCOUNTED_AREA_SHARE = 0.4  # of the largest point, where no counts are known
-HIGHLIGHT_AREA = 30.0  # points^2 that a ring is larger than its point
+TINT_CAPTION = ("tint: a genre is unusually common here",)
+# The caption says how much more alike in genre the so many nearest of an item are than any, where there are some such
+# neighbourhoods, and in so many words that they are hardly more so.
+N_NEIGHBOURS, MIN_NEIGHBOURHOODS, CONFETTI_RATIO = 10, 3, 1.5
+RING_WIDTH = 0.6  # points, of the dark edge of a labelled point
+HIGHLIGHT_AREA, HIGHLIGHT_WIDTH = 20.0, 1.2  # points^2 that the ring is larger than its point, and points
 
 
 def embedding_map(
@@ -68,8 +73,8 @@ def embedding_map(
     *,
     method: Method = "tsne",
     min_ratings: int = 20,
-    max_items: int = 3000,
-    n_labels: int = 45,
+    max_items: int = 1000,
+    n_labels: int = 40,
     n_genres: int = 8,
     highlight: npt.ArrayLike | None = None,
     positions: npt.ArrayLike | None = None,
@@ -98,12 +103,13 @@ def embedding_map(
         See :func:`embed`.
     min_ratings : int, default=20
         Items with fewer ratings are left out: the factors of little-rated items are mostly noise.
-    max_items : int, default=3000
-        The most rated are shown if more remain. 3,000 take some 7 seconds of t-SNE; more points hide one another.
-    n_labels : int, default=45
+    max_items : int, default=1000
+        The most rated are shown if more remain: more points hide one another, and films that few have rated lie like confetti
+        among the others. `alsx.explorer` makes a page of all of them.
+    n_labels : int, default=40
         At most so many titles, best known first, spread over the map. A title for which there is no room is left out.
     n_genres : int, default=8
-        Number of colours, 1 to 8; more cannot be told apart by all readers.
+        Number of colours, 1 to 18; of more than 8 many readers cannot tell all apart.
     highlight : array-like of ids (of rows, for an array), optional
         Items that are ringed and labelled in bold, and shown however few their ratings, e.g.
         ``model.recommend(user)[0]``.
@@ -145,36 +151,42 @@ def embedding_map(
         place = check_vectors(given[shown.rows], "positions", 2)
     colours = colour_items(items, shown, n_genres)
     fame = fame_of(items, shown)
-    area = point_areas(items, shown)
 
     own = ax is None
     if ax is None:
         legends_beside = items.genres is not None or items.counts is not None
         ax = new_figure(FIGURE_HEIGHT).add_axes(AXES_BESIDE_LEGENDS if legends_beside else AXES_ALONE)
+    area = point_areas(ax, items, shown)
     clear_axes(ax)
     draw_points(ax, place, area, colours)
     draw_rings(ax, place, area, shown.highlighted)
     ax.set_title(title or f"{noun[:1].upper()}{noun[1:]} that the same people like lie together", **TITLE_STYLE)
     if method == "pca" or positions is not None:
         ax.set_aspect("equal", adjustable="datalim")  # lengths mean something; t-SNE may fill the frame
-    ax.margins(0.03)
-    ax.apply_aspect()
+    ax.margins(0.045)
+    where = "given" if positions is not None else method
+    caption = caption_parts(source, noun, items, shown, min_ratings, where)
+    agreement = genre_agreement(items, shown, place, noun)
+    draw_caption(ax, [*caption, *TINT_CAPTION, *agreement])
+    settle_layout(ax)
     obstacles: list[Any] = []
     if items.genres is not None:
         has = [[genre in items.genres[i] for genre in colours.ranked] for i in shown.rows]
         membership = np.array(has, dtype=np.float64).reshape(len(shown.rows), -1)
-        obstacles += draw_regions(ax, place, membership, colours.ranked, colours.of_genre)
-    where = "given" if positions is not None else method
-    draw_caption(ax, caption_text(source, noun, items, shown, min_ratings, where, tinted=bool(ax.images)))
+        obstacles += draw_regions(ax, place, area, membership, colours.ranked, colours.of_genre)
+    if not obstacles:
+        draw_caption(ax, [*caption, *agreement])
+        settle_layout(ax)
     if items.genres is not None and colours.entries():
         obstacles += draw_genre_legend(ax, own, colours, place)
     if own and items.counts is not None:
         draw_size_legend(ax, fame, area)
     order = np.lexsort((-fame, ~shown.highlighted))  # the highlighted first, then the best known
     names = [items.titles[i] for i in shown.rows]
-    label_points(
+    labelled = label_points(
         ax, place, area + HIGHLIGHT_AREA * shown.highlighted, names, order, shown.highlighted, n_labels, obstacles
     )
+    draw_labelled(ax, place, area, colours, labelled[~shown.highlighted[labelled]])
     return ax
 
 
@@ -323,14 +335,17 @@ def colour_items(items: Items, shown: Shown, n_genres: int) -> Colours:
         main = main_genres([items.genres[i] for i in shown.rows], n_genres)
     tally = Counter(genre for genre in main if genre != "other")
     ranked = sorted(tally, key=lambda genre: (-tally[genre], genre))
-    of_genre = dict(zip(ranked, GENRE_COLOURS, strict=False)) | {"other": OTHER_COLOUR}
+    of_genre = genre_colours(ranked)
     return Colours(main, ranked, tally, of_genre, items.genres is not None)
 
 
-def point_areas(items: Items, shown: Shown) -> Floats:
-    """Return the area of each shown item's point in points^2, by its number of ratings."""
+def point_areas(ax: Axes, items: Items, shown: Shown) -> Floats:
+    """Return the area of each shown item's point in points^2, by its number of ratings and by the size of the axes."""
     n = len(shown.rows)
-    largest = float(np.clip(REFERENCE_AREA * (REFERENCE_ITEMS / n) ** 0.5, *AREA_RANGE))
+    figure = root_figure(ax)
+    extent = ax.get_window_extent(agg_renderer(figure))
+    whole = extent.width * extent.height * (POINTS_PER_INCH / figure.dpi) ** 2
+    largest = whole * float(np.clip(REFERENCE_SHARE * (REFERENCE_ITEMS / n) ** 0.5, *SHARE_RANGE))
     if items.counts is None:
         return np.full(n, largest * UNCOUNTED_AREA_SHARE)
     counts = items.counts[shown.rows]
@@ -365,26 +380,48 @@ def draw_rings(ax: Axes, place: Floats, area: Floats, highlighted: Bools) -> Non
     if highlighted.any():
         ax.scatter(
             place[highlighted, 0], place[highlighted, 1], s=area[highlighted] + HIGHLIGHT_AREA, facecolors="none",
-            edgecolors=TEXT_COLOUR, linewidths=1.3, zorder=3,
+            edgecolors=TEXT_COLOUR, linewidths=HIGHLIGHT_WIDTH, zorder=3,
         )  # fmt: skip
 
 
-def draw_caption(ax: Axes, text: str) -> None:
-    """Write a caption below the map, in a smaller size where it would run over the edge of the picture."""
-    ax.set_xlabel(text, **CAPTION_STYLE)
+def draw_labelled(ax: Axes, place: Floats, area: Floats, colours: Colours, rows: npt.NDArray[np.int64]) -> None:
+    """Draw the points whose titles are written once more: above the others, with a dark edge, so that it is seen which."""
+    if len(rows):
+        ax.scatter(
+            place[rows, 0], place[rows, 1], s=area[rows], c=[colours.of_genre[colours.main[i]] for i in rows],
+            edgecolors=TEXT_COLOUR, linewidths=RING_WIDTH, zorder=3,
+        )  # fmt: skip
+
+
+def settle_layout(ax: Axes) -> None:
+    """Give the axes the size that the figure's layout leaves them, where it has one: places are found in pixels."""
+    figure = root_figure(ax)
+    engine = figure.get_layout_engine()
+    if engine is not None:
+        engine.execute(figure)
+    ax.apply_aspect()
+
+
+def draw_caption(ax: Axes, parts: list[str]) -> None:
+    """Write a caption below the map, broken between its parts where a line would run over the edge of the picture."""
     renderer = agg_renderer(root_figure(ax))
-    left, caption = ax.get_window_extent(renderer).x0, ax.xaxis.label
+    ax.set_xlabel("", **CAPTION_STYLE)
+    caption = ax.xaxis.label
     caption.set_position((0.0, 0.0))
-    width = caption.get_window_extent(renderer).width
-    free = renderer.width - left - 0.01 * renderer.width
-    if width > free:
-        caption.set_fontsize(max(MIN_CAPTION_SIZE, caption.get_fontsize() * free / width))
+    free = 0.99 * renderer.width - ax.get_window_extent(renderer).x0
+    lines = [""]
+    for part in parts:
+        longer = f"{lines[-1]} · {part}" if lines[-1] else part
+        caption.set_text(longer)
+        if lines[-1] and caption.get_window_extent(renderer).width > free:
+            lines.append(part)
+        else:
+            lines[-1] = longer
+    caption.set_text("\n".join(lines))
 
 
-def caption_text(
-    source: str | None, noun: str, items: Items, shown: Shown, min_ratings: int, where: str, *, tinted: bool
-) -> str:
-    """Return the caption; `where` is the method of the embedding, or "given" for positions of the caller's."""
+def caption_parts(source: str | None, noun: str, items: Items, shown: Shown, min_ratings: int, where: str) -> list[str]:
+    """Return what the caption says; `where` is the method of the embedding, or "given" for positions of the caller's."""
     n = len(shown.rows) - shown.n_extra
     number = f"{n:,} {noun}" if n >= shown.n_enough else f"the {n:,} most rated of {shown.n_enough:,} {noun}"
     limited = min_ratings > 0 and items.counts is not None
@@ -398,9 +435,23 @@ def caption_text(
         parts.append("first two principal components of the factors")
     else:
         parts += ["t-SNE of the factors (cosine)", "only nearness has a meaning"]
-    if tinted and items.genres is not None:
-        parts.append("tint: a genre is unusually common here")
-    return " · ".join(parts)
+    if items.genres is not None:
+        parts.append(f"{noun} of several genres have the colour of the rarest of them in the legend")
+    return parts
+
+
+def genre_agreement(items: Items, shown: Shown, place: Floats, noun: str) -> list[str]:
+    """Return what the caption says of how well genres keep together: a map of confetti is to be taken for one."""
+    if items.genres is None:
+        return []
+    genres = [items.genres[i] for i in shown.rows]
+    if sum(map(bool, genres)) <= N_NEIGHBOURS * MIN_NEIGHBOURHOODS:
+        return []
+    near, random = neighbour_jaccard(place, genres, n_neighbours=N_NEIGHBOURS, metric="euclidean")
+    ratio = near / random if random > 0 else 1.0
+    if ratio < CONFETTI_RATIO:
+        return [f"genres hardly keep together: neighbours share {ratio:.1f} times as much of them as any two {noun}"]
+    return [f"neighbours share {ratio:.1f} times as much of their genres as any two {noun}"]
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -412,7 +463,7 @@ def draw_genre_legend(ax: Axes, own: bool, colours: Colours, place: Floats) -> l
 
     Returned are legends inside the axes, which labels have to avoid.
     """
-    handles = [legend_dot(colours.of_genre[g], 62.0, f"{g}  {n:,}") for g, n in colours.entries()]
+    handles = [legend_dot(colours.of_genre[g], 36.0, f"{g}  {n:,}") for g, n in colours.entries()]
     where: dict[str, Any] = {"loc": emptiest_corner(place)}
     if own:
         where = {"loc": "upper left", "bbox_to_anchor": (LEGEND_LEFT, 1.0)}
@@ -442,7 +493,7 @@ def draw_size_legend(ax: Axes, counts: Floats, area: Floats) -> None:
 def legend_style(own: bool) -> dict[str, Any]:
     """Return matplotlib's arguments for a legend; inside axes that were handed over it has a frame."""
     return {
-        "fontsize": 8.5, "title_fontproperties": {"size": 8.5, "weight": "bold"}, "labelcolor": TEXT_COLOUR,
+        "fontsize": 7.2, "title_fontproperties": {"size": 7.2, "weight": "bold"}, "labelcolor": TEXT_COLOUR,
         "alignment": "left", "borderaxespad": 0.0, "handletextpad": 0.3, "frameon": not own, "framealpha": 0.9,
         "edgecolor": FRAME_COLOUR,
     }  # fmt: skip

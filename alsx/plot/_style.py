@@ -15,13 +15,10 @@ from matplotlib.figure import Figure
 Floats: TypeAlias = npt.NDArray[np.float64]
 Bools: TypeAlias = npt.NDArray[np.bool_]
 
-# Okabe and Ito's colours (Color Universal Design, 2008), told apart by readers with any common colour blindness, with
-# Paul Tol's wine for their black, whose tint would pass for the grey of "other", and the yellow darkened for white.
-# The genre with the most points comes first and takes the calmest colour.
-GENRE_COLOURS = ("#56B4E9", "#E69F00", "#0072B2", "#CC79A7", "#009E73", "#D55E00", "#882255", "#E5D435")
-OTHER_COLOUR = "#C4C4C4"
-# The same colours for lines, the darkest first: a pale line on white is hard to see.
+# Okabe and Ito's colours (Color Universal Design, 2008), the darkest first: a pale line on white is hard to see.
 LINE_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#222222")
+
+BAR_COLOUR = "#6F9BC4"  # a calmer blue of the same hue, for areas
 
 TEXT_COLOUR = "#222222"
 QUIET_COLOUR = "#666666"  # captions, axis labels, leader lines
@@ -29,22 +26,22 @@ AXIS_COLOUR = "#BBBBBB"
 GRID_COLOUR = "#E8E8E8"
 FRAME_COLOUR = "#DDDDDD"
 
-DPI = 150
-FIGURE_WIDTH = 10.67  # inches: 1600 pixels at DPI
+# 1600 pixels wide, and small enough in inches that texts can be read where a page shows the picture at half of that.
+DPI = 200
+FIGURE_WIDTH = 8.0  # inches
 POINTS_PER_INCH = 72.0
 
 TITLE_STYLE: dict[str, Any] = {
-    "loc": "left", "fontsize": 14, "fontweight": "bold", "color": TEXT_COLOUR, "pad": 9, "parse_math": False
+    "loc": "left", "fontsize": 11, "fontweight": "bold", "color": TEXT_COLOUR, "pad": 7, "parse_math": False
 }  # fmt: skip
 CAPTION_STYLE: dict[str, Any] = {
-    "loc": "left", "fontsize": 7.5, "color": QUIET_COLOUR, "labelpad": 6, "parse_math": False
+    "loc": "left", "fontsize": 6.5, "color": QUIET_COLOUR, "labelpad": 5, "linespacing": 1.3, "parse_math": False
 }  # fmt: skip
-MIN_CAPTION_SIZE = 5.0  # points: smaller text cannot be read
 
 
-def new_figure(height: float) -> Figure:
-    """Return an empty white figure, `height` inches high, without pyplot."""
-    figure = Figure(figsize=(FIGURE_WIDTH, height), dpi=DPI, facecolor="white")
+def new_figure(height: float, width: float = FIGURE_WIDTH) -> Figure:
+    """Return an empty white figure, so many inches high and wide, without pyplot."""
+    figure = Figure(figsize=(width, height), dpi=DPI, facecolor="white")
     FigureCanvasAgg(figure)
     return figure
 
@@ -66,11 +63,16 @@ def agg_renderer(figure: Figure) -> Any:
     return agg(max(1, math.ceil(width)), max(1, math.ceil(height)), figure.dpi)
 
 
-def readable_on_white(colour: str) -> tuple[float, float, float]:
-    """Return the colour, darkened until it can be read as text on white."""
-    max_luminance = 0.18  # relative; a contrast of 4.6 to white, where WCAG 2 asks for 4.5
+def luminance(colour: str) -> float:
+    """Return the relative luminance of a colour, 0 for black and 1 for white."""
     gamma = 2.2  # of sRGB, nearly
     r, g, b = to_rgb(colour)
-    luminance = 0.2126 * r**gamma + 0.7152 * g**gamma + 0.0722 * b**gamma
-    k = min(1.0, (max_luminance / max(luminance, 1e-9)) ** (1 / gamma))
+    return float(0.2126 * r**gamma + 0.7152 * g**gamma + 0.0722 * b**gamma)
+
+
+def readable_on_white(colour: str) -> tuple[float, float, float]:
+    """Return the colour, darkened until it can be read as text on white."""
+    max_luminance = 0.18  # a contrast of 4.6 to white, where WCAG 2 asks for 4.5
+    k = min(1.0, (max_luminance / max(luminance(colour), 1e-9)) ** (1 / 2.2))
+    r, g, b = to_rgb(colour)
     return (r * k, g * k, b * k)

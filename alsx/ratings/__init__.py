@@ -10,7 +10,7 @@ from alsx.ratings.container import Ratings, as_ratings, id_pairs, read_ratings
 from alsx.ratings.files import is_path
 from alsx.ratings.frames import described_rows, is_frame, pair_names
 from alsx.ratings.ids import Ids
-from alsx.ratings.sorting import CSR
+from alsx.ratings.sorting import CSR, is_mapped
 
 __all__ = [
     "CSR",
@@ -21,6 +21,7 @@ __all__ = [
     "described_rows",
     "id_pairs",
     "is_frame",
+    "is_mapped",
     "is_path",
     "pair_names",
     "read_ratings",

@@ -96,6 +96,18 @@ class SelectedPlace(Place):
 
 
 @dataclass(frozen=True)
+class ShiftedPlace(Place):
+    """The place of an entry of a part of the entries, which begins at `start`."""
+
+    place: Place = Place()
+    start: int = 0
+
+    def __call__(self, at: int) -> str:
+        """Return the place of the entry `at` of the part."""
+        return self.place(self.start + at)
+
+
+@dataclass(frozen=True)
 class Caller:
     """The function that was given the ratings.
 

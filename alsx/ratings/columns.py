@@ -572,6 +572,27 @@ def time_column(x: Any, name: str, place: Place = ROW) -> npt.NDArray[np.int64]:
     ValueError
         Where one is missing or out of range.
     """
+    times, are_seconds = plain_times(x, name, place)
+    if are_seconds:
+        return times
+    limits = time_limits(times)
+    unit = 1 if limits is None else time_unit(*limits)
+    if unit is None and limits is not None:
+        first = [int(np.flatnonzero(times == limit)[0]) for limit in limits]
+        refuse_units(name, place, limits, (first[0], first[1]))
+    return in_seconds(times, unit or 1, name, place)
+
+
+def plain_times(x: Any, name: str, place: Place = ROW) -> tuple[Array, bool]:
+    """Return times as numbers, and whether these are seconds since 1970, as those of datetimes are.
+
+    Raises
+    ------
+    TypeError
+        Where a time is neither a number nor a datetime.
+    ValueError
+        Where a datetime is missing.
+    """
     x = plain_column(x, name)
     if isinstance(x, list):
         x = np.asarray(x)
@@ -580,46 +601,55 @@ def time_column(x: Any, name: str, place: Place = ROW) -> npt.NDArray[np.int64]:
     if x.dtype.kind in "UO" and len(x) and all(isinstance(text, str) for text in x):
         return _arrow_times(arrow_column(arrow_text(x)), name, place)
     kind = x.dtype.kind
-    if kind in "iuf" and len(x):
-        x = _in_seconds(x, name, place)
     if kind == "M":
         at = np.flatnonzero(np.isnat(x))
         if len(at):
             _refuse_missing(name, place(int(at[0])), "NaT")
-        return cast("npt.NDArray[np.int64]", x.astype("datetime64[s]").astype(np.int64))
-    if kind == "f":
+        return x.astype("datetime64[s]").astype(np.int64), True
+    if kind in "iuf":
+        return x, False
+    _refuse_time(name, place(0), x[0] if len(x) else None, str(x.dtype))
+
+
+def time_limits(times: Array) -> tuple[Any, Any] | None:
+    """Return the lowest and the highest of numbers that are times, those that are not finite left out."""
+    finite = times if times.dtype.kind in "iu" else times[np.isfinite(times)]
+    return (finite.min(), finite.max()) if len(finite) else None
+
+
+def time_unit(low: Any, high: Any) -> int | None:
+    """Return how many of the unit of numbers from `low` to `high` a second has; None where they have several units."""
+    unit = next((10**power for power, end in TIME_UNITS if float(high) < end), 1)
+    # Numbers that reach far below 1970 as well are no times of any unit, but an order all the same.
+    if unit == 1 or float(low) < 0:
+        return 1
+    return None if float(low) * 1000 < float(high) else unit
+
+
+def refuse_units(name: str, place: Place, limits: tuple[Any, Any], first: tuple[int, int]) -> NoReturn:
+    """Refuse times of several units; `first` are the first rows that have the lowest and the highest."""
+    years = float(limits[1]) / SECONDS_PER_YEAR + 1970
+    raise ValueError(
+        f"{name}: {place(first[1])} is {show(limits[1])}, the year {years:,.0f} if it is in seconds, "
+        f"while {place(first[0])} is {show(limits[0])}: convert them all to seconds"
+    )
+
+
+def in_seconds(times: Array, unit: int, name: str, place: Place) -> npt.NDArray[np.int64]:
+    """Return int64 seconds, rounded down, of numbers of which `unit` are a second."""
+    x = times if unit == 1 else times // times.dtype.type(unit)
+    if x.dtype.kind == "f":
         at = np.flatnonzero(~(np.abs(x) < 2.0**63))
         if len(at):
             raise ValueError(f"{name}: {place(int(at[0]))} is {show(x[at[0]])}, not a time: take such rows out first")
         return cast("npt.NDArray[np.int64]", np.floor(x).astype(np.int64))
-    if kind in "iu":
-        if kind == "u" and len(x) and int(x.max()) >= 2**63:
-            raise ValueError(f"{name}: {place(int(x.argmax()))} is {show(x.max())}, beyond what int64 can hold")
-        return cast("npt.NDArray[np.int64]", x.astype(np.int64, copy=False))
-    _refuse_time(name, place(0), x[0] if len(x) else None, str(x.dtype))
+    if x.dtype.kind == "u" and len(x) and int(x.max()) >= 2**63:
+        raise ValueError(f"{name}: {place(int(x.argmax()))} is {show(x.max())}, beyond what int64 can hold")
+    return cast("npt.NDArray[np.int64]", x.astype(np.int64, copy=False))
 
 
-def _in_seconds(x: Array, name: str, place: Place) -> Array:
-    """Numbers of seconds, from numbers of milli-, micro- or nanoseconds too; what is not finite stays as it is."""
-    finite = x if x.dtype.kind in "iu" else x[np.isfinite(x)]
-    if not len(finite):
-        return x
-    low, high = finite.min(), finite.max()
-    unit = next((10**power for power, end in TIME_UNITS if float(high) < end), 1)
-    if unit == 1 or float(low) < 0:
-        # Numbers that reach far below 1970 as well are no times of any unit, but an order all the same.
-        return x
-    if float(low) * 1000 < float(high):
-        years = float(high) / SECONDS_PER_YEAR + 1970
-        raise ValueError(
-            f"{name}: {place(int(np.flatnonzero(x == high)[0]))} is {show(high)}, the year {years:,.0f} if it is in seconds, "
-            f"while {place(int(np.flatnonzero(x == low)[0]))} is {show(low)}: convert them all to seconds"
-        )
-    return cast(Array, x // x.dtype.type(unit))
-
-
-def _arrow_times(x: pa.ChunkedArray, name: str, place: Place) -> npt.NDArray[np.int64]:
-    """Seconds from an Arrow column of dates, timestamps, numbers or text."""
+def _arrow_times(x: pa.ChunkedArray, name: str, place: Place) -> tuple[Array, bool]:
+    """Times from an Arrow column of dates, timestamps, numbers or text, as `plain_times` returns them."""
     import pyarrow as pa
     import pyarrow.types as pt
 
@@ -633,8 +663,8 @@ def _arrow_times(x: pa.ChunkedArray, name: str, place: Place) -> npt.NDArray[np.
         x = x.cast(pa.timestamp("ms"))
     if pt.is_timestamp(x.type):
         per_second = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}[x.type.unit]
-        return cast("npt.NDArray[np.int64]", x.cast(pa.int64()).to_numpy() // per_second)
-    return time_column(x.to_numpy(), name, place)
+        return x.cast(pa.int64()).to_numpy() // per_second, True
+    return x.to_numpy(), False
 
 
 def _parsed_times(x: pa.ChunkedArray, name: str, place: Place) -> pa.ChunkedArray:

@@ -7,6 +7,7 @@ the user has takes three steps: an adapter makes one `RawRatings` of it, ids are
 from __future__ import annotations
 
 import math
+import os
 from typing import Any, cast
 
 import numpy as np
@@ -14,10 +15,13 @@ import numpy.typing as npt
 import scipy.sparse
 
 from alsx import _threads
-from alsx.ratings import files, frames, pairs
+from alsx.ratings import files, frames, gathering, pairs
 from alsx.ratings._caller import OWN, Caller, show
+from alsx.ratings.cache import open_prepared, refuse_no_cache, silent
 from alsx.ratings.columns import frozen, value_range, weight_column
-from alsx.ratings.ids import Coded, Ids, encode
+from alsx.ratings.external import Report
+from alsx.ratings.ids import Ids, encode
+from alsx.ratings.moments import weighted_mean
 from alsx.ratings.options import Options, check_id_types, check_options, refuse_arguments, refuse_file_options
 from alsx.ratings.raw import Column, Missing, RawRatings, check_columns
 from alsx.ratings.sorting import (
@@ -27,14 +31,13 @@ from alsx.ratings.sorting import (
     compress,
     is_in_order,
     offsets,
+    repeated_message,
     transpose,
     transpose_entries,
 )
 from alsx.ratings.sparse import from_sparse
 
 Array = npt.NDArray[Any]
-
-CHUNK_VALUES = 2**18  # values that means are taken of at once: their copies in double precision stay in the cache
 
 
 class Ratings:
@@ -52,7 +55,8 @@ class Ratings:
         - *Path* of a file of text with columns (CSV and the like, also compressed with gzip, bzip2, xz or Zstandard), or of
           a Parquet file; what a file holds counts, not what it is called. What stands between columns, whether the first
           line names them, the encoding and the quotes are found from what the file holds, unless they are given below.
-          Columns are found as in a data frame, and only they are read.
+          Columns are found as in a data frame, and only they are read. The path of a *folder* means its Parquet files, also in
+          folders within, or its files of text where it has none; all of them must have the same columns.
         - *Pairs* of ids (array, list of pairs, frame of two columns), with `y` their ratings. A user's id may be a
           string and an item's an integer.
         - *Ratings*: the same again, perhaps in another `dtype` or with other weights.
@@ -102,6 +106,14 @@ class Ratings:
     copy : bool, default=True
         False shares the arrays of a CSR matrix whose rows are sorted, whose indices are int32 and whose values are of
         `dtype`, instead of copying them: half the memory, as long as the matrix is not changed.
+    cache : path-like, default=None
+        Of a path: a folder for prepared ratings, for data that are larger than memory or are read often. The first time they
+        are read in parts, sorted on the disk and written there; they are mapped into memory then, and the next time at once,
+        as long as neither the files nor the options have changed. It may serve any number of files and of processes. The
+        ratings are the same, to the last bit, as without it.
+    memory : int or str, default=None
+        With `cache`: bytes that sorting may take, such as ``"2GB"``; ids, and what reading takes, come on top. Default: 1 GB.
+        With less there are more, and smaller, steps; the outcome is the same.
 
     Attributes
     ----------
@@ -136,6 +148,9 @@ class Ratings:
 
     Notes
     -----
+    Prepared ratings take 16 bytes each on the disk, with times 24, and while they are prepared about 40 (50) bytes each. Calls
+    that copy ratings, such as `select` and splits, copy mapped ones into memory.
+
     Files are read by Arrow with several threads. Where the operating system refuses to start one, as it does under a limit of
     address space that leaves a few megabytes, Arrow ends the process; with a little more there is a MemoryError.
 
@@ -179,12 +194,14 @@ class Ratings:
         dtype: Any = "float32",
         n_jobs: int | None = None,
         copy: bool = True,
+        cache: str | os.PathLike[str] | None = None,
+        memory: int | str | None = None,
     ) -> None:
         options = check_options(
             user, item, rating, timestamp, duplicates, missing, separator, header, names, encoding, quoting, id_types, dtype,
             n_jobs, copy,
         )  # fmt: skip
-        self._read(data, y, sample_weight, options, OWN)
+        self._read(data, y, sample_weight, options, OWN, cache, memory)
 
     @classmethod
     def from_arrays(
@@ -248,10 +265,24 @@ class Ratings:
 
     # Constructors
 
-    def _read(self, data: Any, y: Any, sample_weight: Any, options: Options, caller: Caller) -> None:
+    def _read(
+        self,
+        data: Any,
+        y: Any,
+        sample_weight: Any,
+        options: Options,
+        caller: Caller,
+        cache: Any = None,
+        memory: Any = None,
+        report: Report = silent,
+    ) -> None:
         """Read ratings from whatever holds them; the arguments are those of the constructor."""
         columns, missing, dtype = options.columns, options.missing, options.dtype
         is_file = files.is_path(data)
+        if cache is not None or memory is not None:
+            refuse_no_cache(data, y, cache, caller)
+            self._open(data, sample_weight, options, caller, cache, memory, report)
+            return
         if not is_file:
             refuse_file_options(options, data, caller)
         if isinstance(data, Ratings):
@@ -262,9 +293,8 @@ class Ratings:
             refuse_arguments(y, columns, "a sparse matrix", caller)
             raw = from_sparse(data, sample_weight, missing, dtype, options.n_threads, options.copy, caller)
         elif is_file:
-            raw = files.from_file(
-                data, y, columns, sample_weight, options.layout, options.id_types, missing, dtype, caller
-            )
+            read = gathering.from_folder if files.is_folder(data) else files.from_file
+            raw = read(data, y, columns, sample_weight, options.layout, options.id_types, missing, dtype, caller)
         elif frames.is_frame(data):
             raw = frames.from_frame(data, y, columns, sample_weight, missing, dtype, caller)
         else:
@@ -283,9 +313,19 @@ class Ratings:
                 options.n_threads,
             )  # fmt: skip
         except RepeatedPair as pair:
-            raise ValueError(_repeated(pair, users, items, raw, caller)) from None
+            user, item = users.ids.values[pair.user], items.ids.values[pair.item]
+            places = raw.place(pair.before), raw.place(pair.row)
+            raise ValueError(repeated_message(user, item, places, raw.source, caller)) from None
         self._set(users.ids, items.ids, by_user, by_item, times, None if merged else raw.range)
         self.is_reordered = has_rows and (merged or not is_in_order(users.codes, items.codes))
+
+    def _open(
+        self, path: Any, sample_weight: Any, options: Options, caller: Caller, cache: Any, memory: Any, report: Report
+    ) -> None:
+        """Map prepared ratings into memory; they are prepared first where they are not."""
+        found = open_prepared(path, cache, memory, sample_weight, options, caller, report)
+        self._set(found.users, found.items, found.by_user, found.by_item, found.times, found.range)
+        self.is_reordered = found.is_reordered
 
     def _copy(self, other: Ratings, sample_weight: Any, options: Options, caller: Caller) -> None:
         """Take the ratings of another, perhaps in another type or with other weights."""
@@ -441,8 +481,8 @@ class Ratings:
     def _mean_and_std(self) -> tuple[float, float]:
         if self._moments is None:
             values, weights = self.by_user.values, self.by_user.weights
-            mean = _mean(values, weights, 0.0, 1)
-            self._moments = (mean, math.sqrt(_mean(values, weights, mean, 2)))
+            mean = weighted_mean(values, weights, 0.0, 1)
+            self._moments = (mean, math.sqrt(weighted_mean(values, weights, mean, 2)))
         return self._moments
 
     def __len__(self) -> int:
@@ -607,20 +647,32 @@ def as_ratings(data: Any, argument: str = "ratings", **options: Any) -> Ratings:
     return read_ratings(data, caller=Caller(argument, options="Ratings"), **options)
 
 
-def read_ratings(data: Any, y: Any = None, *, caller: Caller, sample_weight: Any = None, **options: Any) -> Ratings:
+def read_ratings(
+    data: Any,
+    y: Any = None,
+    *,
+    caller: Caller,
+    sample_weight: Any = None,
+    cache: Any = None,
+    memory: Any = None,
+    report: Report = silent,
+    **options: Any,
+) -> Ratings:
     """Return `Ratings` of these arguments, with messages for the function that was given them.
 
     Parameters
     ----------
-    data, y, sample_weight
+    data, y, sample_weight, cache, memory
         As `Ratings` takes them.
     caller : Caller
         The function, and what it calls its arguments.
+    report : callable
+        ``report(step, share)`` is called now and then where ratings are prepared for the cache.
     **options
         Of `Ratings`.
     """
     new = Ratings.__new__(Ratings)
-    new._read(data, y, sample_weight, check_options(**options), caller)
+    new._read(data, y, sample_weight, check_options(**options), caller, cache, memory, report)
     return new
 
 
@@ -654,34 +706,6 @@ def id_pairs(data: Any, caller: Caller = OWN, id_types: Any = None) -> tuple[Any
     frames.refuse_lazy(data, caller.data)
     pairs.refuse_other_shapes(data, caller.data)
     return pairs.split_pairs(data, caller)
-
-
-def _repeated(pair: RepeatedPair, users: Coded, items: Coded, raw: RawRatings, caller: Caller) -> str:
-    """The message for a pair that is there twice."""
-    remedy = caller.remedy("duplicates", '"last" | "mean" | "sum"')
-    user, item = users.ids.values[pair.user], items.ids.values[pair.item]
-    return (
-        f"duplicate ratings{raw.source and f' in {raw.source}'}: {raw.place(pair.row)} rates user {show(user)}, item "
-        f"{show(item)} again, after {raw.place(pair.before)}: {remedy} to merge them, or take them "
-        "out"
-    )
-
-
-def _mean(values: Array, weights: Array | None, centre: float, power: int) -> float:
-    """Weighted mean of (values - centre) to a power in double precision, without a whole copy in double."""
-    sums, totals = [], []
-    for start in range(0, len(values), CHUNK_VALUES):
-        part = values[start : start + CHUNK_VALUES].astype(np.float64) - centre
-        if power == 2:
-            part *= part
-        if weights is None:
-            totals.append(float(len(part)))
-        else:
-            w = weights[start : start + CHUNK_VALUES].astype(np.float64)
-            part *= w
-            totals.append(float(w.sum()))
-        sums.append(float(part.sum()))
-    return math.fsum(sums) / math.fsum(totals)
 
 
 def _percent(share: float) -> str:

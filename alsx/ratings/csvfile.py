@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import io
 import re
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -16,8 +18,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import numpy as np
 import numpy.typing as npt
 
-from alsx.ratings._caller import Caller, Place, path_name, quoted, show, show_name
-from alsx.ratings.columns import combined, first_null, integer_kind, plain_numbers
+from alsx.ratings._caller import Caller, Place, path_name, show, show_name
+from alsx.ratings.columns import combined, first_null, plain_numbers
+from alsx.ratings.plain import NotPlain, may_be_plain, plain_parts
 from alsx.ratings.raw import Column, Missing
 from alsx.ratings.text import (
     BLANKS,
@@ -26,25 +29,18 @@ from alsx.ratings.text import (
     TextStream,
     find_layout,
     named_errors,
+    open_bytes,
     records,
 )
+from alsx.ratings.texts import INTEGER, Texts, refuse_empty_rating
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 Array = npt.NDArray[Any]
 
-MAX_CODE_LENGTH = 12  # of what may stand for a rating that is missing
 BLOCK_BYTES = 2**22  # text that one thread parses at a time: enough that handing blocks out costs nothing
 MAX_BLOCK_BYTES = 2**30  # the longest row
-INTEGER = re.compile(r"0|-?[1-9][0-9]*")  # as Python writes one
-LOOSE_INTEGER = re.compile(r"\s*([+-]?[0-9]+)(\.0*)?\s*")
-DECIMAL = re.compile(r"[+-]?[0-9]+[.,][0-9]*|[+-]?[.,][0-9]+")
-# What files write where they have nothing. Among integers they are not ids.
-NOTHING = frozenset(
-    ["-", "--", ".", "?", "n/a", "na", "nan", "null", "none", "nil", "#n/a", "<na>", "\\n", "missing", "unknown"]
-)
-DECIMAL_COMMA = re.compile(r"[+-]?[0-9]+,[0-9]+")
 
 
 @dataclass(frozen=True)
@@ -57,6 +53,10 @@ class LinePlace(Place):
         """Return the line of the row `at`."""
         assert self.file is not None
         return f"line {self.file.line_of(at):,}"
+
+
+class ReadAgain(Exception):
+    """A file has to be read once more, from its beginning, in another way."""
 
 
 class CsvFile:
@@ -87,11 +87,13 @@ class CsvFile:
         with named_errors(self._name):
             self._layout = find_layout(file, options, asked, caller)
         self.names = self._layout.names
-        self.place = LinePlace("line", self)
+        self.place: Place = LinePlace("line", self)
         self._quoting = options.quoting is not False and self._layout.delimiter != INNER_SEPARATOR
         # Whether every row is one line, so that the line of a row need not be looked for.
         self._is_row_per_line = False
-        self._n_records = 0  # where rows run over lines
+        self._newlines, self._n_records = False, 0  # whether rows run over lines, and how many rows there are then
+        self._block_bytes = BLOCK_BYTES
+        self._is_plain = True  # as far as it is known
         self._drops_blanks = False  # whether lines of nothing but blanks are passed over, as empty ones are
 
     # -----------------------------------------------------------------------------------------------------------------
@@ -113,16 +115,13 @@ class CsvFile:
         missing : Missing
             Ratings that stand for none.
         """
-        with named_errors(self._name):
-            kinds = self._promised_kinds(roles, dtype, id_types)
-            table, source = self._table(roles, kinds)
-            as_text = {
-                role for role in ("user", "item") if role in roles and kinds[role] != "text" and source.has_odd_number
-            }
-            if as_text:
-                # A zero would be dropped somewhere; if it is in these columns, they are text.
-                kinds |= dict.fromkeys(as_text, "text")
-                table, source = self._table(roles, kinds)
+        import pyarrow as pa
+
+        kinds = self.kinds(roles, dtype, id_types)
+        table = None
+        while table is None:
+            with suppress(ReadAgain):
+                table = pa.concat_tables(self.parts(roles, kinds, at_once=True))
         columns = {}
         for role in roles:
             column = table.column(role)
@@ -130,7 +129,9 @@ class CsvFile:
             table = table.drop_columns([role])
             columns[role] = self._column(role, roles[role], column, id_types.get(role), missing)
             del column
-        self._refuse_repeated_header(columns, roles)
+        at = is_repeated_header(columns["user"].values, columns["item"].values, roles)
+        if at is not None:
+            refuse_repeated_header(self._name, self.place(at))
         return columns
 
     def _column(self, role: str, name: str, column: pa.ChunkedArray, id_type: str | None, missing: Missing) -> Column:
@@ -142,162 +143,66 @@ class CsvFile:
         values: Any
         if role in ("user", "item"):
             if column.null_count:
-                self._refuse_empty_id(where, first_null(column))
-            values = self._ids(column, where, id_type) if is_text else plain_numbers(column)
+                Texts.refuse_empty_id(f"{where}: {self.place(first_null(column))}")
+            values = self._ids(column, where, name, id_type) if is_text else plain_numbers(column)
         elif role == "rating":
             values = self._numbers(column, where, name, missing) if is_text else self._filled(column, where, missing)
         else:
             values = column.cast(column.type.value_type) if is_text else plain_numbers(column)
         return Column(values, where, self.place)
 
-    def _refuse_empty_id(self, where: str, at: int) -> NoReturn:
-        raise ValueError(f"{where}: {self.place(at)} is empty: take rows without an id out first")
-
     def _filled(self, column: pa.ChunkedArray, where: str, missing: Missing) -> Any:
         """Ratings; empty ones are NaN where they stand for none."""
         if column.null_count and missing.takes(""):
             return plain_numbers(column.fill_null(np.nan))
         if column.null_count:
-            at = first_null(column)
-            raise ValueError(
-                f"{where}: {self.place(at)} is empty: take such rows out first, or {self._caller.remedy('missing', chr(34) * 2)}"
-            )
+            refuse_empty_rating(f"{where}: {self.place(first_null(column))}", self._caller)
         return plain_numbers(column)
 
-    def _ids(self, column: pa.ChunkedArray, where: str, id_type: str | None) -> Any:
+    def _texts(self, whole: pa.DictionaryArray, where: str, name: str) -> Texts:
+        """The distinct texts of a column without nulls."""
+
+        def first(codes: set[int]) -> tuple[int, str]:
+            indices = whole.indices.to_numpy(zero_copy_only=False)
+            at = int(np.flatnonzero(np.isin(indices, list(codes)))[0])
+            return int(indices[at]), f"{where}: {self.place(at)}"
+
+        return Texts(whole.dictionary.to_pylist(), first, name, self._caller)
+
+    def _ids(self, column: pa.ChunkedArray, where: str, name: str, id_type: str | None) -> Any:
         """Ids from texts: integers where all are written as integers are, else text."""
         import pyarrow as pa
 
-        whole = _without_margin(combined(column))
-        texts = whole.dictionary.to_pylist()
-        blank = {code for code, text in enumerate(texts) if not text.strip()}
-        if blank:
-            self._refuse_empty_id(where, self._first(whole, blank)[0])
-        if id_type == "strings" or not texts:
-            return whole
-        if id_type == "integers":
-            found = [LOOSE_INTEGER.fullmatch(text) for text in texts]
-            bad = {code for code, match in enumerate(found) if match is None}
-            if bad:
-                at, text = self._first(whole, bad)
-                raise TypeError(
-                    f"{where}: {self.place(at)} is {show(text)}; the ids must be integers, as id_types says"
-                )
-            numbers = [int(match.group(1)) for match in found if match is not None]
-        elif all(map(INTEGER.fullmatch, texts)):
-            numbers = [int(text) for text in texts]
-        else:
-            self._refuse_near_integers(whole, texts, where)
-            return whole
-        kind = integer_kind(min(numbers), max(numbers))
-        if kind is None:
-            if id_type is None:
-                return whole  # numbers of any length are as good as text
-            at, text = self._first(whole, {c for c, n in enumerate(numbers) if not -(2**63) <= n < 2**64} or {0})
-            raise ValueError(f"{where}: {self.place(at)} is {show(text)}, beyond what 64 bits hold: leave id_types out")
-        indices = pa.chunked_array([whole.indices]).to_numpy()
-        return np.array(numbers, kind)[indices]
-
-    def _refuse_near_integers(self, whole: pa.DictionaryArray, texts: list[str], where: str) -> None:
-        """Refuse what stands for a missing id, and decimals such as 1.0, where all other ids are integers."""
-        others = {code: text for code, text in enumerate(texts) if not INTEGER.fullmatch(text)}
-        nothing = {code for code, text in others.items() if text.strip().lower() in NOTHING}
-        decimals = {code for code, text in others.items() if DECIMAL.fullmatch(text)}
-        if len(nothing) + len(decimals) < len(others) or len(nothing) == len(texts):
-            return
-        at, text = self._first(whole, nothing or decimals)
-        if nothing:
-            raise TypeError(
-                f"{where}: {self.place(at)} is {show(text)}, while the other ids are numbers: take rows without an id out, or "
-                + self._caller.remedy("id_types", '"strings"')
-                + " if it is one"
-            )
-        are_whole = all(LOOSE_INTEGER.fullmatch(text) for text in texts)
-        kinds = ("integers", "strings") if are_whole else ("strings",)
-        remedy = " or ".join(f'"{kind}"' for kind in kinds)
-        raise TypeError(
-            f"{where}: {self.place(at)} is {show(text)}; ids must be integers or strings, and this is a decimal number: "
-            + self._caller.remedy("id_types", remedy)
-        )
+        whole = combined(column)
+        ids = self._texts(whole, where, name).ids(id_type)
+        if isinstance(ids, list):
+            return pa.DictionaryArray.from_arrays(whole.indices, pa.array(ids, pa.string()))
+        return ids[pa.chunked_array([whole.indices]).to_numpy()]
 
     def _numbers(self, column: pa.ChunkedArray, where: str, name: str, missing: Missing) -> Array:
         """Ratings from texts, NaN where they stand for none."""
         import pyarrow as pa
         import pyarrow.compute as pc
 
+        if column.null_count:
+            column = pc.fill_null(column.cast(column.type.value_type), "").dictionary_encode()
         whole = combined(column)
-        texts = whole.dictionary.to_pylist()
-        if any(not text.strip() for text in texts):
-            column = pa.chunked_array([pc.utf8_trim_whitespace(whole.dictionary).take(whole.indices)])
-            column = pc.if_else(pc.equal(column, ""), None, column).dictionary_encode()
-        if column.null_count and not missing.takes(""):
-            self._filled(column, where, missing)
-        whole = combined(column)
-        texts = whole.dictionary.to_pylist()
-        values = np.full(len(texts) + 1, np.nan)  # the last one for null
-        bad = set()
-        commas = self._layout.separator != "," and not any("." in text for text in texts)
-        for code, text in enumerate(texts):
-            if missing.takes(text):
-                continue
-            stripped = text.strip()
-            if commas and DECIMAL_COMMA.fullmatch(stripped):
-                stripped = stripped.replace(",", ".")
-            try:
-                # Python's numbers may have underscores, ours may not.
-                values[code] = float(stripped if "_" not in stripped else "x")
-            except ValueError:
-                bad.add(code)
-        if bad:
-            at, text = self._first(whole, bad)
-            self._refuse_number(where, at, text, name)
-        indices = pa.chunked_array([whole.indices]).fill_null(len(texts)).to_numpy()
-        return np.asarray(values[indices])
+        values = self._texts(whole, where, name).numbers(missing, self._layout.separator)
+        return np.asarray(values[pa.chunked_array([whole.indices]).to_numpy()])
 
-    def _refuse_number(self, where: str, at: int, text: str, name: str) -> NoReturn:
-        if text.strip() == name:
-            raise ValueError(
-                f"{where}: {self.place(at)} holds the names of the columns again, as files that were joined do: take that "
-                "line out"
-            )
-        remedy = "mend it"
-        if len(text) <= MAX_CODE_LENGTH:
-            remedy += f", or {self._caller.remedy('missing', quoted(text))} if it means not rated"
-        if DECIMAL_COMMA.fullmatch(text.strip()):
-            remedy = "write decimal points or decimal commas throughout"
-        raise TypeError(f"{where}: {self.place(at)} is {show(text)}; it must be a number: {remedy}")
-
-    def _first(self, whole: pa.DictionaryArray, codes: set[int]) -> tuple[int, str]:
-        """The first row that has one of these codes, and its text."""
-        indices = whole.indices.fill_null(-1).to_numpy(zero_copy_only=False)
-        at = int(np.flatnonzero(np.isin(indices, list(codes)))[0])
-        return at, whole.dictionary[int(indices[at])].as_py()
-
-    def _refuse_repeated_header(self, columns: dict[str, Column], roles: dict[str, str]) -> None:
-        """Refuse a row whose ids are the names of their columns."""
-        import pyarrow as pa
-
-        both = [columns[role].values for role in ("user", "item")]
-        if not all(isinstance(x, pa.DictionaryArray) for x in both):
-            return
-        is_header = np.ones(len(both[0]), bool)
-        for x, role in zip(both, ("user", "item"), strict=True):
-            codes = [code for code, text in enumerate(x.dictionary.to_pylist()) if text.strip() == roles[role]]
-            is_header &= np.isin(x.indices.to_numpy(zero_copy_only=False), codes)
-        if is_header.any():
-            at = int(np.argmax(is_header))
-            raise ValueError(
-                f"{self._name}: {self.place(at)} holds the names of the columns again, as files that were joined do: take "
-                "that line out"
-            )
+    @property
+    def separator(self) -> str:
+        """What stands between columns."""
+        return self._layout.separator
 
     # -----------------------------------------------------------------------------------------------------------------
     # Parsing
 
-    def _promised_kinds(
-        self, roles: dict[str, str], dtype: np.dtype[Any], id_types: dict[str, str | None]
-    ) -> dict[str, Any]:
-        """The type of each column that the first lines promise; "text" for what becomes a number or an id later."""
+    def kinds(self, roles: dict[str, str], dtype: np.dtype[Any], id_types: dict[str, str | None]) -> dict[str, Any]:
+        """Return the type of each column that the first lines promise; "text" for what becomes a number or an id later.
+
+        The parameters are those of `read`.
+        """
         import pyarrow as pa
         import pyarrow.types as pt
         from pyarrow import csv
@@ -329,13 +234,13 @@ class CsvFile:
         """Names of the columns for Arrow, which may be there twice in the file."""
         return [str(at) for at in range(len(self.names))]
 
-    def _parse_options(self, newlines: bool = False) -> Any:
+    def _parse_options(self) -> Any:
         from pyarrow import csv
 
         return csv.ParseOptions(
             delimiter=self._layout.delimiter,
             quote_char='"' if self._quoting else False,
-            newlines_in_values=newlines,
+            newlines_in_values=self._newlines,
         )
 
     def _convert_options(self, roles: dict[str, str], kinds: dict[str, Any]) -> Any:
@@ -355,62 +260,133 @@ class CsvFile:
             strings_can_be_null=True,
         )
 
-    def _table(self, roles: dict[str, str], kinds: dict[str, Any]) -> tuple[pa.Table, TextStream]:
-        """The columns by role; `kinds` becomes what they could be read as."""
+    def parts(self, roles: dict[str, str], kinds: dict[str, Any], *, at_once: bool = False) -> Iterator[pa.Table]:
+        """Yield the columns by role, some rows at a time, in their order.
+
+        Parameters
+        ----------
+        roles : dict
+            Names of the columns that are needed, by role.
+        kinds : dict
+            What they are read as, from `kinds`. Where that turns out to be wrong, it is changed.
+        at_once : bool
+            Whether all rows come in one table, which all processors make.
+
+        Raises
+        ------
+        ReadAgain
+            Where the file has to be read once more, from its beginning, in another way: what was yielded does not count.
+        """
         import pyarrow as pa
 
-        newlines, block_bytes = False, BLOCK_BYTES
-        while True:
-            source = TextStream(self._file, self._layout, self._drops_blanks, for_arrow=True)
+        if self._may_be_plain(kinds):
+            yield from self._plain_parts(roles, kinds)
+            return
+        source = TextStream(self._file, self._layout, self._drops_blanks, for_arrow=True)
+        n_rows = 0
+        with named_errors(self._name):
             try:
-                table = self._parsed(source, roles, kinds, newlines, block_bytes)
+                for table in self._parsed(source, roles, kinds, at_once):
+                    self._refuse_quotes(table, roles, n_rows)
+                    yield table.rename_columns(list(roles))
+                    n_rows += table.num_rows
             except pa.ArrowInvalid as error:
-                if self._widened(error, roles, kinds):
-                    continue
-                if "straddl" in str(error) and block_bytes < MAX_BLOCK_BYTES:
-                    block_bytes *= 8
-                    continue
-                if source.n_quotes == 0 or newlines or not self._quoting:
-                    if self._drops_blanks or self._has_odd_line():
-                        self._refuse_lines(error)
-                    self._drops_blanks = True
-                    continue
-            else:
-                self._is_row_per_line = table.num_rows == source.n_lines
-                if newlines and table.num_rows != self._n_records:
+                self._adapt(error, roles, kinds, source)
+                raise ReadAgain from None
+            finally:
+                source.close()
+            self._is_row_per_line = n_rows == source.n_lines
+            if self._newlines:
+                if n_rows != self._n_records:
                     self._refuse_lines(ValueError("its double quotes are not closed"))
-                if (
-                    table.num_rows == source.n_lines - source.n_blank
-                    or source.n_quotes == 0
-                    or newlines
-                    or not self._quoting
-                ):
-                    self._refuse_quotes(table, roles)
-                    return table.rename_columns(list(roles)), source
-            # Rows run over lines: fields with line breaks, or stray quotes.
-            self._quoting = newlines = self._quotes_are_sound()
+            elif n_rows != source.n_lines - source.n_blank and source.n_quotes and self._quoting:
+                self._judge_quotes()
+                raise ReadAgain
+        # A zero would be dropped somewhere; if it is in these columns, they are text.
+        as_text = [role for role in ("user", "item") if role in roles and kinds[role] != "text"]
+        if as_text and source.has_odd_number:
+            kinds |= dict.fromkeys(as_text, "text")
+            raise ReadAgain
+
+    def _may_be_plain(self, kinds: dict[str, Any]) -> bool:
+        """Whether the lines may be plain ones."""
+        if not self._is_plain:
+            return False
+        import pyarrow.types as pt
+
+        types = {
+            role: None
+            if isinstance(kind, str) or not (pt.is_integer(kind) or pt.is_floating(kind))
+            else np.dtype(kind.to_pandas_dtype())
+            for role, kind in kinds.items()
+        }
+        return may_be_plain(self._layout, types)
+
+    def _plain_parts(self, roles: dict[str, str], kinds: dict[str, Any]) -> Iterator[pa.Table]:
+        """The columns of plain lines by role, as `parts` yields them."""
+        import pyarrow as pa
+
+        columns = {role: self.names.index(name) for role, name in roles.items()}
+        if len(set(columns.values())) < len(columns):
+            self._is_plain = False
+            raise ReadAgain
+        types = {role: np.dtype(kind.to_pandas_dtype()) for role, kind in kinds.items()}
+        with named_errors(self._name), open_bytes(self._file) as raw:
+            self._is_row_per_line = True
+            try:
+                yield pa.table({role: np.empty(0, dtype) for role, dtype in types.items()})  # where there are no lines
+                for part in plain_parts(raw, self._layout, columns, types):
+                    yield pa.table(part)
+            except NotPlain as found:
+                self._is_row_per_line = False
+                if found.is_wide:
+                    kinds |= {"user": pa.int64(), "item": pa.int64()}
+                else:
+                    self._is_plain = False
+                raise ReadAgain from None
 
     def _parsed(
-        self, source: TextStream, roles: dict[str, str], kinds: dict[str, Any], newlines: bool, block_bytes: int
-    ) -> Any:
+        self, source: TextStream, roles: dict[str, str], kinds: dict[str, Any], at_once: bool
+    ) -> Iterator[pa.Table]:
         """One pass over the file; columns come in the order of the roles."""
         import pyarrow as pa
         from pyarrow import csv
 
+        options = (
+            csv.ReadOptions(block_size=self._block_bytes, column_names=self._column_numbers()),
+            self._parse_options(),
+            self._convert_options(roles, kinds),
+        )
+        file = pa.PythonFile(source, mode="r")
         try:
-            return csv.read_csv(
-                pa.PythonFile(source, mode="r"),
-                csv.ReadOptions(block_size=block_bytes, column_names=self._column_numbers()),
-                self._parse_options(newlines),
-                self._convert_options(roles, kinds),
-            )
+            if at_once:
+                yield csv.read_csv(file, *options)
+                return
+            with csv.open_csv(file, *options) as reader:
+                for batch in reader:
+                    yield pa.Table.from_batches([batch])
         except pa.ArrowInvalid as error:
             if "Empty CSV" not in str(error):
                 raise
             kinds_ = {role: pa.string() if isinstance(kind, str) else kind for role, kind in kinds.items()}
-            return pa.table({str(self.names.index(name)): pa.array([], kinds_[role]) for role, name in roles.items()})
-        finally:
-            source.close()
+            yield pa.table({str(self.names.index(name)): pa.array([], kinds_[role]) for role, name in roles.items()})
+
+    def _adapt(self, error: pa.ArrowInvalid, roles: dict[str, str], kinds: dict[str, Any], source: TextStream) -> None:
+        """Read in another way from now on, so that there is no such error, or say what is wrong with the file."""
+        if self._widened(error, roles, kinds):
+            return
+        if "straddl" in str(error) and self._block_bytes < MAX_BLOCK_BYTES:
+            self._block_bytes *= 8
+        elif source.n_quotes == 0 or self._newlines or not self._quoting:
+            if self._drops_blanks or self._has_odd_line():
+                self._refuse_lines(error)
+            self._drops_blanks = True
+        else:
+            self._judge_quotes()
+
+    def _judge_quotes(self) -> None:
+        """Rows run over lines: find out whether fields have line breaks, or whether there are stray quotes."""
+        self._quoting = self._newlines = self._quotes_are_sound()
 
     def _widened(self, error: Exception, roles: dict[str, str], kinds: dict[str, Any]) -> bool:
         """Whether the error is of a column that can be read as something else, which `kinds` then says."""
@@ -458,7 +434,7 @@ class CsvFile:
         """Whether every line has the right number of columns if quotes are part of the text."""
         return all(len(row) == len(self.names) for _, _, row in records(self._file, self._layout, quoting=False))
 
-    def _refuse_quotes(self, table: pa.Table, roles: dict[str, str]) -> None:
+    def _refuse_quotes(self, table: pa.Table, roles: dict[str, str], start: int) -> None:
         """Refuse fields in quotes in columns that are needed, where quotes had to be read as text."""
         import pyarrow.compute as pc
         import pyarrow.types as pt
@@ -472,8 +448,9 @@ class CsvFile:
             starts = pc.starts_with(column.cast(column.type.value_type), '"')
             at = int(pc.index(starts, True).as_py())
             if at >= 0:
+                where = f"{self._name}, column {show_name(name)}: {self.place(start + at)}"
                 raise ValueError(
-                    f"{self._name}, column {show_name(name)}: {self.place(at)} is in quotes, but other quotes of the file are not "
+                    f"{where} is in quotes, but other quotes of the file are not "
                     f"closed: mend those, or {self._caller.remedy('quoting', 'False')}"
                 )
 
@@ -519,16 +496,28 @@ class CsvFile:
         raise IndexError(at)
 
 
-def _without_margin(whole: pa.DictionaryArray) -> pa.DictionaryArray:
-    """Texts without the blank that stands before, or after, every one of them, as in ``ann, i1, 5``."""
+def is_repeated_header(users: Any, items: Any, roles: dict[str, str]) -> int | None:
+    """Return the first row whose ids, dictionary-encoded texts, are the names of their columns; None where there is none."""
     import pyarrow as pa
+    import pyarrow.types as pt
 
-    texts = before = whole.dictionary.to_pylist()
-    while texts and all(text.startswith(" ") and text.strip() for text in texts):
-        texts = [text[1:] for text in texts]
-    while texts and all(text.endswith(" ") and text.strip() for text in texts):
-        texts = [text[:-1] for text in texts]
-    return whole if texts is before else pa.DictionaryArray.from_arrays(whole.indices, pa.array(texts, pa.string()))
+    is_header = np.ones(len(users), bool)
+    for x, role in ((users, "user"), (items, "item")):
+        if not isinstance(x, pa.Array | pa.ChunkedArray) or not pt.is_dictionary(x.type):
+            return None
+        whole = combined(x) if isinstance(x, pa.ChunkedArray) else x
+        codes = [code for code, text in enumerate(whole.dictionary.to_pylist()) if text and text.strip() == roles[role]]
+        if not codes:
+            return None
+        is_header &= np.isin(whole.indices.fill_null(-1).to_numpy(zero_copy_only=False), codes)
+    return int(np.argmax(is_header)) if is_header.any() else None
+
+
+def refuse_repeated_header(name: str, place: str) -> NoReturn:
+    """Refuse a row that names the columns."""
+    raise ValueError(
+        f"{name}: {place} holds the names of the columns again, as files that were joined do: take that line out"
+    )
 
 
 def _time_kind(kind: pa.DataType | None) -> pa.DataType:

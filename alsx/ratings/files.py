@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from alsx.ratings._caller import Caller, path_name
+from alsx.ratings._caller import Caller, Place, path_name
 from alsx.ratings.columns import id_column
 from alsx.ratings.csvfile import CsvFile
 from alsx.ratings.names import PAIR_COLUMNS, choose_columns
@@ -20,10 +21,14 @@ from alsx.ratings.parquet import ParquetFile
 from alsx.ratings.raw import Column, Missing, RawRatings, check_columns
 from alsx.ratings.text import LayoutOptions
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
 # What the command line takes for a file of ratings and not for the name of a data set.
 SUFFIXES = (
     *(".csv", ".tsv", ".csv.gz", ".tsv.gz", ".parquet", ".parq", ".pq", ".txt", ".txt.gz", ".dat", ".dat.gz", ".data"),
     *(".base", ".test", ".train", ".tab", ".csv.bz2", ".csv.xz", ".csv.zst"),
+    *(".tsv.zst", ".tsv.bz2", ".tsv.xz"),
 )
 LAYOUT_OPTIONS = ("separator", "header", "names", "encoding", "quoting")
 
@@ -33,6 +38,11 @@ def is_path(data: Any) -> bool:
     return isinstance(data, (str, os.PathLike))
 
 
+def is_folder(data: Any) -> bool:
+    """Return whether a path is that of a folder."""
+    return Path(data).expanduser().is_dir()
+
+
 class RatingsFile(Protocol):
     """An open file.
 
@@ -40,14 +50,25 @@ class RatingsFile(Protocol):
     ----------
     names : list of str
         Names of all columns.
+    place : Place
+        How messages say where a row is.
     """
 
     names: list[str]
+    place: Place
 
     def read(
         self, roles: dict[str, str], dtype: np.dtype[Any], id_types: dict[str, str | None], missing: Missing
     ) -> dict[str, Column]:
         """Return the columns `roles` (role -> name)."""
+        ...
+
+    def kinds(self, roles: dict[str, str], dtype: np.dtype[Any], id_types: dict[str, str | None]) -> dict[str, Any]:
+        """Return what columns are read as, as far as the beginning of the file tells."""
+        ...
+
+    def parts(self, roles: dict[str, str], kinds: dict[str, Any], *, at_once: bool = False) -> Iterator[pa.Table]:
+        """Yield the columns by role, some rows at a time, in their order."""
         ...
 
 
@@ -131,8 +152,7 @@ def open_file(path: Any, options: LayoutOptions, asked: set[Any], caller: Caller
         )
     if file.is_dir():
         raise IsADirectoryError(
-            f"{path_name(file)} is a folder, not a file of ratings: pass one of its files, or for Parquet "
-            f'pyarrow.dataset.dataset("{path_name(file)}")'
+            f"{path_name(file)} is a folder, whose files have no order that predictions could have: pass one of its files"
         )
     if not file.is_file():
         raise FileNotFoundError(

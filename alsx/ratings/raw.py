@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Callable
 from numbers import Real
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -189,7 +190,7 @@ def check_columns(
         place = SelectedPlace(place.entry, place, kept)
         ratings = ratings._replace(place=SelectedPlace(ratings.place.entry, ratings.place, kept))
     limits = value_range(values, ratings.name, dtype, ratings.place)
-    warn_of_sentinel(values, ratings.name, limits, missing, caller)
+    warn_of_sentinel(lambda: np.unique(values, return_counts=True), ratings.name, limits, caller)
     return RawRatings(u, i, values, w, seconds, limits, (users.name, items.name), place, source)
 
 
@@ -211,15 +212,30 @@ def _checked_times(times: Column, caller: Caller) -> npt.NDArray[np.int64] | Non
         return None
 
 
-def warn_of_sentinel(values: Array, name: str, limits: tuple[float, float], missing: Missing, caller: Caller) -> None:
-    """Warn where the lowest or the highest rating looks like a code for "not rated" (-1, 99) among others."""
+def warn_of_sentinel(
+    count: Callable[[], tuple[Array, Array]], name: str, limits: tuple[float, float], caller: Caller
+) -> None:
+    """Warn where the lowest or the highest rating looks like a code for "not rated" (-1, 99) among others.
+
+    Parameters
+    ----------
+    count : callable
+        Returns the different ratings, ascending, and how often each is there.
+    name : str
+        What messages call the ratings.
+    limits : pair of float
+        The lowest and the highest.
+    caller : Caller
+        Whose remedies messages offer.
+    """
     if limits[0] not in (0.0, *SENTINELS) and limits[1] not in SENTINELS:
         return
-    distinct, counts = np.unique(values, return_counts=True)
-    if not 4 <= len(distinct) <= MAX_RATING_VALUES or len(values) < MIN_SUSPECTED_RATINGS:
+    distinct, counts = count()
+    n = int(counts.sum())
+    if not 4 <= len(distinct) <= MAX_RATING_VALUES or n < MIN_SUSPECTED_RATINGS:
         return
     distinct = distinct.astype(np.float64)
-    if distinct[0] == 0 and 2 * counts[0] > len(values) and len(values) >= MIN_MANY_RATINGS:
+    if distinct[0] == 0 and 2 * counts[0] > n and n >= MIN_MANY_RATINGS:
         warnings.warn(
             f"{name}: 0 is there {counts[0]:,} times, more often than all other ratings; if it means not rated, "
             + caller.remedy("missing", "0"),

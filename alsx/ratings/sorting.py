@@ -13,13 +13,14 @@ import numpy as np
 import numpy.typing as npt
 
 from alsx import _sort
-from alsx.ratings._caller import Place
+from alsx.ratings._caller import Caller, Place, show
 from alsx.ratings.columns import kernel_array, value_range
 
 Array = npt.NDArray[Any]
 
 MAX_CODES = 2**31 - 1  # the most ids that int32 codes can number
 MIN_PART_ENTRIES = 2**20  # entries that are worth a thread of their own: some ten milliseconds' work
+PAIR = Place("sorted pair")
 DUPLICATES = ("raise", "last", "mean", "sum")
 
 
@@ -42,6 +43,16 @@ class CSR(NamedTuple):
     indices: npt.NDArray[np.int32]
     values: Array
     weights: Array | None
+
+
+def is_mapped(array: Array) -> bool:
+    """Return whether an array is, or is part of, a file that is mapped into memory."""
+    base: Any = array
+    while isinstance(base, np.ndarray):
+        if isinstance(base, np.memmap):
+            return True
+        base = base.base
+    return False
 
 
 class Codes(NamedTuple):
@@ -115,6 +126,15 @@ class RepeatedPair(Exception):
         self.row, self.before, self.user, self.item = row, before, user, item
 
 
+def repeated_message(user: Any, item: Any, places: tuple[str, str], source: str, caller: Caller) -> str:
+    """Return the message for a pair of ids that is there twice, at two places."""
+    remedy = caller.remedy("duplicates", '"last" | "mean" | "sum"')
+    return (
+        f"duplicate ratings{source and f' in {source}'}: {places[1]} rates user {show(user)}, item {show(item)} again, after "
+        f"{places[0]}: {remedy} to merge them, or take them out"
+    )
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # Compression
 
@@ -164,6 +184,43 @@ def compress(
             del by_user, by_item
             raise repeated_pair(users, items, n_threads)
         return Sorted(CSR(*by_user, None), CSR(*cast("tuple[Array, Array, Array]", by_item), None), None, False)
+    rows, times, merged = sort_rows(users, items, values, weights, times, duplicates, dtype, n_threads)
+    refuse_no_weight(rows.weights is None or bool(rows.weights.any()))
+    return Sorted(rows, transpose(rows, items.n_codes, n_threads), times, merged)
+
+
+def sort_rows(
+    users: Codes,
+    items: Codes,
+    values: Array,
+    weights: Array | None,
+    times: npt.NDArray[np.int64] | None,
+    duplicates: str,
+    dtype: np.dtype[Any],
+    n_threads: int,
+    pair: Place = PAIR,
+) -> tuple[CSR, npt.NDArray[np.int64] | None, bool]:
+    """Sort entries by user, and merge those of one pair; as `compress`, but for one side alone.
+
+    Parameters
+    ----------
+    users, items, values, weights, times, duplicates, dtype, n_threads
+        As `compress` takes them.
+    pair : Place
+        How messages say where a pair is among the sorted ones.
+
+    Returns
+    -------
+    rows : CSR
+    times : ndarray of int64, or None
+    merged : bool
+        Whether ratings were merged.
+    """
+    if times is None and weights is None and duplicates == "raise":
+        (indptr, indices, values), _ = sort_entries(users, items, kernel_array(values, dtype), n_threads, both=False)
+        if _sort.count_descents(indptr, indices, n_threads):
+            raise repeated_pair(users, items, n_threads)
+        return CSR(indptr, indices, values, None), None, False
     # Otherwise the number of the entry is moved, and what belongs to it is fetched once.
     (indptr, indices, order), _ = sort_entries(users, items, _positions(len(values)), n_threads, both=False)
     repeats = _repeats_previous(indptr, indices)
@@ -179,16 +236,18 @@ def compress(
         indptr = offsets(np.diff(np.concatenate([[0], np.cumsum(~repeats)])[indptr]))
         indices = indices[starts]
         values, weights, times = _merge(duplicates, starts, order, values, weights, times)
-        pair = Place("sorted pair")
         value_range(values, f'ratings under duplicates="{duplicates}"', dtype, pair)
         values = values.astype(dtype, copy=False)
         if weights is not None:
             value_range(weights, f'weights under duplicates="{duplicates}"', dtype, pair)
             weights = weights.astype(dtype, copy=False)
-    if weights is not None and not weights.any():
+    return CSR(indptr, indices, values, weights), times, merged
+
+
+def refuse_no_weight(some: bool) -> None:
+    """Refuse ratings whose weights are all 0 after those of pairs that came twice were merged."""
+    if not some:
         raise ValueError("all weights that are left are 0: at least one rating must have a weight above 0")
-    rows = CSR(indptr, indices, values, weights)
-    return Sorted(rows, transpose(rows, items.n_codes, n_threads), times, merged)
 
 
 def is_in_order(users: Codes | RowCodes, items: Codes | RowCodes) -> bool:
@@ -366,3 +425,59 @@ def _write_places(counts: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64],
     places -= counts
     places += indptr[:-1]
     return indptr, places
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Parts of ratings that are larger than memory
+
+
+def sorted_state(users: Codes, items: Codes) -> int:
+    """Return 2 where entries ascend by user and within a user by item, 1 where by user alone, 0 where not."""
+    u, i = _raw_pairs(users, items)
+    return int(_sort.sorted_state(*u, *i))
+
+
+def entry_counts(codes: Codes, counts: npt.NDArray[np.int64]) -> None:
+    """Add to `counts`, of shape (1, n_codes), how many entries there are of each code."""
+    _sort.count_ids(kernel_array(codes.raw), codes.low, codes.table, counts)
+
+
+def group_entries(
+    groups: Codes, sides: dict[str, Codes], columns: dict[str, Array], n_threads: int
+) -> tuple[npt.NDArray[np.int64], dict[str, Array]]:
+    """Bring entries into the order of their groups; those of a group keep their order.
+
+    Parameters
+    ----------
+    groups : Codes
+        The group of each entry.
+    sides : dict of str to Codes
+        Codes that go along.
+    columns : dict of str to ndarray
+        Other columns that go along.
+    n_threads : int
+
+    Returns
+    -------
+    sizes : ndarray of int64, shape (n_groups,)
+        Entries of each group.
+    grouped : dict of str to ndarray
+        The codes of `sides` and the columns.
+    """
+    n = len(groups.raw)
+    counts = np.zeros((_n_parts(n, groups.n_codes, n_threads), groups.n_codes), np.int64)
+    _sort.count_ids(kernel_array(groups.raw), groups.low, groups.table, counts)
+    _, places = _write_places(counts)
+    out: dict[str, Array] = {}
+    side_names, column_names = list(sides), list(columns)
+    # A call of the kernel moves one side's codes and one column; where there are more of one kind, the last of the other goes
+    # along once more.
+    for at in range(max(len(side_names), len(column_names))):
+        side, column = side_names[min(at, len(side_names) - 1)], column_names[min(at, len(column_names) - 1)]
+        keys, other = _raw_pairs(groups, sides[side])
+        payload = kernel_array(columns[column])
+        bits = payload.view(np.int64 if payload.itemsize == 8 else np.int32)
+        indices, moved = np.empty(n, np.int32), np.empty(n, bits.dtype)
+        _sort.move_ids(*keys, *other, bits, places.copy(), indices, moved)
+        out[side], out[column] = indices, moved.view(payload.dtype)
+    return counts.sum(axis=0), out

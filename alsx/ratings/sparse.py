@@ -71,7 +71,7 @@ def from_sparse(
         weights = None if weights is None else weights[kept]
         place = SelectedPlace(ENTRY.entry, ENTRY, kept)
     limits = value_range(values, caller.data, dtype, place)
-    warn_of_sentinel(values, caller.data, limits, missing, caller)
+    warn_of_sentinel(lambda: np.unique(values, return_counts=True), caller.data, limits, caller)
     return RawRatings(
         Coded(Ids.trusted(np.arange(n_users)), users),
         Coded(Ids.trusted(np.arange(n_items)), _numbered(columns, n_items)),

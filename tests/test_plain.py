@@ -1,0 +1,126 @@
+"""Plain lines of text are parsed as Arrow's reader parses them, or left to it."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from alsx import Ratings, _csv
+from alsx.ratings import csvfile, plain
+
+
+@pytest.fixture(autouse=True)
+def small_blocks(monkeypatch):
+    """Blocks of some lines, so that lines lie across their borders."""
+    monkeypatch.setattr(plain.plain_parts, "__defaults__", (64,))
+
+
+def both(path, monkeypatch, **options):
+    """What is read with and without the parser of plain lines: triples of ids and ratings, or what is said."""
+    found = []
+    for is_plain in (True, False):
+        with monkeypatch.context() as patch:
+            if not is_plain:
+                patch.setattr(csvfile, "may_be_plain", lambda *_: False)
+            try:
+                R = Ratings(path, duplicates="last", **options)
+                users, items, values = R.triples()
+                found.append((R.user_ids[users], R.item_ids[items], values, R.timestamps))
+            except (ValueError, TypeError) as error:
+                found.append(str(error))
+    return found
+
+
+def assert_alike(found):
+    if isinstance(found[0], str) or isinstance(found[1], str):
+        assert found[0] == found[1]
+        return
+    for x, y in zip(*found, strict=True):
+        assert (x is None) == (y is None)
+        if x is not None:
+            assert x.dtype == y.dtype
+            np.testing.assert_array_equal(x, y)
+
+
+FIELDS = st.one_of(
+    st.integers(-(2**31) - 5, 2**31 + 5).map(str),
+    st.integers(0, 99).map(str),
+    st.decimals(-100, 100, places=3).map(str),
+    st.sampled_from(
+        ["", " 1", "007", "-0", "+3", "1e3", "0x1F", "2.", ".5", "-", '"4"', "nan", "x", "9" * 17, "9" * 19, "3.5"]
+    ),
+)
+ROWS = st.lists(
+    st.tuples(st.integers(0, 30).map(str), st.integers(-9, 9).map(str), st.sampled_from(["1", "2.5", "-3.25", "0.1"]))
+)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@given(
+    rows=ROWS,
+    odd=st.lists(st.tuples(FIELDS, FIELDS, FIELDS), max_size=2),
+    end=st.sampled_from(["\n", "\r\n"]),
+    last=st.booleans(),
+)
+def test_lines_of_any_fields(tmp_path_factory, rows, odd, end, last, dtype):
+    rows = [("1", "2", "3"), *rows, *odd, *rows[:3]]
+    path = tmp_path_factory.mktemp("plain") / "ratings.csv"
+    text = end.join(["user,item,rating", *map(",".join, rows)]) + (end if last else "")
+    path.write_bytes(text.encode())
+    with pytest.MonkeyPatch.context() as patch:
+        assert_alike(both(path, patch, dtype=dtype))
+
+
+@pytest.mark.parametrize(
+    ("layout", "is_plain"),
+    [
+        ("{u},{i},{r},{t}", True),
+        ("{u}\t{i}\t{r}\t{t}", True),
+        ("é{u};{u};{i};{r};{t};x y", True),
+        ('"{u}",{i},{r},{t}', False),
+        ("{u}::{i}::{r}::{t}", False),
+    ],
+)
+def test_layouts(tmp_path, monkeypatch, layout, is_plain):
+    path = tmp_path / "ratings.csv"
+    names = (
+        layout.replace("é{u}", "x")
+        .format(u="user", i="item", r="rating", t="timestamp")
+        .replace('"', "")
+        .replace(";x y", ";z")
+    )
+    random = np.random.default_rng(0)
+    rows = [layout.format(u=u, i=i, r=r / 2, t=10**9 + u) for u, i, r in random.integers(0, 99, (300, 3))]
+    path.write_text("\n".join([names, *rows]) + "\n", encoding="utf-8")
+    calls, own = [], csvfile.plain_parts
+    monkeypatch.setattr(csvfile, "plain_parts", lambda *a: (calls.append(x) or x for x in own(*a)))
+    assert_alike(both(path, monkeypatch))
+    assert (sum(len(part["user"]) for part in calls) == 300) == is_plain
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_decimals_are_the_nearest_numbers(dtype):
+    random = np.random.default_rng(0)
+    texts = [
+        f"{x:.{n}f}"
+        for x, n in zip(
+            random.random(3000) * 10.0 ** random.integers(0, 5, 3000), random.integers(0, 12, 3000), strict=True
+        )
+    ]
+    taken = 0
+    for text in texts:
+        out = np.empty(1, dtype)
+        line = np.frombuffer(f"1,2,{text}\n\0".encode(), np.uint8)
+        ids = np.empty((2, 1), np.int32)
+        found = _csv.parse_lines(line, ord(","), np.array([1, 2, 3], np.int32), *ids, out, np.empty(0, np.int64))
+        if found == 1:
+            taken += 1
+            # NumPy, too, rounds once.
+            assert out[0] == np.array(text).astype(dtype), text
+    assert taken > 1000
+
+
+def test_room_for_fewer_lines_is_not_overrun():
+    text = np.frombuffer(b"1,2,3\n" * 3 + b"\0", np.uint8)
+    ids, out = np.zeros((2, 2), np.int32), np.zeros(2, np.float32)
+    assert _csv.parse_lines(text, ord(","), np.array([1, 2, 3], np.int32), *ids, out, np.empty(0, np.int64)) == -1
