@@ -59,9 +59,9 @@ cdef inline const unsigned char *integer(const unsigned char *at, int64_t *value
 cdef inline const unsigned char *decimal(
     const unsigned char *at, int64_t limit, int max_places, int64_t *digits, int *places
 ) noexcept nogil:
-    """The decimal at a place, digits / 10^places, digits below `limit`: returns where it ends, NULL where there is none.
+    """The decimal at a place, digits / 10^places, digits below `limit`: returns where it ends, NULL if there is none.
 
-    Both numbers are exact in the type that they are divided in, so that the quotient is the number nearest to the decimal.
+    Both are exact in the type that they are divided in, so that the quotient is the number nearest to the decimal.
     """
     cdef:
         const unsigned char *begin
