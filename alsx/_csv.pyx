@@ -1,7 +1,8 @@
 # The compiled module of files of text: lines of plain integers and decimals, which nearly all files of ratings are.
 #
-# Plain is what has one meaning alone: integers as Python writes them, decimals of few digits, no quotes, no blanks, no empty
-# fields or lines. All else is left to a reader that knows more; here it is only recognised. As in _core.pyx, nothing raises.
+# Plain is what has one meaning alone: integers as Python writes them, decimals of few digits, no quotes, no blanks,
+# no empty fields or lines. All else is left to a reader that knows more; here it is only recognised. As in
+# _core.pyx, nothing raises.
 
 from libc.stdint cimport int32_t, int64_t
 
@@ -58,9 +59,9 @@ cdef inline const unsigned char *integer(const unsigned char *at, int64_t *value
 cdef inline const unsigned char *decimal(
     const unsigned char *at, int64_t limit, int max_places, int64_t *digits, int *places
 ) noexcept nogil:
-    """The decimal at a place, digits / 10^places with digits below `limit`: returns where it ends, NULL where there is none.
+    """The decimal at a place, digits / 10^places, digits below `limit`: returns where it ends, NULL if there is none.
 
-    Both numbers are exact in the type that they are divided in, so that the quotient is the nearest number to the decimal.
+    Both are exact in the type that they are divided in, so that the quotient is the number nearest to the decimal.
     """
     cdef:
         const unsigned char *begin
@@ -108,7 +109,7 @@ def parse_lines(
     real_t[::1] ratings,            # OUT (n_lines,) or (0,)
     int64_t[::1] times,             # OUT (n_lines,) or (0,)
 ):
-    """Columns of plain lines: returns how many lines there are, -1 where one is not plain, -2 where an id needs 64 bits."""
+    """Columns of plain lines: returns how many there are, -1 where one is not plain, -2 where an id needs 64 bits."""
     cdef:
         const unsigned char *at = &text[0]
         const unsigned char *end = at + text.shape[0] - 1

@@ -30,7 +30,7 @@ ORDER = [
     {"__init__"},
     {"datasets", "plot", "explorer", "_cli", "_reader", "_model_commands", "__main__", "examples"},
 ]
-LAZY = {"matplotlib", "fire", "pyarrow", "pooch", "pandas", "polars", "tqdm", "rich", "narwhals"}
+LAZY = {"matplotlib", "fire", "pyarrow", "pooch", "pandas", "polars", "tqdm", "rich"}
 
 
 def room(path):
