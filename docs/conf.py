@@ -16,6 +16,7 @@ ROOT = DOCS.parent
 sys.path[:0] = [str(ROOT), str(DOCS / "_ext")]
 mpl.use("agg")
 
+from archives import forget_times  # noqa: E402
 from figures import figures_of  # noqa: E402
 from members import documented  # noqa: E402
 from sources import include_sources  # noqa: E402
@@ -177,5 +178,6 @@ html_sidebars = {
 
 
 def setup(app):
-    """Connect what is done to each page."""
+    """Connect what is done to each page, and to what is downloaded."""
     app.connect("source-read", include_sources)
+    app.connect("build-finished", forget_times)

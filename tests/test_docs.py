@@ -123,8 +123,18 @@ def small_ml32m(folder):
             archive.writestr(f"ml-32m/{file}.csv", text.getvalue())
 
 
+def folder_of_ratings(folder):
+    """Files of ratings in a folder."""
+    import pyarrow.csv
+
+    (folder / "ratings").mkdir()
+    table = alsx.datasets.load_demo().table.select(["user", "item", "rating"])
+    for part in range(2):
+        pyarrow.csv.write_csv(table.slice(part * 50_000, 50_000), folder / "ratings" / f"part{part}.csv")
+
+
 # What must be there before a page's code runs.
-NEEDS = {"tutorials/movielens": small_ml32m}
+NEEDS = {"tutorials/movielens": small_ml32m, "memory": folder_of_ratings}
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -214,5 +224,5 @@ def test_the_reference_has_every_public_name():
     listed = set(
         re.findall(r"^   (?:ratings\.)?(\w+)$", (DOCS / "reference.md").read_text(encoding="utf-8"), re.MULTILINE)
     )
-    for module in (alsx, alsx.metrics, alsx.model_selection, alsx.datasets, alsx.plot):
+    for module in (alsx, alsx.metrics, alsx.model_selection, alsx.datasets, alsx.plot, alsx.explorer):
         assert set(module.__all__) - {"__version__"} <= listed, module.__name__

@@ -9,7 +9,6 @@ from __future__ import annotations
 import doctest
 import importlib.util
 import os
-import re
 import sys
 import tempfile
 import traceback
@@ -22,7 +21,8 @@ DOCS = Path(__file__).parents[1]
 def load_tests() -> Any:
     """Return the module of the tests, which knows what the code of a page needs and how outputs are compared."""
     spec = importlib.util.spec_from_file_location("test_docs", DOCS.parent / "tests" / "test_docs.py")
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

@@ -221,7 +221,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "growth": growth,
     **{
         f"names-{module}": functools.partial(public_names, f"alsx.{module}")
-        for module in ("model_selection", "metrics", "datasets", "plot")
+        for module in ("model_selection", "metrics", "datasets", "plot", "explorer")
     },
 }
 
