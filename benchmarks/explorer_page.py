@@ -219,7 +219,7 @@ def screenshots(page, out="docs"):
             driver.quit()
             shutil.rmtree(profile, ignore_errors=True)
         file = Path(out, f"{name}.png")
-        png.quantize(256, dither=Image.Dither.NONE).save(file, optimize=True)
+        png.quantize(256, Image.Quantize.MAXCOVERAGE, kmeans=8, dither=Image.Dither.NONE).save(file, optimize=True)
         print(file, file.stat().st_size)
 
 

@@ -78,15 +78,15 @@ def write(
         Places on the map, a row for each of ``model.item_ids_``. Default: `alsx.plot.embed` of the factors of items with
         at least `shown_from` ratings, those of `alsx.plot.embedding_map`; others lie beside the most similar of these.
     max_embedded : int, default=10_000
-        At most so many items, the most rated, are placed by `embed`, which takes some 7 seconds for 3,000 of them and
-        half a minute for 10,000.
+        At most so many items, the most rated, are placed by `embed`, which takes seconds for a thousand and a minute
+        for 10,000.
     random_state : int, RandomState or None, default=0
         Passed on to `embed`.
 
     Returns
     -------
     path : pathlib.Path
-        The file that was written: 1 MB for 10,000 items of rank 20, some 11 MB for 90,000.
+        The file that was written: 1.5 MB for 10,000 items of rank 20, 12 MB for 90,000.
 
     Raises
     ------
