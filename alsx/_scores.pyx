@@ -158,7 +158,7 @@ def squared_errors(
 
 def group_pairs(
     const int32_t[::1] rows,        # IN  (n,) below n_rows; negative: unknown
-    int64_t[::1] indptr,            # OUT (n_rows + 2,): pairs of row x are places[indptr[x]:indptr[x+1]]; last the unknown
+    int64_t[::1] indptr,            # OUT (n_rows + 2,): row x has places[indptr[x]:indptr[x+1]]; last the unknown
     int64_t[::1] places,            # OUT (n,) pairs by row, in their order
 ):
     """A stable counting sort of pairs by row."""
