@@ -873,7 +873,7 @@ cdef void noise_task(void *context, Py_ssize_t chunk, floating *work) noexcept n
 
 def add_noise(
     const floating[:, ::1] x,       # IN  (n_rows, ld), or (0, 0): 0
-    const floating[:, ::1] root,    # IN  (columns, padded columns) the transpose of a root of the covariance, zeros behind
+    const floating[:, ::1] root,    # IN  (columns, padded columns) a root of the covariance, transposed; zeros behind
     const floating[::1] start,      # IN  (padded columns,)
     double scale,
     uint64_t seed,
@@ -888,8 +888,10 @@ def add_noise(
         int n_threads
     if out.shape[0] == 0:
         return
-    job = noise_job(out.shape[0], x.shape[1], out.shape[1], columns, root.shape[1], matrix(x), &root[0, 0], &start[0], scale,
-                    seed, draw_index, &out[0, 0])
+    job = noise_job(
+        out.shape[0], x.shape[1], out.shape[1], columns, root.shape[1], matrix(x), &root[0, 0], &start[0], scale, seed,
+        draw_index, &out[0, 0],
+    )
     with nogil:
         n_threads = threads_for(out.shape[0] * (10.0 * columns + 0.1 * columns * columns), work.shape[0])
         share(noise_task[floating], &job, chunks(out.shape[0]), n_threads, &work[0, 0], work.shape[1])

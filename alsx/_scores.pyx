@@ -158,7 +158,7 @@ def squared_errors(
 
 def group_pairs(
     const int32_t[::1] rows,        # IN  (n,) below n_rows; negative: unknown
-    int64_t[::1] indptr,            # OUT (n_rows + 2,): the pairs of row x are places[indptr[x]:indptr[x+1]]; last the unknown
+    int64_t[::1] indptr,            # OUT (n_rows + 2,): row x has places[indptr[x]:indptr[x+1]]; last the unknown
     int64_t[::1] places,            # OUT (n,) pairs by row, in their order
 ):
     """A stable counting sort of pairs by row."""
@@ -206,10 +206,12 @@ cdef void forms_task(void *context, Py_ssize_t chunk, floating *work) noexcept n
         end = min(stop, job.indptr[row + 1])
         if floating is float:
             OPS.f32.packed_forms(job.k, covariances + row * job.ldc, end - begin, last - begin,
-                                 job.places + begin, job.partners, <const float *>job.table, job.ld, <const float *>job.unknown, job.out)
+                                 job.places + begin, job.partners, <const float *>job.table, job.ld,
+                                 <const float *>job.unknown, job.out)
         else:
             OPS.f64.packed_forms(job.k, covariances + row * job.ldc, end - begin, last - begin,
-                                 job.places + begin, job.partners, <const double *>job.table, job.ld, <const double *>job.unknown, job.out)
+                                 job.places + begin, job.partners, <const double *>job.table, job.ld,
+                                 <const double *>job.unknown, job.out)
         begin = end
         row = row + 1
 

@@ -1,6 +1,7 @@
 """The Bayesian model: the sampler against slow twins and its own joint distribution, and the model around it."""
 
 import pickle
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -459,3 +460,26 @@ def test_arviz(data):
     data = model.to_inference_data()
     np.testing.assert_array_equal(np.asarray(data["posterior"]["noise_sd"]), model.traces_["noise_sd"])
     assert float(arviz.ess(data)["noise_sd"]) > 0
+
+
+@pytest.mark.parametrize("implicit_features", [None, "both"])
+def test_memory_beside_the_ratings(implicit_features):
+    """Items with thousands of raters: nothing that a fit makes takes much more than its tables, whatever the ratings."""
+    rng = np.random.default_rng(0)
+    n_users, n_items, k = 4000, 100, 8
+    peaks = []
+    for n_rated in (20, 80):
+        items = np.concatenate([rng.permutation(n_items)[:n_rated] for _ in range(n_users)])
+        ratings = Ratings.from_arrays(
+            np.repeat(np.arange(n_users), n_rated), items, rng.normal(0, 1, len(items)), dtype="float32"
+        )
+        model = BayesALS(
+            k, n_samples=2, burn_in=1, als_iter=1, implicit_features=implicit_features, n_jobs=1, random_state=0
+        )
+        tracemalloc.start()
+        model.fit(ratings)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    n_more = n_users * 60
+    # Errors of all ratings at once took 60 bytes a rating.
+    assert peaks[1] - peaks[0] < 25 * n_more

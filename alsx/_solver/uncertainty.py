@@ -62,7 +62,7 @@ MIN_RESIDUAL_SHARE = 0.05
 SHAPE_SAMPLE, SHAPE_LEVELS = 65_536, 128
 
 # Ratings whose errors are looked at at a time.
-CHUNK_ERRORS = 2**18
+CHUNK_ERRORS = 2**17
 
 # With fewer errors the shape is drawn to the Gaussian, by this many errors' worth.
 SHAPE_PRIOR_COUNT = 200.0
