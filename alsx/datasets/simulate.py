@@ -65,7 +65,7 @@ def make_ratings(
     clip: bool = ...,
     activity: float = ...,
     popularity: float = ...,
-    dtype: str = ...,
+    dtype: DType = ...,
     random_state: int | np.random.Generator | None = ...,
     return_truth: Literal[False] = ...,
 ) -> Ratings: ...
@@ -88,7 +88,7 @@ def make_ratings(
     clip: bool = ...,
     activity: float = ...,
     popularity: float = ...,
-    dtype: str = ...,
+    dtype: DType = ...,
     random_state: int | np.random.Generator | None = ...,
     return_truth: Literal[True],
 ) -> tuple[Ratings, Truth]: ...
