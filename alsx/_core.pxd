@@ -1,6 +1,6 @@
 """The C side of the kernels: what _core.pyx, which holds it, shares with _scores.pyx."""
 
-from libc.stdint cimport int32_t, int64_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 
 
 cdef extern from "kernels.h" nogil:
@@ -62,6 +62,13 @@ cdef extern from "kernels.h" nogil:
                           double *) noexcept nogil
         int (*quadratic_forms)(const alsx_rows *, const alsx_requests *, const int32_t *, Py_ssize_t, float *,
                                double *) noexcept nogil
+        int (*covariances)(const alsx_rows *, const int32_t *, const int32_t *, Py_ssize_t, float *, float *,
+                           Py_ssize_t) noexcept nogil
+        void (*packed_forms)(Py_ssize_t, const float *, Py_ssize_t, Py_ssize_t, const int64_t *, const int32_t *,
+                             const float *, Py_ssize_t, const float *, double *) noexcept nogil
+        void (*add_product)(Py_ssize_t, Py_ssize_t, Py_ssize_t, const float *, Py_ssize_t, const float *, Py_ssize_t,
+                            float *, Py_ssize_t) noexcept nogil
+        void (*add_deviations)(Py_ssize_t, double, double, const float *, float *) noexcept nogil
         void (*gram_rows)(const alsx_rows *, const int32_t *, Py_ssize_t, float *, double *) noexcept nogil
         float (*dot)(Py_ssize_t, const float *, const float *) noexcept nogil
         void (*product)(Py_ssize_t, Py_ssize_t, Py_ssize_t, const float *, Py_ssize_t, const float *, Py_ssize_t,
@@ -82,6 +89,13 @@ cdef extern from "kernels.h" nogil:
                           double *) noexcept nogil
         int (*quadratic_forms)(const alsx_rows *, const alsx_requests *, const int32_t *, Py_ssize_t, double *,
                                double *) noexcept nogil
+        int (*covariances)(const alsx_rows *, const int32_t *, const int32_t *, Py_ssize_t, double *, double *,
+                           Py_ssize_t) noexcept nogil
+        void (*packed_forms)(Py_ssize_t, const double *, Py_ssize_t, Py_ssize_t, const int64_t *, const int32_t *,
+                             const double *, Py_ssize_t, const double *, double *) noexcept nogil
+        void (*add_product)(Py_ssize_t, Py_ssize_t, Py_ssize_t, const double *, Py_ssize_t, const double *, Py_ssize_t,
+                            double *, Py_ssize_t) noexcept nogil
+        void (*add_deviations)(Py_ssize_t, double, double, const double *, double *) noexcept nogil
         void (*gram_rows)(const alsx_rows *, const int32_t *, Py_ssize_t, double *, double *) noexcept nogil
         double (*dot)(Py_ssize_t, const double *, const double *) noexcept nogil
         void (*product)(Py_ssize_t, Py_ssize_t, Py_ssize_t, const double *, Py_ssize_t, const double *, Py_ssize_t,
@@ -100,6 +114,7 @@ cdef extern from "kernels.h" nogil:
         alsx_ops_f32 f32
         alsx_ops_f64 f64
         double (*peak)(Py_ssize_t, float *) noexcept nogil
+        void (*normals)(uint64_t, uint64_t, uint32_t, double, Py_ssize_t, double *) noexcept nogil
 
     int alsx_best_level() noexcept
     const alsx_ops *alsx_level_ops(int) noexcept

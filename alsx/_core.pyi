@@ -61,6 +61,14 @@ def solve_rows(
     draw_index: int = 0,
 ) -> int: ...
 def gram_rows(rows: Rows, work: NDArray[Any], out: NDArray[np.float64]) -> None: ...
+def covariances(
+    rows: Rows,
+    starts: NDArray[np.int64],
+    order: NDArray[np.int32],
+    requested: NDArray[np.int32],
+    work: NDArray[Any],
+    out: NDArray[Any],
+) -> int: ...
 def quadratic_forms(
     rows: Rows,
     starts: NDArray[np.int64],
@@ -162,4 +170,17 @@ def packed_axpby(
     total: NDArray[Any],
 ) -> None: ...
 def philox(counter: NDArray[np.uint32], key: NDArray[np.uint32], out: NDArray[np.uint32]) -> None: ...
+def noise_workspace(columns: int) -> int: ...
+def add_noise(
+    x: NDArray[Any],
+    root: NDArray[Any],
+    start: NDArray[Any],
+    scale: float,
+    seed: int,
+    draw_index: int,
+    columns: int,
+    work: NDArray[Any],
+    out: NDArray[Any],
+) -> None: ...
+def add_table(x: NDArray[Any], n_threads: int, total: NDArray[Any]) -> None: ...
 def normals(seed: int, draw_index: int, out: NDArray[np.float64]) -> None: ...

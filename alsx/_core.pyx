@@ -30,7 +30,6 @@ from alsx._pool cimport CHUNK_ROWS, ENTRIES_PER_NS, alsx_add, chunks, least_shar
 
 cdef extern from "normals.h" nogil:
     void alsx_philox(const uint32_t *, const uint32_t *, uint32_t *)
-    void alsx_normals(uint64_t, uint64_t, uint32_t, double, Py_ssize_t, double *)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -118,7 +117,7 @@ cdef list describe_rows(alsx_rows *described, rows, const floating *_):
         row_scale    IN  (n,) float64, s
         empty_scale  IN  s of a row that is not among these and has no ratings
         precision    IN  (k+1, padded k + PAD) Lambda of every row, whatever s; or (0, 0): diag(reg, ..., reg, reg_bias)
-        means        IN  (n, ld) m; or (0, 0): 0
+        means        IN  (n, ld) m; (1, ld): that of every row; or (0, 0): 0
         base         IN  (matrix, sums, scale), or None: none. Sums over rows of the other side that every system has
                          besides, that of row x scale[x] times, where x has ratings; they are float64 but for
             matrix   IN  (k+2, padded k + PAD) sum v q q', sum v q and sum v t q, zeros from column k on
@@ -155,7 +154,7 @@ cdef list describe_rows(alsx_rows *described, rows, const floating *_):
     described.empty_scale = rows.empty_scale
     described.precision = matrix(precision)
     described.means = matrix(means)
-    described.means_ld = means.shape[1]
+    described.means_ld = 0 if means.shape[0] == 1 else means.shape[1]
     described.base = NULL
     described.base_sums = described.base_scale = NULL
     if base is not None:
@@ -358,6 +357,69 @@ cdef double requests_cost(const alsx_rows *rows, const alsx_requests *requests, 
         if cost >= enough:
             break
     return cost
+
+
+# Where there are many forms of a row, its whole covariance is worth its while: the forms are then products of tables.
+
+cdef struct covariances_job:
+    const alsx_rows *rows
+    const int32_t *requested
+    const int64_t *starts
+    const int32_t *order
+    void *out
+    Py_ssize_t ldo
+    int64_t failed
+
+
+cdef void covariances_task(void *context, Py_ssize_t task, floating *work) noexcept nogil:
+    cdef:
+        covariances_job *job = <covariances_job *>context
+        const int32_t *order = job.order + job.starts[task]
+        Py_ssize_t n = job.starts[task + 1] - job.starts[task]
+        floating *out = <floating *>job.out
+        int failed
+    if floating is float:
+        failed = OPS.f32.covariances(job.rows, job.requested, order, n, work, out, job.ldo)
+    else:
+        failed = OPS.f64.covariances(job.rows, job.requested, order, n, work, out, job.ldo)
+    if failed:
+        alsx_add(&job.failed, failed)
+
+
+def covariances(
+    rows,                           # IN  the row systems, see describe_rows
+    const int64_t[::1] starts,      # IN  (n_tasks+1,): one task does the requests order[starts[t]:starts[t+1]]
+    const int32_t[::1] order,       # IN  (m,) a permutation of the requests
+    const int32_t[::1] requested,   # IN  (m,) which row each request asks for; negative: one without ratings
+    floating[:, ::1] work,          # TMP (n_threads, quadratic_forms_workspace)
+    floating[:, ::1] out,           # OUT (m, ldo), ldo at least (k+1)(k+2)/2
+):
+    """out[e] := A^-1 of each row that is requested, by rows of its lower triangle, what is left of the diagonal times 2; NaN
+    where A is singular. Returns how many were."""
+    cdef:
+        alsx_rows described
+        covariances_job job
+        Py_ssize_t n_tasks = starts.shape[0] - 1, place
+        int n_threads
+        double cost = 0
+        list held = describe_rows(&described, rows, &work[0, 0])
+    if n_tasks <= 0 or starts[n_tasks] == starts[0]:
+        return 0
+    job = covariances_job(&described, &requested[0], &starts[0], &order[0], &out[0, 0], out.shape[1], 0)
+    with nogil:
+        for place in range(starts[0], starts[n_tasks]):
+            cost += covariance_cost(&described, requested[order[place]])
+            if cost >= work.shape[0] * least_share:
+                break
+        n_threads = threads_for(cost, work.shape[0])
+        share(covariances_task[floating], &job, n_tasks, n_threads, &work[0, 0], work.shape[1])
+    del held
+    return job.failed
+
+
+cdef inline double covariance_cost(const alsx_rows *rows, Py_ssize_t row) noexcept nogil:
+    """Nanoseconds that a row's covariance takes, about those of two solutions."""
+    return 2 * solve_cost(rows.indptr[row + 1] - rows.indptr[row] if row >= 0 else 0, 1, rows.k)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -748,6 +810,120 @@ def packed_axpby(
 # ---------------------------------------------------------------------------------------------------------------------
 # Normal random numbers
 
+# Tables with noise are made some rows at a time: as many as a product of register tiles takes.
+cdef enum:
+    NOISE_ROWS = 16
+
+
+def noise_workspace(Py_ssize_t columns):
+    """Reals of workspace that one thread needs for `add_noise`."""
+    return noise_width(columns) * (2 * NOISE_ROWS + 2)
+
+
+cdef inline Py_ssize_t noise_width(Py_ssize_t columns) noexcept nogil:
+    return (columns + ALSX_PAD - 1) // ALSX_PAD * ALSX_PAD
+
+
+cdef struct noise_job:
+    Py_ssize_t n_rows, ld, ld_out, columns, ld_root
+    const void *x
+    const void *root
+    const void *start
+    double scale
+    uint64_t seed, draw_index
+    void *out
+
+
+cdef void noise_task(void *context, Py_ssize_t chunk, floating *work) noexcept nogil:
+    cdef:
+        noise_job *job = <noise_job *>context
+        Py_ssize_t columns = job.columns, width = noise_width(columns), r, c, first, m
+        Py_ssize_t end = min(job.n_rows, (chunk + 1) * CHUNK_ROWS)
+        const floating *x = <const floating *>job.x
+        const floating *start = <const floating *>job.start
+        const floating *root = <const floating *>job.root
+        floating *out
+        floating *noise = work                                  # (columns, NOISE_ROWS)
+        floating *product = noise + width * NOISE_ROWS          # (NOISE_ROWS, width)
+        double *normals = <double *>(product + width * NOISE_ROWS)
+    first = chunk * CHUNK_ROWS
+    while first < end:
+        m = min(<Py_ssize_t>NOISE_ROWS, end - first)
+        for r in range(m):
+            OPS.normals(job.seed, job.draw_index, <uint32_t>(first + r), job.scale, columns, normals)
+            for c in range(columns):
+                noise[c * NOISE_ROWS + r] = <floating>normals[c]
+        for r in range(m, NOISE_ROWS):
+            for c in range(columns):
+                noise[c * NOISE_ROWS + r] = 0
+        # product (NOISE_ROWS,columns) = start (1,columns) + noise' (NOISE_ROWS,columns) root (columns,columns)
+        if floating is float:
+            OPS.f32.product(columns, NOISE_ROWS, width, noise, NOISE_ROWS, root, job.ld_root, start, product, width)
+        else:
+            OPS.f64.product(columns, NOISE_ROWS, width, noise, NOISE_ROWS, root, job.ld_root, start, product, width)
+        for r in range(m):
+            out = <floating *>job.out + (first + r) * job.ld_out
+            for c in range(columns):
+                out[c] = product[r * width + c]
+            if x != NULL:
+                for c in range(columns):
+                    out[c] += x[(first + r) * job.ld + c]
+        first = first + NOISE_ROWS
+
+
+def add_noise(
+    const floating[:, ::1] x,       # IN  (n_rows, ld), or (0, 0): 0
+    const floating[:, ::1] root,    # IN  (columns, padded columns) the transpose of a root of the covariance, zeros behind
+    const floating[::1] start,      # IN  (padded columns,)
+    double scale,
+    uint64_t seed,
+    uint64_t draw_index,
+    Py_ssize_t columns,
+    floating[:, ::1] work,          # TMP (n_threads, noise_workspace)
+    floating[:, ::1] out,           # OUT (n_rows, ld)
+):
+    """out[r] := x[r] + start + scale normals[r]' root, the normals of the stream (seed, draw_index, r)."""
+    cdef:
+        noise_job job
+        int n_threads
+    if out.shape[0] == 0:
+        return
+    job = noise_job(out.shape[0], x.shape[1], out.shape[1], columns, root.shape[1], matrix(x), &root[0, 0], &start[0], scale,
+                    seed, draw_index, &out[0, 0])
+    with nogil:
+        n_threads = threads_for(out.shape[0] * (10.0 * columns + 0.1 * columns * columns), work.shape[0])
+        share(noise_task[floating], &job, chunks(out.shape[0]), n_threads, &work[0, 0], work.shape[1])
+
+
+cdef void total_task(void *context, Py_ssize_t chunk, floating *work) noexcept nogil:
+    cdef:
+        tables_job *job = <tables_job *>context
+        Py_ssize_t r
+    for r in range(chunk * CHUNK_ROWS, min(job.n_rows, (chunk + 1) * CHUNK_ROWS)):
+        row_total(<const floating *>job.x + r * job.ld, job.columns, <floating *>job.total + r * job.ld)
+
+
+cdef inline void row_total(const floating *x, Py_ssize_t columns, floating *total) noexcept nogil:
+    cdef Py_ssize_t c
+    for c in range(columns):
+        total[c] += x[c]
+
+
+def add_table(
+    const floating[:, ::1] x,       # IN  (n_rows, ld)
+    int n_threads,
+    floating[:, ::1] total,         # IN, OUT (n_rows, ld)
+):
+    """total += x"""
+    cdef tables_job job
+    if x.shape[0] == 0:
+        return
+    job = tables_job(x.shape[0], x.shape[1], x.shape[1], &x[0, 0], NULL, NULL, NULL, NULL, NULL, &total[0, 0])
+    with nogil:
+        n_threads = threads_for(x.shape[0] * x.shape[1] / ENTRIES_PER_NS, n_threads)
+        share(total_task[floating], &job, chunks(x.shape[0]), n_threads, <floating *>NULL, 0)
+
+
 def philox(const uint32_t[::1] counter, const uint32_t[::1] key, uint32_t[::1] out):
     """out (4,) := the random words of counter (4,) and key (2,)."""
     alsx_philox(&counter[0], &key[0], &out[0])
@@ -757,4 +933,4 @@ def normals(uint64_t seed, uint64_t draw_index, double[:, ::1] out):
     """out[row] := the first normals of the stream (seed, draw_index, row)."""
     cdef Py_ssize_t row
     for row in range(out.shape[0]):
-        alsx_normals(seed, draw_index, <uint32_t>row, 1.0, out.shape[1], &out[row, 0])
+        OPS.normals(seed, draw_index, <uint32_t>row, 1.0, out.shape[1], &out[row, 0])

@@ -1,4 +1,4 @@
-from typing import Any
+from typing import Any, Protocol, type_check_only
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,9 +28,39 @@ def squared_errors(
     n_threads: int,
     out: NDArray[np.float64],
 ) -> None: ...
+def group_pairs(rows: NDArray[np.int32], indptr: NDArray[np.int64], places: NDArray[np.int64]) -> None: ...
+def pair_forms(
+    indptr: NDArray[np.int64],
+    places: NDArray[np.int64],
+    partners: NDArray[np.int32],
+    covariances: NDArray[Any],
+    table: NDArray[Any],
+    unknown: NDArray[Any],
+    k: int,
+    n_threads: int,
+    out: NDArray[np.float64],
+) -> None: ...
 def pack_items(table: NDArray[Any], k: int, packed: NDArray[Any], n_threads: int) -> None: ...
 def top_n_block() -> int: ...
-def top_n_workspace(k: int) -> int: ...
+def top_n_workspace(k: int, limits: bool = False) -> int: ...
+
+@type_check_only
+class Limits(Protocol):
+    """What `top_n` reads of limits; see describe_limits in ``_scores.pyx``."""
+
+    @property
+    def users(self) -> NDArray[Any]: ...
+    @property
+    def items(self) -> NDArray[Any]: ...
+    @property
+    def rows(self) -> NDArray[np.int32]: ...
+    @property
+    def columns(self) -> NDArray[np.int32]: ...
+    @property
+    def n_std(self) -> float: ...
+    @property
+    def sigma2(self) -> float: ...
+
 def top_n(
     users: NDArray[np.int32],
     table: NDArray[Any],
@@ -42,5 +72,6 @@ def top_n(
     work: NDArray[Any],
     top_items: NDArray[np.int32],
     top_scores: NDArray[Any],
+    limits: Limits | None = None,
 ) -> None: ...
 def top_n_nanoseconds(m: int, n_items: int, k: int) -> float: ...

@@ -1,13 +1,14 @@
 """How many frames a second the explorer page draws, and how large its file is, at 1,000, 10,000 and 90,000 items.
 
-    python benchmarks/explorer_page.py [--sizes=1000,10000,90000] [--frames=120] [--out=DIR] [--width=1280 --height=800]
+    python benchmarks/explorer_page.py measure [--sizes=1000,10000,90000] [--frames=120] [--out=DIR] [--reuse]
+    python benchmarks/explorer_page.py screenshots PAGE.html [--out=docs]
 
 Needs selenium and a Chromium with its driver. Pages are of models fitted to simulated ratings with a long tail (thirty an item),
 k = 20, with made-up titles, years and genres. For each way of drawing (WebGL and the Canvas fallback) the map is moved and zoomed
 once a frame, as by a hand that drags and a wheel that turns, and frames are counted, each of them drawn and read back, so that
 nothing is left waiting. Headless Chromium has no graphics card: WebGL is rendered by the processor (SwiftShader), which is many
 times slower than integrated graphics. Besides: seconds from opening to the first frame, milliseconds of a search, of the ten
-nearest of an item and of ten recommendations from five ratings.
+nearest of an item and of ten recommendations from five ratings. The second command makes the pictures of the documentation.
 """
 
 import shutil
@@ -100,7 +101,7 @@ WebGLRenderingContext.prototype.getParameter = function (name) {
 """
 
 
-def browser(width, height, webgl):
+def browser(width, height, webgl, dark=False, mobile=False):
     """A headless Chromium of a window of this size."""
     from selenium import webdriver
     from selenium.webdriver.chrome.service import Service
@@ -117,8 +118,12 @@ def browser(width, height, webgl):
     driver.set_script_timeout(120)
     driver.execute_cdp_cmd(
         "Emulation.setDeviceMetricsOverride",
-        {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False},
+        {"width": width, "height": height, "deviceScaleFactor": 1 + mobile, "mobile": mobile},
     )
+    if dark:
+        driver.execute_cdp_cmd(
+            "Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": "dark"}]}
+        )
     source = ANY_WEBGL if webgl else NO_WEBGL
     driver.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": source})
     return driver, profile
@@ -154,7 +159,7 @@ def make_page(path, n):
     return seconds, seconds - without
 
 
-def main(sizes=(1000, 10000, 90000), frames=120, out=None, width=1280, height=800, reuse=False):
+def measure(sizes=(1000, 10000, 90000), frames=120, out=None, width=1280, height=800, reuse=False):
     """Print the table; with --reuse of the pages that an earlier run left in --out."""
     folder = Path(out or tempfile.mkdtemp(prefix="explorer-page-"))
     folder.mkdir(parents=True, exist_ok=True)
@@ -186,5 +191,37 @@ def main(sizes=(1000, 10000, 90000), frames=120, out=None, width=1280, height=80
             )
 
 
+# What the pictures show: name, width and height, dark, phone, and what is done first.
+PICTURES = (
+    ("explorer-map", 1280, 800, False, False, ""),
+    ("explorer-film", 1280, 800, True, False, "page.select(page.items.search('matrix', page.map.order, 1)[0])"),
+    (
+        "explorer-phone", 390, 844, False, True,
+        "for (const [i, r] of [[0, 5], [4, 4.5], [9, 4], [11, 2], [20, 3]]) page.rate(page.map.order[i], r); page.openTab('you')",
+    ),
+)  # fmt: skip
+
+
+def screenshots(page, out="docs"):
+    """Write the pictures, as small as 8 bits a pixel make them."""
+    import io
+
+    from PIL import Image
+
+    for name, width, height, dark, mobile, code in PICTURES:
+        driver, profile = browser(width, height, False, dark, mobile)
+        try:
+            driver.get(Path(page).absolute().as_uri())
+            script = f"explorer.then((page) => {{ {code}; setTimeout(arguments[0], 1200); }})"
+            driver.execute_async_script(script)
+            png = Image.open(io.BytesIO(driver.get_screenshot_as_png())).convert("RGB")
+        finally:
+            driver.quit()
+            shutil.rmtree(profile, ignore_errors=True)
+        file = Path(out, f"{name}.png")
+        png.quantize(256, dither=Image.Dither.NONE).save(file, optimize=True)
+        print(file, file.stat().st_size)
+
+
 if __name__ == "__main__":
-    fire.Fire(main)
+    fire.Fire({"measure": measure, "screenshots": screenshots})

@@ -3,6 +3,7 @@
     python benchmarks/iteration.py [--ratings=FILE.npz] [--k=20,64,128] [--threads=1,2] [--levels=base,v3,v4]
     python benchmarks/iteration.py --k=64 --threads=2 --peer-python=PATH --solvers=implicit-cholesky --rounds=3
     python benchmarks/iteration.py --k=20,64 --threads=2 --learned --rounds=3
+    python benchmarks/iteration.py --k=20,64 --threads=2 --draws --iterations=8 --rounds=3
     python benchmarks/iteration.py --k=20,64 --threads=2 --history --rounds=3
     python benchmarks/iteration.py --k=20,64,128 --threads=2 --rank --rounds=3
     python benchmarks/iteration.py --k=20,64,128 --threads=2 --feedback=implicit --peer-python=PATH \
@@ -10,7 +11,8 @@
 
 FILE.npz holds u, i (int32), r (float32) and, where a part is held out, test (bool); without it ratings are simulated at
 --scale times the size of MovieLens 32M (0.1: 3.2 million). PATH is a Python with implicit and cmfrec installed. --learned
-compares with iterations that learn prior means from who rated what; --history compares half-sweeps alone with the loop of a
+compares with iterations that learn prior means from who rated what; --draws compares draws of BayesALS with iterations of
+FactorALS, with learned prior means and without; --history compares half-sweeps alone with the loop of a
 fit, which keeps the loss and RMSE, and with one that also predicts the held-out part after each iteration; --rank compares
 with iterations of RankALS, whose loss counts missing pairs too. --feedback=implicit takes ratings for counts of implicit feedback,
 which is implicit's own job; ours is then RankALS. Ours and the
@@ -66,6 +68,15 @@ def ours(R, k, threads, dtype, iterations, implicit_features=None, feedback=None
     return float(np.median(model.history_["seconds"][1:]))
 
 
+def draw_seconds(R, k, threads, iterations, implicit_features):
+    """Mean seconds of an iteration of FactorALS and of a draw of BayesALS, but for the first, which touches fresh memory."""
+    options = {"implicit_features": implicit_features, "random_state": 0, "n_jobs": threads}
+    # Learned means do not move in every iteration, so that means tell more than medians.
+    fit = alsx.FactorALS(k, max_iter=iterations + 1, tol=0, **options).fit(R)
+    chain = alsx.BayesALS(k, n_samples=iterations + 1, burn_in=0, als_iter=1, **options).fit(R)
+    return [float(np.mean(model.history_["seconds"][1:])) for model in (fit, chain)]
+
+
 def history_cost(R, held_out, k, threads, iterations):
     """Seconds an iteration of half-sweeps alone, of a fit's loop, and of one that predicts the held-out ratings too."""
     side = Penalty(1.3, 0.6, 0.5)
@@ -108,11 +119,23 @@ def many(value):
 def main(
     ratings=None, scale=0.1, k=(20, 64, 128), threads=(1, 2), levels=None, dtype="float32", iterations=2, rounds=3,
     peer_python=None, solvers=("implicit-cholesky",), learned=False, history=False,
-    rank=False, feedback=None,
+    rank=False, feedback=None, draws=False,
 ):  # fmt: skip
     """Print the tables."""
     R = read(ratings, scale)
     print(repr(R), f"level {_core.simd_level()}", sep="\n", flush=True)
+    if draws:
+        for factors in many(k):
+            for n in many(threads):
+                for implicit in (None, "both"):
+                    pairs = [draw_seconds(R, factors, n, iterations, implicit) for _ in range(rounds)]
+                    a, b = np.median(pairs, axis=0)
+                    ratio = np.median([y / x for x, y in pairs])
+                    print(
+                        f"k={factors} threads={n} implicit_features={implicit}: iteration {a:.3f} s, draw {b:.3f} s, ratio "
+                        f"{ratio:.2f}", flush=True,
+                    )  # fmt: skip
+        return
     if learned or rank:
         name, own = "implicit_features='both'", {"implicit_features": "both"}
         if rank:

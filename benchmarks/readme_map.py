@@ -40,7 +40,8 @@ def main(folder=None, out=Path(__file__).parent.parent / "docs" / "film-map.png"
     png = io.BytesIO()
     ax.figure.savefig(png, format="png")
     picture = Image.open(png).convert("RGB")
-    few = picture.quantize(256, method=Image.Quantize.MAXCOVERAGE, kmeans=3, dither=Image.Dither.NONE)
+    palette = picture.quantize(256, method=Image.Quantize.MAXCOVERAGE, kmeans=3)
+    few = picture.quantize(palette=palette, dither=Image.Dither.FLOYDSTEINBERG)  # no steps in the tints
     few.save(out, optimize=True)
     print(f"{out}: {Path(out).stat().st_size / 1024:.0f} KB")
 

@@ -34,6 +34,32 @@ def quadratic_forms(A, z):
     return np.einsum("ij,ji->i", z, np.linalg.solve(A, z.T))
 
 
+def packed(A):
+    """The inverses of symmetric matrices A (n, K, K): rows of their lower triangles, what is left of the diagonals times 2."""
+    inverse = np.linalg.inv(np.asarray(A, np.float64))
+    rows, columns = np.tril_indices(A.shape[-1])
+    return inverse[..., rows, columns] * np.where(rows == columns, 1, 2)
+
+
+def symmetric(rows, K):
+    """The symmetric matrices (n, K, K) of packed ones."""
+    out = np.zeros((len(rows), K, K))
+    r, c = np.tril_indices(K)
+    out[:, r, c] = rows[:, : len(r)] / np.where(r == c, 1, 2)
+    out[:, c, r] = out[:, r, c]
+    return out
+
+
+def pair_variances(C_user, C_item, z_user, z_item, sigma2):
+    """What is not known of all pairs (m, n), by covariances (., K, K) over sigma^2 and vectors z = [factors ; 1]."""
+    trace = np.einsum("ujj,ijj->ui", C_user[:, :-1, :-1], C_item[:, :-1, :-1])
+    return sigma2 * (
+        np.einsum("ij,ujk,ik->ui", z_item, C_user, z_item)
+        + np.einsum("uj,ijk,uk->ui", z_user, C_item, z_user)
+        + sigma2 * trace
+    )
+
+
 def rating_variances(u, i, tables, priors, errors, users, items, n0=20.0, left=0.05):
     """
     Noise and epistemic variance of the pairs (users, items), -1 for unknown ones, and sigma^2.

@@ -218,7 +218,8 @@ def test_maps_too_large_to_be_drawn_exactly():
     part, draws = common.regressions[0], common.samplers[0]
     F = reference.implicit_features(ratings.triples()[0], ratings.triples()[1], 300, 80)
     assert draws.basis.shape == (80, gibbs_module.DEFLATED_DIRECTIONS)
-    np.testing.assert_allclose(draws.basis_product, F.T @ F @ draws.basis, atol=1e-9)
+    np.testing.assert_allclose(draws.basis_means, F @ draws.basis, atol=1e-9)
+    np.testing.assert_allclose(draws.normal, draws.basis.T @ F.T @ F @ draws.basis, atol=1e-9)
     table, means = gibbs.users.table, gibbs.users.prior_means.means
     shift, root = np.array([0.1, -0.2]), np.array([[0.5, 0.0], [0.2, 0.3]])
     A = F.T @ F + part.ridge * np.eye(80)

@@ -119,6 +119,8 @@ def test_vectors_and_pictures_are_files(saved, tmp_path):
     assert pq.read_table(tmp_path / "users.parquet").equals(model.to_arrow("user"))
     run("-m", "alsx", "plot", saved, "--kind=history", "--out=h.png", folder=tmp_path)
     assert (tmp_path / "h.png").read_bytes().startswith(b"\x89PNG")
+    run("-m", "alsx", "plot", saved, "--kind=factors", "--out=f.png", "--min-ratings=1", folder=tmp_path)
+    assert (tmp_path / "f.png").read_bytes().startswith(b"\x89PNG")
     run("-m", "alsx", "plot", saved, "--min-ratings=1", folder=tmp_path)
     assert (tmp_path / "map.png").read_bytes().startswith(b"\x89PNG")
 

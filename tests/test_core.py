@@ -15,7 +15,8 @@ from conftest import LEVELS, TOLERANCE
 from alsx import _core
 from alsx._solver.regression import SparseOperator
 from alsx._solver.rows import KernelRows, RowBase
-from alsx._solver.tables import factor_table, kernel_precision, workspace
+from alsx._solver.rows import packed_width as covariance_width
+from alsx._solver.tables import aligned, factor_table, kernel_precision, workspace
 
 pytestmark = pytest.mark.usefixtures("everything_shared")
 
@@ -378,6 +379,54 @@ def test_quadratic_forms_of_singular_rows_are_infinite(simd, dtype):
     assert failed == sum(singular)
     for x, values in zip(singular, found, strict=True):
         assert np.isinf(values).all() if x else np.isfinite(values).all()
+
+
+def packed_covariances(problem, rows, n_threads=1, full=None, reg=None):
+    """The packed covariances of rows, and how many were singular."""
+    none = problem.table[:0]
+    systems = KernelRows(
+        problem.indptr, problem.indices, problem.values[:0], problem.values[:0], 0.0, 1.0, problem.table, problem.k,
+        problem.reg if reg is None else reg, problem.reg_bias if reg is None else reg, problem.row_scale, EMPTY_SCALE,
+        none if full is None else full, none,
+    )  # fmt: skip
+    out = aligned(len(rows) + 1, covariance_width(problem.k, problem.dtype), problem.dtype)[: len(rows)]
+    work = workspace(n_threads, _core.quadratic_forms_workspace(problem.k, problem.dtype.itemsize), problem.dtype)
+    order = np.random.default_rng(n_threads).permutation(len(rows)).astype(np.int32)
+    failed = _core.covariances(systems, np.array([0, 2, 9, len(rows)]), order, rows, work, out)
+    return out, failed
+
+
+@pytest.mark.parametrize("full", [False, True])
+@pytest.mark.parametrize("k", RANKS)
+def test_covariances(simd, dtype, k, full):
+    problem = solved(k, dtype, False)[0]
+    rows, matrix = requests(problem)[0], a_precision(k, problem.dtype)
+    precision = kernel_precision(matrix, problem.dtype) if full else None
+    found, failed = packed_covariances(problem, rows, full=precision)
+    assert failed == 0
+    np.testing.assert_array_equal(found, packed_covariances(problem, rows, 3, full=precision)[0])
+    A = []
+    for row in rows:
+        part = slice(problem.indptr[row], problem.indptr[row + 1]) if row >= 0 else slice(0, 0)
+        s = problem.row_scale[row] if row >= 0 else EMPTY_SCALE
+        Lambda = matrix if full else np.diag(np.append(np.full(k, s * problem.reg), s * problem.reg_bias))
+        A.append(
+            reference.row_posterior(
+                problem.values[part], None, 0.0, 1.0, problem.table[problem.indices[part]], k, Lambda, np.zeros(k + 1)
+            )[1]
+        )
+    expected = reference.packed(np.array(A))
+    np.testing.assert_allclose(found[:, : expected.shape[1]], expected, atol=TOLERANCE[dtype] * np.abs(expected).max())
+
+
+def test_covariances_of_singular_rows_are_no_numbers(simd, dtype):
+    problem = Problem(8, dtype)
+    rows = requests(problem)[0]
+    found, failed = packed_covariances(problem, rows, reg=0.0)
+    singular = [row < 0 or problem.indptr[row + 1] - problem.indptr[row] < 9 for row in rows]
+    assert failed == sum(singular) > 0
+    np.testing.assert_array_equal(np.isnan(found[:, :45]).all(1), singular)
+    assert np.isfinite(found[~np.array(singular)]).all()
 
 
 def test_draws_depend_on_seed_draw_index_and_row_alone(dtype):

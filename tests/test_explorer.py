@@ -25,10 +25,10 @@ from alsx import _cli
 from alsx.datasets import load_demo, make_ratings
 from alsx.examples import explore
 from alsx.explorer import write
-from alsx.explorer._colours import genre_colours
+from alsx.explorer._colours import ON_DARK, colour_pairs
 from alsx.explorer._items import listed_from, rating_step
 from alsx.explorer._numbers import BIAS_STEP, COLUMN_STEP, ROW_LEVELS, by_column, by_row
-from alsx.plot import embed, main_genres
+from alsx.plot import GENRE_COLOURS, embed, main_genres
 
 SMALL = make_ratings(300, 120, 9000, random_state=1)
 TYPES = {"u1": "<u1", "u2": "<u2", "i2": "<u2", "i4": "<u4", "f4": "<f4", "f8": "<f8"}
@@ -378,13 +378,15 @@ def test_from_how_many_ratings_items_are_shown():
 
 
 def test_colours_can_be_told_from_the_dark_page():
-    names = ["Drama", "Comedy", "Romance", "Thriller", "Sci-Fi", "Crime", "Children", "Horror"]
+    names = list(GENRE_COLOURS)
 
     def luminance(colour):
         shares = np.array([int(colour[at : at + 2], 16) for at in (1, 3, 5)]) / 255
         return np.where(shares <= 0.04045, shares / 12.92, ((shares + 0.055) / 1.055) ** 2.4) @ [0.2126, 0.7152, 0.0722]
 
-    pairs = genre_colours(names)
+    assert set(ON_DARK) <= set(GENRE_COLOURS.values())
+    pairs = colour_pairs(names)
+    assert [light for light, _ in pairs] == [GENRE_COLOURS[name] for name in names]
     assert len({dark for _, dark in pairs}) == len(names)
     for _, dark in pairs:
         assert (luminance(dark) + 0.05) / (luminance("#14171c") + 0.05) > 2.9

@@ -22,8 +22,8 @@ from pyarrow import csv, parquet
 import alsx
 import alsx.__main__
 from alsx import Ratings
-from alsx._solver.alternation import TrainingSide
-from alsx._solver.prior import Penalty
+from alsx._solver.alternation import Alternation
+from alsx._solver.prior import Penalty, PriorSources
 from alsx.ratings import cache, csvfile, external, gathering, is_mapped
 
 pytestmark = pytest.mark.filterwarnings("error")
@@ -474,13 +474,12 @@ def test_arguments_refused(tmp_path):
 def test_mapped_ratings_are_known_and_read_from_one_end_to_the_other(tmp_path):
     path = write(tmp_path, columns(), "csv")
     whole, mapped = Ratings(path), Ratings(path, cache=tmp_path)
-    sides = [
-        TrainingSide("user", alsx.Ratings(R).by_user, 2, Penalty(1.0, 1.0, 0.5), np.dtype("f4"))
-        for R in (whole, mapped)
-    ]
-    assert [is_mapped(side.ratings.values) for side in sides] == [False, True]
-    assert (np.diff(sides[0].tasks.order) < 0).any()
-    assert (np.diff(sides[1].tasks.order) == 1).all()
+    assert [is_mapped(alsx.Ratings(R).by_item.values) for R in (whole, mapped)] == [False, True]
+    plain, learned = (PriorSources(), PriorSources()), (PriorSources(1.0), PriorSources())
+    for R, sources, in_order in ((whole, plain, False), (mapped, plain, True), (mapped, learned, False)):
+        fit = Alternation(R, 2, (Penalty(1.0, 1.0, 0.5),) * 2, np.random.default_rng(0), 1, sources)
+        for side in (fit.users, fit.items):
+            assert (np.diff(side.tasks.order) == 1).all() == in_order
     again = pickle.loads(pickle.dumps(mapped))
     assert_same(whole, again)
 

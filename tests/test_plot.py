@@ -287,7 +287,7 @@ def test_leaders_cross_neither_a_label_nor_one_another(drawn):
 def test_labels_overlap_nothing_in_any_axes_and_keep_clear_of_the_legend(clustered, size):
     c = clustered
     figure = Figure(figsize=size, dpi=80)
-    ax = plot.embedding_map(c.vectors, c.titles, c.genres, c.counts, method="pca", ax=figure.subplots(), n_labels=80)
+    ax = plot.embedding_map(c.vectors, c.titles, c.genres, c.counts, method="pca", ax=figure.subplots(), n_labels=25)
     boxes = extents(ax, tagged(ax, "label") + tagged(ax, "region"))
     figure.canvas.draw()
     boxes.append(ax.get_legend().get_window_extent())

@@ -1,5 +1,7 @@
 """Predictions and top-n against their slow twins, at every instruction set and dtype."""
 
+import itertools
+
 import hypothesis.strategies as st
 import numpy as np
 import pytest
@@ -8,7 +10,8 @@ from conftest import LEVELS, TOLERANCE
 from hypothesis import HealthCheck, given, settings
 
 from alsx import _core, _scores
-from alsx._models.top_n import merge_slices
+from alsx._models.top_n import Bounds, merge_slices
+from alsx._solver.rows import packed_entries, packed_width
 from alsx._solver.tables import aligned, factor_table, workspace
 
 pytestmark = pytest.mark.usefixtures("everything_shared")
@@ -180,3 +183,119 @@ def test_top_n_depends_neither_on_threads_nor_on_company(simd, dtype, k):
         for n_slices in (1, 2, 3):
             for a, b in zip((found, scores), run(users[part], n_threads, n_slices), strict=True):
                 np.testing.assert_array_equal(a[part], b)
+
+
+# Covariances: forms of pairs, and lists by limits
+
+# Below, at and above the columns that one or two vectors of each instruction set hold.
+FORM_RANKS = [0, 1, 3, 4, 5, 8, 15, 16, 17, 20, 31, 32, 33, 64, 100]
+
+
+def covariances(n, k, dtype, seed):
+    """n packed covariances, and the matrices."""
+    rng = np.random.default_rng(seed)
+    half = rng.normal(0, 1, (n, k + 1, k + 3))
+    rows = reference.packed(half @ half.swapaxes(1, 2) + np.eye(k + 1))
+    out = aligned(n + 1, packed_width(k, np.dtype(dtype)), np.dtype(dtype))
+    out.base[:] = np.nan  # what lies behind is nobody's
+    out = out[:n]
+    out[:, : rows.shape[1]] = rows
+    return out, reference.symmetric(out.astype(np.float64), k + 1)
+
+
+def with_one(table, k):
+    """The rows z = [factors ; 1] of a table."""
+    return np.hstack([table[:, :k].astype(np.float64), np.ones((len(table), 1))])
+
+
+@settings(max_examples=30, deadline=None)
+@given(rows=st.lists(st.integers(-1, 6), max_size=40))
+def test_group_pairs(rows):
+    rows = np.array(rows, np.int32)
+    indptr, places = np.empty(9, np.int64), np.empty(len(rows), np.int64)
+    _scores.group_pairs(rows, indptr, places)
+    groups = [list(np.flatnonzero(rows == row)) for row in (*range(7), -1)]
+    assert [list(places[a:b]) for a, b in itertools.pairwise(indptr)] == groups
+
+
+@pytest.mark.parametrize("k", FORM_RANKS)
+def test_pair_forms(simd, dtype, k):
+    rng = np.random.default_rng(k)
+    packed, matrices = covariances(7, k, dtype, k)
+    table, unknown = factor_table(11, k, np.dtype(dtype)), factor_table(1, k, np.dtype(dtype))
+    for z in (table, unknown):
+        z.base[:] = np.nan
+        z[:, : k + 1] = rng.normal(size=(len(z), k + 1))
+    n = 5000
+    rows, partners = rng.integers(-1, 6, n).astype(np.int32), rng.integers(-1, 11, n).astype(np.int32)
+    indptr, places = np.empty(8, np.int64), np.empty(n, np.int64)
+    _scores.group_pairs(rows, indptr, places)
+    z = with_one(np.vstack([table, unknown]), k)[partners]
+    expected = np.einsum("ij,ijk,ik->i", z, matrices[rows], z)
+    results = []
+    for n_threads in (1, 2, 5):
+        out = np.full(n, 0.5)
+        _scores.pair_forms(indptr, places, partners, packed, table, unknown[0], k, n_threads, out)
+        results.append(out)
+        np.testing.assert_array_equal(out, results[0])
+    np.testing.assert_allclose(results[0], 0.5 + expected, rtol=TOLERANCE[dtype] * 10)
+    # A pair's bits do not depend on the pairs that it comes with.
+    for e in range(3):
+        alone = np.full(1, 0.5)
+        _scores.group_pairs(rows[e : e + 1], indptr, places[:1])
+        _scores.pair_forms(indptr, places[:1], partners[e : e + 1], packed, table, unknown[0], k, 1, alone)
+        assert alone[0] == results[0][e]
+
+
+@pytest.mark.parametrize("n_std", [-1.5, 0.0, 2.0])
+@pytest.mark.parametrize("k", [0, 1, 7, 20, 33])
+def test_lists_by_limits(simd, dtype, k, n_std):
+    """More items than a block, users of whole strips and a single one, rows that are not determined, items that must not appear."""
+    rng = np.random.default_rng(k)
+    dtype, m, n, sigma2 = np.dtype(dtype), 35, 450, 0.3
+    table, items = factor_table(m, k, dtype), factor_table(n, k, dtype)
+    table[:, : k + 1], items[:, : k + 1] = rng.normal(0, 0.5, (m, k + 1)), rng.normal(0, 0.5, (n, k + 1))
+    (of_users, users), (of_items, others) = (covariances(size, k, dtype, size) for size in (m, n))
+    of_items[[5, 401]] = np.nan
+    block = _scores.top_n_block()
+    packed = aligned(2 * max(k, 1), block, dtype)[: 2 * k].reshape(2, k, block)
+    _scores.pack_items(items, k, packed, 1)
+    bias = np.full(2 * block, -np.inf, dtype)
+    bias[:n] = items[:, k]
+    bias[100:110] = -np.inf
+    variances = reference.pair_variances(users, others, with_one(table, k), with_one(items, k), sigma2)
+    variances[:, [5, 401]] = np.inf
+    expected = table[:, :k].astype(float) @ items[:, :k].T.astype(float) + bias[:n]
+    if n_std:
+        expected += n_std * np.sqrt(variances)
+    seen = np.sort(rng.choice(n, 60, replace=False)).astype(np.int32)
+    expected[:, seen] = -np.inf
+    bounds = Bounds(of_users, of_items, *packed_entries(k), n_std, sigma2)
+    results = []
+    for n_threads, n_slices in ((1, 1), (3, 1), (2, 2)):
+        found, scores = np.empty((n_slices * m, 400), np.int32), np.empty((n_slices * m, 400), dtype)
+        work = workspace(n_threads, _scores.top_n_workspace(k, True), dtype)
+        _scores.top_n(
+            np.arange(m, dtype=np.int32), table, packed, bias, np.arange(m + 1) * len(seen), np.tile(seen, m), n_slices, work,
+            found, scores, bounds,
+        )  # fmt: skip
+        results.append(merge_slices(found, scores, n_slices))
+    for found, scores in results[1:]:
+        np.testing.assert_array_equal(found, results[0][0])
+        np.testing.assert_array_equal(scores, results[0][1])
+    found, scores = results[0]
+    ascending = -np.sort(-expected, axis=1)[:, :400]
+    np.testing.assert_allclose(scores, ascending, rtol=1e-5 if dtype == np.float32 else 1e-10, atol=1e-5)
+    listed = found >= 0
+    np.testing.assert_array_equal(listed, ascending > -np.inf)
+    for row in range(m):
+        np.testing.assert_allclose(
+            expected[row, found[row][listed[row]]], scores[row][listed[row]], rtol=1e-5, atol=1e-5
+        )
+    # One user alone has the same bits.
+    alone = np.empty((1, 400), np.int32), np.empty((1, 400), dtype)
+    one = bounds._replace(users=of_users[3:4])
+    work = workspace(1, _scores.top_n_workspace(k, True), dtype)
+    _scores.top_n(np.zeros(1, np.int32), table[3:4], packed, bias, np.array([0, 60]), seen, 1, work, *alone, one)
+    np.testing.assert_array_equal(alone[0][0], found[3])
+    np.testing.assert_array_equal(alone[1][0], scores[3])

@@ -128,7 +128,7 @@ def test_a_full_precision_is_the_same_where_it_says_the_same(ratings):
 def test_threads_change_no_bit(model):
     users, items = pairs(model)
     found = [
-        copy._uncertainty.of_pairs(users, items, copy._users.vectors, copy._items.vectors, n_threads)
+        copy._uncertainty.of_pairs(users, items, copy._users, copy._items, n_threads)
         for copy, n_threads in ((model, 1), (pickle.loads(pickle.dumps(model)), 3))
     ]
     np.testing.assert_array_equal(*found)
@@ -251,9 +251,9 @@ def all_scores(model, users, items, n_std):
 
 
 @pytest.mark.parametrize("strategy", ["lower", "upper"])
-@pytest.mark.parametrize("block", [top_n.CHUNK_PAIRS, 200])
-def test_limits(model, strategy, block, monkeypatch):
-    monkeypatch.setattr("alsx._models.top_n.CHUNK_PAIRS", block)
+@pytest.mark.parametrize("work", [top_n.CHUNK_WORK, 1])
+def test_limits(model, strategy, work, monkeypatch):
+    monkeypatch.setattr("alsx._models.top_n.CHUNK_WORK", work)
     users = np.array([0, 3, 3, 8, 40])
     n_std = 1.5 if strategy == "upper" else -1.5
     scores = all_scores(model, users, np.arange(len(model.item_ids_)), n_std)
@@ -270,6 +270,29 @@ def test_limits(model, strategy, block, monkeypatch):
     assert sorted(ids[:3]) == sorted(few)
     assert (ids[3:] == np.iinfo(np.int64).min).all()
     assert np.isnan(found[3:]).all()
+
+
+@pytest.mark.parametrize("k", [0, 3])
+def test_covariances_that_are_not_kept(k, monkeypatch):
+    """Where they would take too much memory, they are found for what a call asks for, some items at a time."""
+    ratings = simulated(30, 900, 0.2, seed=2)
+    build = (
+        alsx.BiasALS if k == 0 else lambda: alsx.FactorALS(k, implicit_features=None, random_state=0, dtype="float64")
+    )
+    kept = build().fit(ratings)
+    users, items = pairs(kept)
+    ids = kept.user_ids_[[0, 4, 9]]
+    expected = kept._variances(users, items), kept.recommend(ids, n=12, strategy="upper")
+    assert kept._uncertainty.users.are_kept
+    monkeypatch.setattr("alsx._solver.posterior.KEPT_BYTES", 64)
+    model = pickle.loads(pickle.dumps(kept))
+    assert not model._uncertainty.users.are_kept
+    assert model._uncertainty.items.rows_at_a_time(400) == 400
+    for x, y in zip(model._variances(users, items), expected[0], strict=True):
+        np.testing.assert_allclose(x, y, rtol=1e-5 if k == 0 else 1e-9)
+    found = model.recommend(ids, n=12, strategy="upper")
+    np.testing.assert_array_equal(found[0], expected[1][0])
+    np.testing.assert_allclose(found[1], expected[1][1], rtol=1e-5)
 
 
 def test_no_deviation_is_the_mean(model):

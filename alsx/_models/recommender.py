@@ -383,10 +383,10 @@ class Recommender(Explanations, Updates, Vectors, FittedModel):
     def _variances(self, user_codes: Array, item_codes: Array) -> tuple[Array, Array]:
         """Return the variances of the ratings of pairs of codes: noise, and what is not known of the two."""
         uncertainty, n_threads = self._uncertainty_of_fit(), self._n_threads()
-        vectors = self._users.vectors, self._items.vectors
+        sides = self._users, self._items
         parts = [
             uncertainty.of_pairs(
-                user_codes[start : start + CHUNK_PAIRS], item_codes[start : start + CHUNK_PAIRS], *vectors, n_threads
+                user_codes[start : start + CHUNK_PAIRS], item_codes[start : start + CHUNK_PAIRS], *sides, n_threads
             )
             for start in range(0, max(1, len(user_codes)), CHUNK_PAIRS)
         ]

@@ -325,6 +325,14 @@ class Packed(NamedTuple):
         biases[: self.n] += constants.astype(biases.dtype)
         return self._replace(biases=biases)
 
+    def part(self, rows: slice, block: int) -> Packed:
+        """Return some of the rows, from the beginning of a block on."""
+        if rows.start == 0 and rows.stop == self.n:
+            return self
+        blocks = slice(rows.start // block, -(-rows.stop // block))
+        biases = self.biases[blocks.start * block : blocks.stop * block]
+        return Packed(self.factors[blocks], biases, rows.stop - rows.start)
+
     @classmethod
     def of(cls, table: Array, k: int, n_threads: int) -> Packed:
         """Return a table's factors and biases in this order."""

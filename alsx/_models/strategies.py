@@ -16,7 +16,7 @@ from alsx import _check
 from alsx._models.fitted import FittedModel
 from alsx._models.propensity import density_directions
 from alsx._models.side import FittedSide, Packed
-from alsx._models.top_n import Mask, Pairwise, Product, Scores
+from alsx._models.top_n import Bounded, Mask, Pairwise, Product, Scores
 from alsx._solver.tables import factor_table
 from alsx._solver.uncertainty import Uncertainty
 
@@ -64,29 +64,30 @@ def by_propensity(model: FittedModel, query: Query) -> Product:
     return product._replace(vectors=vectors, packed=items.packed_with_counts(unit, query.n_threads))
 
 
-def by_lower_limit(model: FittedModel, query: Query) -> Pairwise:
+def by_lower_limit(model: FittedModel, query: Query) -> Bounded:
     """Predictions minus standard deviations of what is not known."""
     return _by_limit(model, query, -query.n_std, "lower")
 
 
-def by_upper_limit(model: FittedModel, query: Query) -> Pairwise:
+def by_upper_limit(model: FittedModel, query: Query) -> Bounded:
     """Predictions plus standard deviations of what is not known."""
     return _by_limit(model, query, query.n_std, "upper")
 
 
-def _by_limit(model: FittedModel, query: Query, n_std: float, strategy: str) -> Pairwise:
+def _by_limit(model: FittedModel, query: Query, n_std: float, strategy: str) -> Bounded:
     """Predictions plus `n_std` standard deviations of what more ratings would tell."""
-    uncertainty, _ = _uncertainty(model, strategy, query.n_threads)
+    uncertainty, sigma = _uncertainty(model, strategy, query.n_threads)
     users, items = model._users, model._items
 
     def score(part: slice, codes: Array) -> Floats:
         own = query.users[part]
         pairs = np.repeat(own, len(codes)).astype(np.int32), np.tile(codes, len(own)).astype(np.int32)
-        mean = model._predict_codes(*pairs, clip=False).reshape(len(own), len(codes))
-        variances = uncertainty.of_all(own, codes, users.vectors, items.vectors, query.n_threads)
-        return np.asarray(mean + n_std * np.sqrt(variances))
+        mean = model._predict_codes(*pairs, clip=False)
+        variances = uncertainty.of_pairs(*pairs, users, items, query.n_threads)[1]
+        return np.asarray(mean + n_std * np.sqrt(variances)).reshape(len(own), len(codes))
 
-    return Pairwise(len(items), score)
+    pairwise = Pairwise(len(items), score)
+    return Bounded(by_mean(model, query), pairwise, uncertainty, query.users, n_std, sigma**2, query.n_threads)
 
 
 def by_draw(model: FittedModel, query: Query) -> Product:

@@ -17,7 +17,9 @@ from alsx import _pool, _scores
 from alsx._models.seen import entries_of_rows
 from alsx._models.side import Packed
 from alsx._solver.posterior import CHUNK_PAIRS
+from alsx._solver.rows import packed_entries
 from alsx._solver.tables import factor_table, workspace
+from alsx._solver.uncertainty import Uncertainty
 from alsx.ratings import CSR
 
 Array = NDArray[Any]
@@ -210,7 +212,85 @@ class Pairwise(NamedTuple):
                 yield alone, Product(factor_table(1, 0, dtype), 0, np.zeros(1), packed), limits.of(alone)
 
 
-Scores = Product | Pairwise
+class Bounds(NamedTuple):
+    """What the kernel adds to predictions: `n_std` standard deviations of what is not known of them.
+
+    Parameters
+    ----------
+    users, items : ndarray, shapes (m, ld) and (n_items, ld)
+        Packed covariances over sigma^2, see `RowSystems.covariances`.
+    rows, columns : ndarray of int32
+        See `packed_entries`.
+    n_std, sigma2 : float
+    """
+
+    users: Array
+    items: Array
+    rows: NDArray[np.int32]
+    columns: NDArray[np.int32]
+    n_std: float
+    sigma2: float
+
+
+class Bounded(NamedTuple):
+    """Scores that are predictions plus `n_std` standard deviations of what is not known of them.
+
+    Parameters
+    ----------
+    product : Product
+        The predictions.
+    pairwise : Pairwise
+        The scores pair by pair.
+    uncertainty : Uncertainty
+    users : ndarray of int32, shape (m,)
+        The user of each list; -1 for unknown ones.
+    n_std, sigma2 : float
+    n_threads : int
+    """
+
+    product: Product
+    pairwise: Pairwise
+    uncertainty: Uncertainty
+    users: Array
+    n_std: float
+    sigma2: float
+    n_threads: int
+
+    def batches(self, limits: Limits) -> Iterator[tuple[slice, Product, Limits]]:
+        """Yield each list by itself."""
+        return self.pairwise.batches(limits)
+
+    def best(self, limits: Limits, width: int) -> Iterator[tuple[slice, Array, Array]]:
+        """Yield parts of the lists, their codes and scores without what all of a list have in common, (m, width)."""
+        k, packed, block = self.product.k, self.product.packed, _scores.top_n_block()
+        rows, columns = packed_entries(k)
+        if limits.allowed is not None:
+            packed = packed.only(limits.allowed)
+        own, others = self.uncertainty.users, self.uncertainty.items
+        step = max(1, CHUNK_WORK // (max(packed.n, 1) * (2 * len(rows) + 2 * k)))
+        if limits.candidates is not None:
+            step = max(1, min(step, CHUNK_LEFT_OUT // max(packed.n, 1)))
+        step = max(1, min(step, own.rows_at_a_time(1)))
+        items_at_a_time = packed.n if others.are_kept else others.rows_at_a_time(block)
+        for start in range(0, len(self.users), step):
+            part = slice(start, start + step)
+            of_users = own.covariances_of(self.users[part], self.n_threads)
+            product = self.product._replace(vectors=self.product.vectors[part])
+            left_out = limits.of(part).left_out(packed.n)
+            found = []
+            for first in range(0, packed.n, items_at_a_time):
+                items = slice(first, min(first + items_at_a_time, packed.n))
+                of_items = others.covariances_of(items, self.n_threads)
+                bounds = Bounds(of_users, of_items, rows, columns, self.n_std, self.sigma2)
+                hidden = None if left_out is None else CodeSets(left_out.indptr, left_out.indices - np.int32(first))
+                some = product._replace(packed=packed.part(items, block))
+                codes, scores = _best_products(some, hidden, width, self.n_threads, bounds)
+                found.append((np.where(codes >= 0, codes + np.int32(first), codes), scores))
+            codes, scores = (np.concatenate(x) for x in zip(*found, strict=True))
+            yield part, *(merge_slices(codes, scores, len(found)) if len(found) > 1 else (codes, scores))
+
+
+Scores = Product | Bounded
 
 
 def best(scores: Scores, limits: Limits, n: int, n_threads: int) -> Lists:
@@ -218,7 +298,7 @@ def best(scores: Scores, limits: Limits, n: int, n_threads: int) -> Lists:
 
     Parameters
     ----------
-    scores : Product or Pairwise
+    scores : Product or Bounded
         Of m lists with all codes.
     limits : Limits
         Of the m lists.
@@ -229,6 +309,12 @@ def best(scores: Scores, limits: Limits, n: int, n_threads: int) -> Lists:
     if not m:
         return Lists(np.empty((0, n), np.int32), np.empty((0, n)))
     lists = Lists(np.full((m, n), -1, np.int32), np.full((m, n), np.nan))
+    if isinstance(scores, Bounded):
+        width, base = min(n, scores.product.packed.n), scores.product.base
+        for part, codes, found in scores.best(limits, width):
+            lists.codes[part, :width] = codes
+            np.add(found, base[part, None], out=lists.scores[part, :width], where=codes >= 0)
+        return lists
     for part, products, own in scores.batches(limits):
         packed = products.packed
         width = min(n, packed.n)
@@ -243,7 +329,7 @@ def ranks(scores: Scores, limits: Limits, wanted: CodeSets) -> tuple[NDArray[np.
 
     Parameters
     ----------
-    scores : Product or Pairwise
+    scores : Product or Bounded
         Of m lists with all codes.
     limits : Limits
         Of the m lists.
@@ -283,19 +369,23 @@ def _ranks_of(scores: Array, codes: Array) -> tuple[NDArray[np.int64], int]:
     return out, len(scores) - int(np.searchsorted(ascending, -np.inf, side="right"))
 
 
-def _best_products(products: Product, left_out: CodeSets | None, width: int, n_threads: int) -> tuple[Array, Array]:
+def _best_products(
+    products: Product, left_out: CodeSets | None, width: int, n_threads: int, bounds: Bounds | None = None
+) -> tuple[Array, Array]:
     """Return codes and scores of the best of a few products, by one call of the kernel: shapes (m, width)."""
     vectors, k, _, packed = products
     m, dtype = len(vectors), vectors.dtype
-    n_threads = _pool.threads_worth(_scores.top_n_nanoseconds(m, len(packed.biases), k), n_threads)
+    terms = k if bounds is None else 2 * k + 2 * len(bounds.rows)
+    n_threads = _pool.threads_worth(_scores.top_n_nanoseconds(m, len(packed.biases), terms), n_threads)
     # Fewer lists than threads: each thread takes a slice of the codes, and the best of every slice are merged.
     n_slices = max(1, min(n_threads // m, len(packed.factors)))
     codes, scores = np.empty((n_slices * m, width), np.int32), np.empty((n_slices * m, width), dtype)
-    work = workspace(min(n_threads, n_slices * m), _scores.top_n_workspace(k), dtype)
+    work = workspace(min(n_threads, n_slices * m), _scores.top_n_workspace(k, bounds is not None), dtype)
     hidden = CodeSets(np.empty(0, np.int64), np.empty(0, np.int32)) if left_out is None else left_out
     _scores.top_n(
-        np.arange(m, dtype=np.int32), vectors, packed.factors, packed.biases, *hidden, n_slices, work, codes, scores
-    )
+        np.arange(m, dtype=np.int32), vectors, packed.factors, packed.biases, *hidden, n_slices, work, codes, scores,
+        bounds,
+    )  # fmt: skip
     return merge_slices(codes, scores, n_slices) if n_slices > 1 else (codes, scores)
 
 

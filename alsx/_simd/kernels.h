@@ -106,6 +106,22 @@ typedef struct {
            how many were. */                                                                                           \
         int (*quadratic_forms)(const alsx_rows *rows, const alsx_requests *requests, const int32_t *order,             \
                                ptrdiff_t n, REAL *work, double *out);                                                  \
+        /* out[e] = A^-1 of row requested[e] for the n requests e in `order`, a negative one being a row without ratings;  \
+           rows of `out` begin ldo reals apart. Packed: the lower triangle row by row, what is left of the diagonal       \
+           times 2. NaN where A is singular; returns how many were. */                                                \
+        int (*covariances)(const alsx_rows *rows, const int32_t *requested, const int32_t *order, ptrdiff_t n,         \
+                           REAL *work, REAL *out, ptrdiff_t ldo);                                                      \
+        /* out[places[e]] += z' C z for z = [row partners[places[e]] of the table ; 1], e < n, C as `covariances` packs   \
+           it; of a negative partner the row is `unknown`. Behind C and the rows vectors may be read. What the `end`   \
+           first places will need is asked for on the way. */                                                          \
+        void (*packed_forms)(ptrdiff_t k, const REAL *C, ptrdiff_t n, ptrdiff_t end, const int64_t *places,            \
+                             const int32_t *partners, const REAL *table, ptrdiff_t ld, const REAL *unknown,            \
+                             double *out);                                                                             \
+        /* out (rows, cols) += a' b; the rest is as of `product`. */                                                   \
+        void (*add_product)(ptrdiff_t n, ptrdiff_t rows, ptrdiff_t cols, const REAL *a, ptrdiff_t lda, const REAL *b,  \
+                            ptrdiff_t ldb, REAL *out, ptrdiff_t ldo);                                                  \
+        /* scores (n,) += n_std sqrt(sigma2 variances); what is no number counts as infinite. */                       \
+        void (*add_deviations)(ptrdiff_t n, double n_std, double sigma2, const REAL *variances, REAL *scores);         \
         /* out[x] (k+2,k+2) = sum w z z' over the ratings of the n rows x in `order`, z = [q ; 1 ; t]: the lower triangle;  \
            what is right of the diagonal is untouched. */                                                              \
         void (*gram_rows)(const alsx_rows *rows, const int32_t *order, ptrdiff_t n, REAL *work, double *out);           \
@@ -138,6 +154,8 @@ typedef struct {
     alsx_ops_f64 f64;
     /* Fused multiply-adds as fast as this level can issue them; returns the floating-point operations done. */
     double (*peak)(ptrdiff_t repeats, float *sink);
+    /* See normals.h. */
+    void (*normals)(uint64_t seed, uint64_t draw_index, uint32_t row, double scale, ptrdiff_t n, double *out);
 } alsx_ops;
 
 extern const alsx_ops alsx_ops_base;

@@ -7,4 +7,6 @@
 /* Small systems wait for their pivots: narrower strips pass the wait on sooner. */
 #define SMALLER_LEVEL v3
 #define SMALLER_RANK 40
+/* As many normals a row are made in two halves as fast. */
+#define NORMALS_LEVEL v3
 #include "kernels.inc"

@@ -8,7 +8,10 @@
 /* The four random words of a counter and a key: Philox4x32-10. */
 void alsx_philox(const uint32_t counter[4], const uint32_t key[2], uint32_t out[4]);
 
-/* out (n,) = scale * the first n normals of the stream (seed, draw_index, row). */
-void alsx_normals(uint64_t seed, uint64_t draw_index, uint32_t row, double scale, ptrdiff_t n, double *out);
+/* out (n,) = scale * the first n normals of the stream (seed, draw_index, row): the same bits by every instruction set. */
+void alsx_normals_base(uint64_t seed, uint64_t draw_index, uint32_t row, double scale, ptrdiff_t n, double *out);
+#ifdef ALSX_X86
+void alsx_normals_v3(uint64_t seed, uint64_t draw_index, uint32_t row, double scale, ptrdiff_t n, double *out);
+#endif
 
 #endif

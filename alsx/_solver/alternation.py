@@ -105,6 +105,8 @@ class TrainingSide:
     penalty : Penalty
     dtype : dtype
         Of the table.
+    in_order : bool, default=False
+        Whether rows are solved in their order, see `equal_tasks`.
 
     Attributes
     ----------
@@ -130,7 +132,9 @@ class TrainingSide:
         The other side's table when the rows were last solved; None where it has not moved since.
     """
 
-    def __init__(self, name: str, ratings: CSR, k: int, penalty: Penalty, dtype: np.dtype[Any]) -> None:
+    def __init__(
+        self, name: str, ratings: CSR, k: int, penalty: Penalty, dtype: np.dtype[Any], in_order: bool = False
+    ) -> None:
         counts = np.diff(ratings.indptr)
         self.name, self.ratings, self.k = name, ratings, k
         self.table = factor_table(len(counts), k, dtype)
@@ -138,7 +142,7 @@ class TrainingSide:
         self.row_scale = row_scales(self.weight_sum, penalty.exponent)
         self.fit_scale = np.where(self.weight_sum > 0, self.row_scale, 0.0)
         self.loss = np.zeros((len(counts), 2))
-        self.tasks = solve_tasks(counts, k, in_order=is_mapped(ratings.indices))
+        self.tasks = solve_tasks(counts, k, in_order)
         self.regularise(penalty)
         self.prior_means: PriorMeans | None = None
         self.penalty_sum = 0.0
@@ -408,8 +412,11 @@ class Alternation:
         self.k, self.n_threads = k, n_threads
         self.report: Callable[[str, float], None] | None = None
         self.mean, self.unit = self._location(ratings)
+        # Ratings on a disk are read from one end to the other. Sums for learned means are added task by task, so that there the
+        # tasks stay what they are in memory, for the same bits.
+        in_order = is_mapped(ratings.by_user.indices) and all(source.implicit_ridge is None for source in sources)
         self.users, self.items = (
-            TrainingSide(name, self._evidence(rows), k, penalty, dtype)
+            TrainingSide(name, self._evidence(rows), k, penalty, dtype, in_order)
             for name, rows, penalty in zip(SIDES, (ratings.by_user, ratings.by_item), penalties, strict=True)
         )
         self.weight_sum = float(ratings.n_ratings)

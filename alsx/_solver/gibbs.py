@@ -8,13 +8,16 @@ is known of the row (its rated-item set, features; often nothing):
     W | Lambda ~ N(0, (ridge I)^-1 (x) Lambda^-1)           Lambda ~ Wishart(K + EXTRA_DEGREES, I PRECISION / (K + EXTRA_DEGREES))
                                                             ridge ~ Gamma(SHAPE, rate RIDGE_RATE)
 
-A sweep draws the rows of one side, then its W, ridge, Lambda and m, then the same of the other side, then alpha. Given all
+A sweep draws the rows of one side, then its W, ridge, Lambda and m, then the same of the other side, then alpha; W and ridge of
+rated-item sets of users in one sweep, of items in the next. Given all
 the rest a row is N(A^-1 h, A^-1 / alpha) with A = sum w z z' + Lambda / alpha, which the kernels draw for the price of
 a row solve and K normals; and the squared error at the draw, all that alpha depends on, comes with it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,10 +25,11 @@ from numpy.typing import NDArray
 
 from alsx import _core
 from alsx._solver.alternation import Alternation, Estimate, SideSnapshot, TrainingSide, unit_factors
+from alsx._solver.missing import missing_gram
 from alsx._solver.prior import Penalty
-from alsx._solver.regression import PriorRegression, column_sums
+from alsx._solver.regression import PriorRegression
 from alsx._solver.rows import RowPrior
-from alsx._solver.tables import aligned
+from alsx._solver.tables import aligned, workspace
 
 Array = NDArray[Any]
 Floats = NDArray[np.float64]
@@ -44,10 +48,10 @@ START_IMPLICIT_RIDGES = (2.0, 1.0)
 START_FEATURE_RIDGES = (20.0, 20.0)
 
 # Rows that are summed in the tables' own type before the sums go on in double precision.
-CHUNK_ROWS = 2048
+CHUNK_ROWS = 8192
 
-# Regressions too large to be drawn exactly: eigenvectors that are deflated, and conjugate-gradient steps for the rest of a draw.
-DEFLATED_DIRECTIONS, CG_STEPS = 16, 2
+# Regressions too large to be drawn exactly: eigenvectors that are solved for exactly, and steps for the rest of a draw.
+DEFLATED_DIRECTIONS, STEPS = 16, 3
 
 # Subspace iterations that find the deflated directions; they need not be exact, since the rest is left to CG.
 SUBSPACE_ITERATIONS = 4
@@ -94,9 +98,9 @@ class CoefficientSampler:
     """Draws of a regression's W given its side's rows: N(A^-1 F'(X - m), A^-1 (x) Lambda^-1) with A = F'F + ridge.
 
     Few features are drawn exactly, by the eigenvectors of F'F. Otherwise a draw is the solution of A W = F'(X - m + E) +
-    ridge^1/2 E', with rows of E and E' from N(0, Lambda^-1) (Simm et al. 2017), to which a few conjugate-gradient steps lead
-    from the last draw. The few large eigenvalues of F'F, which belong to the items that are rated most, are deflated
-    (Saad et al. 2000), which saves half of the steps.
+    ridge^1/2 E', with rows of E and E' from N(0, Lambda^-1) (Simm et al. 2017), to which a few steps lead from the last draw,
+    those by which a fit improves W. For the directions of the few large eigenvalues of F'F, which belong to the items that are
+    rated most, the equations are solved exactly before and after each step: without that, twice as many would be needed.
 
     Parameters
     ----------
@@ -108,8 +112,8 @@ class CoefficientSampler:
 
     def __init__(self, regression: PriorRegression, generator: np.random.Generator, n_threads: int) -> None:
         self.regression, self.generator, self.n_threads = regression, generator, n_threads
-        f, ld = regression.coefficients.shape
-        dtype = regression.coefficients.dtype
+        self.gram: Floats | None = None
+        f = len(regression.coefficients)
         self.exact = regression.cholesky is not None
         if self.exact:
             normal = regression.normal_matrix() - regression.ridge * np.eye(f)
@@ -117,9 +121,7 @@ class CoefficientSampler:
             self.values = np.maximum(values, 0.0)
             return
         self.diagonal = regression.diagonal - regression.ridge
-        self.residual = aligned(f, ld, dtype)
-        # S times the rows' factor: what turns rows before F' is applied.
-        self.back = (regression.row_scale * regression.factor).astype(dtype)[:, None]
+        self.seed, self.draw_index = int(generator.integers(2**63)), 0
         self._find_directions(min(DEFLATED_DIRECTIONS, f))
 
     def _find_directions(self, directions: int) -> None:
@@ -129,19 +131,21 @@ class CoefficientSampler:
         width = -(-directions // 16) * 16
         basis, product, forward = aligned(f, width, dtype), aligned(f, width, dtype), aligned(n, width, dtype)
         scale = np.sqrt(self.diagonal + regression.ridge)[:, None]
+        # S times the rows' factor: what turns rows before F' is applied.
+        back = (regression.row_scale * regression.factor).astype(dtype)[:, None]
         found = self.generator.standard_normal((f, directions))
         for _ in range(SUBSPACE_ITERATIONS):
             basis[:, :directions] = np.linalg.qr(found)[0] / scale
             regression.forward.times(basis, directions, regression.factor, self.n_threads, forward)
             means = forward[:, :directions].copy()
-            forward *= self.back
+            forward *= back
             regression.backward.times(forward, directions, regression.ones, self.n_threads, product)
             found = product[:, :directions] / scale
         # With Z the basis (f, d): Z, F Z (n, d), F'F Z (f, d), Z'Z and Z'F'F Z (d, d)
         self.basis, self.basis_means = basis[:, :directions].copy(), means
-        self.basis_product = product[:, :directions].copy()
+        self.scaled_means = means * regression.row_scale.astype(dtype)[:, None]
         self.squares = self.basis.T.astype(np.float64) @ self.basis
-        self.normal = self.basis.T.astype(np.float64) @ self.basis_product
+        self.normal = self.basis.T.astype(np.float64) @ product[:, :directions]
         self.normal = (self.normal + self.normal.T) / 2
 
     def draw(self, rows: Array, common_mean: Array, means: Array, root: Array) -> None:
@@ -178,82 +182,67 @@ class CoefficientSampler:
         means[:, :K] += change[:, :K]
 
     def _draw_iteratively(self, rows: Array, common_mean: Array, means: Array, root: Array) -> None:
-        """Draw by solving the perturbed normal equations: deflation, then conjugate gradients."""
-        self._perturb(rows, common_mean, means, root)
-        K, ridge, dtype = len(common_mean), self.regression.ridge, rows.dtype
-        # A column whose residual has fallen to rounding is solved.
-        solved = (
-            self._products(self.residual, self.residual, 1.0 / (self.diagonal + ridge), K) * np.finfo(dtype).eps ** 2
-        )
-        inverse = np.linalg.inv(self.normal + ridge * self.squares)
-        applied = self.basis_product + dtype.type(ridge) * self.basis  # A Z (f, d)
-        # What the deflated directions contribute is solved exactly; all others are kept apart from them.
-        coarse = (inverse @ (self.basis.T @ self.residual[:, :K])).astype(dtype)
-        self.regression.coefficients[:, :K] += self.basis @ coarse
-        means[:, :K] += self.basis_means @ coarse
-        self.residual[:, :K] -= applied @ coarse
-        if self.basis.shape[1] < len(self.residual):
-            self._conjugate_gradients(means, inverse, applied, solved)
+        """Draw by solving the perturbed normal equations: the deflated directions exactly, for the rest a few steps.
 
-    def _products(self, x: Array, y: Array, row_scale: Array, columns: int) -> Floats:
-        """Return sums of row_scale x y by column."""
-        return column_sums(x, y, row_scale, columns, self.n_threads)
-
-    def _perturb(self, rows: Array, common_mean: Array, means: Array, root: Array) -> None:
-        """Set `residual` to F'(X + E - m) + ridge^1/2 E' - A W at the last draw."""
-        regression, K, dtype = self.regression, len(common_mean), rows.dtype
-        ridge, factor = regression.ridge, root.T.astype(dtype)
-        target, difference, residual = regression.last_change, regression.change, self.residual
-
-        def normals(n: int) -> Array:
-            return np.asarray(self.generator.standard_normal((n, K), dtype) @ factor)
-
-        np.add(rows[:, :K], normals(len(rows)), out=target[:, :K])
-        target[:, :K] -= common_mean.astype(dtype)
-        row_scale = regression.row_scale * regression.factor
-        _core.scaled_difference(target, means, row_scale, K, self.n_threads, difference)
-        regression.backward.times(
-            difference, K, regression.ones, self.n_threads, residual, ridge, regression.coefficients
-        )
-        residual[:, :K] += normals(len(residual)) * dtype.type(np.sqrt(ridge))
-
-    def _conjugate_gradients(self, means: Array, inverse: Array, applied: Array, solved: Floats) -> None:
-        """Do a few preconditioned conjugate-gradient steps, kept apart from the deflated directions.
-
-        Parameters
-        ----------
-        means : ndarray, shape (n, ld)
-            IN, OUT: the sum of the side's regressions.
-        inverse, applied : ndarray, shapes (d, d) and (f, d)
-            (Z'A Z)^-1 and A Z, with Z the deflated directions.
-        solved : ndarray of float64, shape (K,)
-            Squared residuals at which a column counts as solved.
+        With V = W - ridge^-1/2 E' they are (F'F + ridge) V = F'(X - m + E - F ridge^-1/2 E'), the ridge regression of a table
+        on F, whose means F W are known: the steps are those of a fit.
         """
-        regression, K, dtype, n_threads = self.regression, len(solved), means.dtype, self.n_threads
-        ridge, ones = regression.ridge, regression.ones
-        residual, slope = self.residual, regression.step
-        direction, change = regression.last_step, regression.change
-        inverse_diagonal = (1.0 / (self.diagonal + ridge)).astype(dtype)[:, None]
-        last = np.ones(K)
-        direction[:] = 0
-        for step in range(CG_STEPS):
-            np.multiply(residual, inverse_diagonal, out=slope)
-            now = self._products(residual, slope, ones, K)
-            slope[:, :K] -= self.basis @ (inverse @ (applied.T @ slope[:, :K])).astype(dtype)
-            direction[:, :K] *= (now / last).astype(dtype)
-            direction += slope
-            last = np.where(now > 0, now, 1.0)
-            regression.forward.times(direction, K, regression.factor, n_threads, change)
-            length = self._products(change, change, regression.row_scale, K)
-            length += ridge * self._products(direction, direction, ones, K)
-            unsolved = (length > 0) & (now > solved)
-            size = np.where(unsolved, now / np.where(unsolved, length, 1.0), 0.0).astype(dtype)
-            regression.coefficients[:, :K] += direction[:, :K] * size
-            means[:, :K] += change[:, :K] * size
-            if step < CG_STEPS - 1:
-                change *= self.back
-                regression.backward.times(change, K, ones, n_threads, slope, -ridge, direction)
-                residual[:, :K] -= slope[:, :K] * size
+        regression, (f, ld) = self.regression, self.regression.coefficients.shape
+        target = regression.scratch.table("target", len(rows), ld, rows.dtype)
+        noise = regression.scratch.table("noise", f, ld, rows.dtype)
+        self._add_noise(rows, -common_mean, root, target)
+        self._add_noise(rows[:0], np.zeros(len(common_mean)), root / np.sqrt(regression.ridge), noise)
+        self._add(-1.0, noise)  # V from W
+        self._solve_directions(target, means)
+        for _ in range(STEPS):
+            regression.improve(target, means, self.n_threads)
+            self._solve_directions(target, means)
+        self._add(-1.0, noise)  # and W from V: the noise had its sign changed
+
+    def _add_noise(self, table: Array, start: Floats, root: Floats, out: Array) -> None:
+        """Set rows of `out` to those of a table (zeros where it is empty), plus `start` and noise of covariance root root'."""
+        columns, dtype = len(start), out.dtype
+        width = -(-columns // _core.PAD) * _core.PAD
+        transposed, row = aligned(columns, width, dtype), aligned(1, width, dtype)
+        transposed[:, :columns], row[0, :columns] = root.T, start
+        work = workspace(self.n_threads, _core.noise_workspace(columns), dtype)
+        _core.add_noise(table, transposed, row[0], 1.0, self.seed, self.draw_index, columns, work, out)
+        self.draw_index += 1
+
+    def _add(self, factor: float, noise: Array) -> None:
+        """Multiply the noise by a factor, then add it to the coefficients."""
+        columns = self.regression.columns
+        _core.axpby(
+            np.zeros(columns), noise, np.full(columns, factor), self.n_threads, noise, self.regression.coefficients
+        )
+
+    def _solve_directions(self, target: Array, means: Array) -> None:
+        """Solve for what the deflated directions contribute, and update the means."""
+        regression, K = self.regression, self.regression.columns
+        coefficients, ridge, dtype = regression.coefficients, regression.ridge, target.dtype
+        # Z'(F'S (target - means) - ridge V) (d, K), without a pass over F: F Z is known.
+        slope = np.zeros((self.basis.shape[1], K))
+
+        def of_rows(part: slice) -> Array:
+            return np.asarray(self.scaled_means[part].T @ (target[part, :K] - means[part, :K]))
+
+        def of_coefficients(part: slice) -> Array:
+            return np.asarray(self.basis[part].T @ coefficients[part, :K])
+
+        for product in _over_chunks(len(target), of_rows, self.n_threads):
+            slope += product
+        for product in _over_chunks(len(coefficients), of_coefficients, self.n_threads):
+            slope -= ridge * product
+        change = np.linalg.solve(self.normal + ridge * self.squares, slope).astype(dtype)
+
+        def move_coefficients(part: slice) -> None:
+            coefficients[part, :K] += self.basis[part] @ change
+
+        def move_means(part: slice) -> None:
+            means[part, :K] += self.basis_means[part] @ change
+
+        _over_chunks(len(coefficients), move_coefficients, self.n_threads)
+        _over_chunks(len(target), move_means, self.n_threads)
 
 
 class SideHyperparameters:
@@ -278,23 +267,26 @@ class SideHyperparameters:
         One for each regression.
     count : int
         How many rows have ratings.
-    mask : ndarray, shape (n, 1), or None
-        1 for rows with ratings, 0 for others; None where all have some.
-    expected : ndarray, shape (n, ld)
-        The rows' prior means: m and the sum of the regressions.
+    rated : ndarray of int32, shape (count,)
+        Which rows have ratings.
+    expected : ndarray, shape (n, ld) or (1, ld)
+        The rows' prior means: m and the sum of the regressions. One row where they are all the same.
     """
 
     def __init__(self, side: TrainingSide, precision: Array, generator: np.random.Generator, n_threads: int) -> None:
         table = side.table
         self.side, self.generator, self.width = side, generator, len(precision)
         rated = side.fit_scale > 0
-        self.mask = None if rated.all() else rated.astype(table.dtype)[:, None]
         self.count = int(np.count_nonzero(rated))
         self.common_mean, self.precision = np.zeros(self.width), precision
         self.root = np.linalg.inv(np.linalg.cholesky(precision)).T
         self.regressions = side.regressions
         self.samplers = [CoefficientSampler(part, generator, n_threads) for part in self.regressions]
-        self.expected = aligned(len(table), table.shape[1], table.dtype)
+        # Without regressions it is the same for all rows, and one of them does.
+        n_expected = 1 if side.prior_means is None else len(table)
+        self.expected = aligned(n_expected, table.shape[1], table.dtype)
+        self.rated = np.flatnonzero(rated).astype(np.int32)
+        self.n_threads = n_threads
         self._expect()
 
     def _expect(self) -> None:
@@ -309,22 +301,17 @@ class SideHyperparameters:
     def _sums(self) -> tuple[Array, Array]:
         """Return sum and squares of what rows with ratings differ from their regressions."""
         width, table, prior = self.width, self.side.table, self.side.prior_means
-        total, squares = np.zeros(width), np.zeros((width, width))
-        for start in range(0, len(table), CHUNK_ROWS):
-            part = slice(start, start + CHUNK_ROWS)
-            rows = table[part, :width]
-            if prior is not None:
-                rows = rows - prior.means[part, :width]
-            if self.mask is not None:
-                rows = rows * self.mask[part]
-            squares += rows.T @ rows
-            total += np.ones(len(rows), rows.dtype) @ rows
-        return total, squares
+        if prior is not None:
+            difference = prior.regressions[0].change
+            _core.scaled_difference(table, prior.means, np.ones(len(table)), width, self.n_threads, difference)
+            table = difference
+        return squares_of(table, width - 1, self.rated, self.n_threads)
 
-    def draw(self) -> None:
-        """Draw W and the ridges given the rows, then Lambda and m."""
+    def draw(self, *, turn: bool = True) -> None:
+        """Draw W and the ridges given the rows, then Lambda and m; where it is not the side's turn, W of few features alone."""
         for sampler in self.samplers:
-            self._draw_coefficients(sampler)
+            if sampler.exact or turn:
+                self._draw_coefficients(sampler)
         self._draw_precision_and_mean()
         self._expect()
 
@@ -333,9 +320,18 @@ class SideHyperparameters:
         prior, part = self.side.prior_means, sampler.regression
         assert prior is not None
         sampler.draw(self.side.table, self.common_mean, prior.means, self.root)
-        whitened = np.linalg.solve(self.root, part.coefficients[:, : self.width].T.astype(np.float64))
-        rate = RIDGE_RATE + float((whitened**2).sum()) / 2
-        part.ridge = float(self.generator.gamma(SHAPE + whitened.size / 2, 1.0 / rate))
+        sampler.gram = None
+        # tr(W' W Lambda)
+        rate = RIDGE_RATE + float((self._gram(sampler) * self.precision).sum()) / 2
+        n_coefficients = len(part.coefficients) * self.width
+        part.ridge = float(self.generator.gamma(SHAPE + n_coefficients / 2, 1.0 / rate))
+
+    def _gram(self, sampler: CoefficientSampler) -> Floats:
+        """Return W' W (K, K); found once for a draw."""
+        if sampler.gram is None:
+            table = sampler.regression.coefficients
+            sampler.gram = squares_of(table, self.width - 1, np.arange(len(table), dtype=np.int32), self.n_threads)[1]
+        return sampler.gram
 
     def _draw_precision_and_mean(self) -> None:
         """Draw Lambda ~ Wishart(degrees, scale^-1) by the decomposition of Bartlett (1933), then m given Lambda."""
@@ -346,10 +342,9 @@ class SideHyperparameters:
         degrees = width + EXTRA_DEGREES + self.count
         scale = squares - count * np.outer(center, center)
         scale[np.diag_indices(width)] += (width + EXTRA_DEGREES) / PRECISION
-        for part in self.regressions:
-            coefficients = part.coefficients[:, :width]
-            scale += part.ridge * (coefficients.T @ coefficients)
-            degrees += len(coefficients)
+        for sampler in self.samplers:
+            scale += sampler.regression.ridge * self._gram(sampler)
+            degrees += len(sampler.regression.coefficients)
         lower = np.linalg.cholesky(scale)
         triangle = np.tril(generator.standard_normal((width, width)), -1)
         triangle[np.diag_indices(width)] = np.sqrt(generator.chisquare(degrees - np.arange(width)))
@@ -364,11 +359,30 @@ class SideHyperparameters:
         whole[:-1, :-1] = rotation
         self.common_mean, self.root = whole.T @ self.common_mean, whole.T @ self.root
         self.precision = whole.T @ self.precision @ whole
-        for part in self.regressions:
-            rotate_factors(part.coefficients, rotation)
+        for sampler in self.samplers:
+            rotate_factors(sampler.regression.coefficients, rotation)
+            sampler.gram = None
         if self.side.prior_means is not None:
             rotate_factors(self.side.prior_means.means, rotation)
         self._expect()
+
+
+def squares_of(table: Array, k: int, rows: Array, n_threads: int) -> tuple[Floats, Floats]:
+    """Return the sum of rows of a table, shape (k+1,), and the sum of their outer products, shape (k+1, k+1)."""
+    # The bias of a row is taken for the target of a missing rating of 0, with the other sign.
+    sign = np.append(np.ones(k), -1.0)
+    gram = missing_gram(table, k, rows, n_threads)
+    chosen = np.append(np.arange(k), k + 1)
+    return sign * gram[chosen, k], np.outer(sign, sign) * gram[np.ix_(chosen, chosen)]
+
+
+def _over_chunks(n: int, work: Callable[[slice], Any], n_threads: int) -> list[Any]:
+    """Return what `work` returns for slices of CHUNK_ROWS of n rows, in this order, whatever the number of threads."""
+    chunks = [slice(start, start + CHUNK_ROWS) for start in range(0, n, CHUNK_ROWS)]
+    if n_threads == 1 or len(chunks) < 4:
+        return [work(part) for part in chunks]
+    with ThreadPoolExecutor(n_threads) as pool:  # NumPy computes without the interpreter's lock
+        return list(pool.map(work, chunks))
 
 
 def rotate_factors(table: Array, rotation: Array) -> None:
@@ -427,7 +441,21 @@ class Gibbs:
     def update(self, side: TrainingSide) -> None:
         """Draw every row of one side given all the rest, then what its rows have in common."""
         self.draw_rows(side)
-        self.hyperparameters[side.name].draw()
+        self.hyperparameters[side.name].draw(turn=self.has_turn(side))
+
+    def has_turn(self, side: TrainingSide) -> bool:
+        """Return whether W of a side's rated-item sets is drawn in this sweep.
+
+        It costs as much as the rows, so that the two sides take turns, after the burn-in in every second sweep: an order of draws
+        like any other, and W moves no further in sweeps where the rows have moved little.
+        """
+        turn = self.n_draws
+        if turn >= self.burn_in:
+            if (turn - self.burn_in) % 2:
+                return False
+            turn = (turn - self.burn_in) // 2
+        other = self.hyperparameters["item" if side is self.users else "user"]
+        return all(x.exact for x in other.samplers) or (turn % 2 == 0) == (side is self.users)
 
     def draw_rows(self, side: TrainingSide) -> None:
         """Draw every row of one side given all the rest."""
@@ -519,6 +547,8 @@ class Gibbs:
         for name, array in self._arrays().items():
             if name not in self.sums:
                 self.sums[name] = _copy(array)
+            elif name.endswith("_table"):
+                _core.add_table(array, self.start.n_threads, self.sums[name])
             else:
                 self.sums[name] += array
         self._states.append({**self.state(), "train_rmse": self.train_rmse})

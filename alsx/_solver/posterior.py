@@ -14,12 +14,16 @@ from numpy.typing import NDArray
 
 from alsx import _scores
 from alsx._solver.prior import FittedPrior
-from alsx._solver.rows import RowSystems, SingularRowError
+from alsx._solver.rows import RowSystems, SingularRowError, packed_entries, packed_width
 from alsx._solver.tables import Tasks, aligned, factor_table, kernel_table, solve_tasks
 from alsx.ratings import CSR
 
 Array = NDArray[Any]
 Floats = NDArray[np.float64]
+
+# Covariances of a side's rows are kept where they take no more bytes than this: at k = 20 those of 280,000 rows, at k = 64 of
+# 31,000. Else they are found anew for the rows that a call asks for, so many bytes at a time.
+KEPT_BYTES = 2**28
 
 # Pairs of rows and vectors at a time: some tenths of a second, so that an interruption is heard in between.
 CHUNK_PAIRS = 2_000_000
@@ -41,6 +45,14 @@ def counted(ratings: CSR) -> CSR:
     kept = weights > 0
     before = np.concatenate([[0], np.cumsum(kept)])
     return CSR(before[ratings.indptr], ratings.indices[kept], ratings.values[kept], weights[kept])
+
+
+class Rows(Protocol):
+    """A side of a fitted model, as far as pairs need it: a table, and rows of it by code, -1 being the cold-start vector."""
+
+    @property
+    def table(self) -> Array: ...
+    def vectors(self, codes: Array) -> Array: ...
 
 
 class EvidenceSource(Protocol):
@@ -196,6 +208,69 @@ class Posterior(PlainData):
         ratings = CSR(evidence.indptr, evidence.indices, evidence.table[0:0, 0], None)
         return RowSystems(ratings, evidence.table, self.k, self.prior.row_prior(self.counts), 0.0)
 
+    def _all_covariances(self, n_threads: int) -> Array | None:
+        """Return the packed covariances of all rows, and last that of a row without ratings; None where they are too many."""
+        n = len(self.counts)
+        if not self.are_kept:
+            return None
+        found: Array | None = self.__dict__.get("_covariances")
+        if found is None:
+            found = self.systems.covariances(np.append(np.arange(n, dtype=np.int32), np.int32(-1)), n_threads)
+            self.__dict__["_covariances"] = found
+        return found
+
+    @property
+    def are_kept(self) -> bool:
+        """Whether the covariances of all rows are kept."""
+        dtype = self.evidence.table.dtype
+        return (len(self.counts) + 1) * packed_width(self.k, dtype) * dtype.itemsize <= KEPT_BYTES
+
+    def covariances_of(self, rows: Array | slice, n_threads: int) -> Array:
+        """Return the packed covariances of rows, see `RowSystems.covariances`; -1 is a row without ratings."""
+        kept = self._all_covariances(n_threads)
+        if kept is not None:
+            return kept[:-1][rows] if isinstance(rows, slice) else kept[rows]
+        if isinstance(rows, slice):
+            rows = np.arange(len(self.counts), dtype=np.int32)[rows]
+        return self.systems.covariances(rows, n_threads)
+
+    def rows_at_a_time(self, multiple: int) -> int:
+        """Return of how many rows to ask for covariances at a time, a multiple of a number."""
+        dtype = self.evidence.table.dtype
+        return max(1, KEPT_BYTES // (packed_width(self.k, dtype) * dtype.itemsize) // multiple) * multiple
+
+    def add_forms(self, rows: Array, partners: Array, others: Rows, n_threads: int, out: Floats) -> None:
+        """Add z' A^-1 z to the entries of `out` (n,) for pairs of a row and z = [factors of a row of the other side ; 1].
+
+        Parameters
+        ----------
+        rows, partners : ndarray of int32, shape (n,)
+            Codes; -1 for unknown ones.
+        others : FittedSide
+            The other side: its `table` and `vectors`.
+        n_threads : int
+        out : ndarray of float64, shape (n,)
+            IN, OUT.
+        """
+        if not len(rows):
+            return
+        n, kept = len(self.counts), self._all_covariances(n_threads)
+        indptr, places = np.empty(n + 2, np.int64), np.empty(len(rows), np.int64)
+        _scores.group_pairs(rows, indptr, places)
+        unknown = others.vectors(np.full(1, -1, np.int32))
+        if kept is not None:
+            _scores.pair_forms(indptr, places, partners, kept, others.table, unknown[0], self.k, n_threads, out)
+            return
+        asked = np.flatnonzero(np.diff(indptr))
+        # The other side's table, and behind it what unknown partners have.
+        z = factor_table(len(others.table) + 1, self.k, others.table.dtype)
+        z[:-1], z[-1] = others.table, unknown[0]
+        z_rows = np.where(partners >= 0, partners, len(others.table))[places]
+        requested = np.where(asked < n, asked, -1).astype(np.int32)
+        out[places] += self.systems.quadratic_forms(
+            requested, np.append(indptr[asked], len(rows)), z_rows, z, n_threads
+        )
+
     def forms_of_all(self, vectors: Floats, rows: Array, n_threads: int) -> Floats:
         """Return v' A^-1 v of rows for every row v of `vectors` (m, k+1): shape (n, m)."""
         z = factor_table(len(vectors), self.k, self.evidence.table.dtype)
@@ -215,7 +290,7 @@ class Posterior(PlainData):
         return self.forms_of_all(np.eye(self.k + 1), rows, n_threads)
 
     def variances(self, n_threads: int) -> Array:
-        """Return the diagonal of A^-1 of every row, as a table."""
+        """Return the diagonal of A^-1 of every row, and last that of a row without ratings, as a table with biases of 0."""
         return self._solved(n_threads)[0]
 
     def degrees_of_freedom(self, n_threads: int) -> Floats:
@@ -233,21 +308,39 @@ class Posterior(PlainData):
     def _solve(self, n_threads: int) -> tuple[Array, Floats]:
         """Compute variances and degrees of freedom."""
         rows = np.arange(len(self.counts), dtype=np.int32)
-        variances = self.variances_of(rows, n_threads)
+        kept = self._all_covariances(n_threads)
+        if kept is None:
+            variances = self.variances_of(rows, n_threads)
+        else:
+            variances = kept[:-1, diagonal_entries(self.k)].astype(np.float64)
+            variances[np.isnan(variances)] = np.inf
         if self.prior.precision is None:
             # 0 times infinity, where neither ratings nor the prior determine a row.
             with np.errstate(invalid="ignore"):
                 taken = self.systems.prior.row_scale * (variances @ self.prior.diagonal(self.k))
-        else:
+        elif kept is None:
             root = np.linalg.cholesky(self.prior.precision)
             taken = self.forms_of_all(root.T, rows, n_threads).sum(axis=1)
+        else:
+            taken = self._traces_with(self.prior.precision, kept[:-1])
         # Where a row is not determined, its ratings take all the degrees of freedom that they can.
         taken = np.where(np.isnan(taken), 0.0, taken)
         # A row without ratings takes none, whatever rounding says.
         freedom = np.where(self.counts > 0, np.clip(self.k + 1 - taken, 0.0, self.counts), 0.0)
-        table = factor_table(len(rows), self.k, self.evidence.table.dtype)
-        table[:, : self.k + 1] = variances
+        table = factor_table(len(rows) + 1, self.k, self.evidence.table.dtype)
+        table[:-1, : self.k] = variances[:, : self.k]
+        table[-1, : self.k] = self.variances_of(np.full(1, -1, np.int32), n_threads)[0, : self.k]
         return table, freedom
+
+    def _traces_with(self, precision: Array, covariances: Array) -> Floats:
+        """Return tr(precision C) of packed covariances C (n, ld)."""
+        entries = np.asarray(precision, np.float64)[packed_entries(self.k)]
+        out = np.empty(len(covariances))
+        # In double precision, some rows at a time: all of them would take twice the memory of the covariances.
+        for start in range(0, len(out), CHUNK_PAIRS // len(entries) + 1):
+            part = slice(start, start + CHUNK_PAIRS // len(entries) + 1)
+            out[part] = covariances[part, : len(entries)].astype(np.float64) @ entries
+        return out
 
     def draw(
         self,
@@ -313,3 +406,8 @@ class Posterior(PlainData):
         with np.errstate(divide="ignore", invalid="ignore"):
             scale = self.systems.prior.empty_scale
             return np.asarray(vector + sigma * eps / np.sqrt(self.prior.diagonal(self.k) * scale))
+
+
+def diagonal_entries(k: int) -> Array:
+    """Return where the diagonal is among the entries of a packed covariance, shape (k+1,)."""
+    return np.cumsum(np.arange(1, k + 2)) - 1

@@ -24,7 +24,7 @@ import scipy.linalg
 from numpy.typing import NDArray
 
 from alsx import _core
-from alsx._solver.tables import Tasks, aligned, kernel_precision, solve_tasks, solve_work, workspace
+from alsx._solver.tables import LINE_BYTES, Tasks, aligned, kernel_precision, solve_tasks, solve_work, workspace
 from alsx.ratings import CSR
 
 Array = NDArray[Any]
@@ -341,6 +341,33 @@ class RowSystems:
         )
         return out
 
+    def covariances(self, requested: Array, n_threads: int) -> Array:
+        """Return A^-1 of rows, packed as by `packed_entries`; NaN where neither the prior nor the ratings determine a row.
+
+        Parameters
+        ----------
+        requested : ndarray of int32, shape (m,)
+            Rows; -1 is a row without ratings.
+        n_threads : int
+
+        Returns
+        -------
+        packed : ndarray, shape (m, ld)
+            What is left of a matrix's diagonal is there twice as large, since it stands for what is right of it, too: a packed
+            matrix times the packed z z' is z' A^-1 z.
+        """
+        k, dtype = self.k, self.other.dtype
+        # Kernels load whole vectors, up to two behind the last row's entries.
+        out = aligned(len(requested) + 1, packed_width(k, dtype), dtype)[: len(requested)]
+        if not len(requested):
+            return out
+        requested = requested.astype(np.int32)
+        counts = np.where(requested >= 0, self.counts[requested], 0) if len(self) else np.zeros(len(requested), int)
+        tasks = solve_tasks(counts, k)
+        work = workspace(min(n_threads, len(requested)), _core.quadratic_forms_workspace(k, dtype.itemsize), dtype)
+        _core.covariances(self._kernel_rows(), tasks.starts, tasks.order, requested, work, out)
+        return out
+
     def contributions(self, row: int, z: Floats) -> Contributions:
         """Take the linear form z'x of a row's solution x apart, in double precision.
 
@@ -381,6 +408,18 @@ class RowSystems:
             prior_weights,
             float(missing @ solution),
         )
+
+
+def packed_entries(k: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Return rows and columns of the entries of a packed covariance (k+1, k+1): its lower triangle, row by row."""
+    rows, columns = np.tril_indices(k + 1)
+    return rows.astype(np.int32), columns.astype(np.int32)
+
+
+def packed_width(k: int, dtype: np.dtype[Any]) -> int:
+    """Return how many reals a packed covariance of rank k takes: whole cache lines, and no fewer than two vectors."""
+    per_line = LINE_BYTES // dtype.itemsize
+    return max(-(-((k + 1) * (k + 2) // 2) // per_line) * per_line, 2 * _core.PAD)
 
 
 def solve_workspace(n_threads: int, k: int, dtype: np.dtype[Any]) -> Array:

@@ -33,7 +33,6 @@ R. Salakhutdinov, A. Mnih, "Bayesian probabilistic matrix factorization using Ma
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -43,14 +42,13 @@ from numpy.typing import NDArray
 
 from alsx import _scores
 from alsx._solver import SIDES
-from alsx._solver.posterior import CHUNK_PAIRS, Evidence, MergedEvidence, PlainData, Posterior
+from alsx._solver.posterior import Evidence, MergedEvidence, PlainData, Posterior, Rows
 from alsx._solver.regression import SparseOperator
 from alsx._solver.tables import factor_table
 from alsx.ratings import Ratings
 
 Array = NDArray[Any]
 Floats = NDArray[np.float64]
-Vectors = Callable[[Array], Array]
 
 # How many ratings' worth of evidence each row's noise has beforehand that it is like all others'. From 5 to 40 the log
 # density of test ratings of MovieLens 100k and latest-small is within 0.003 of the best.
@@ -62,6 +60,9 @@ MIN_RESIDUAL_SHARE = 0.05
 
 # Training errors from which the shape of their distribution is found, and the levels at which it is kept.
 SHAPE_SAMPLE, SHAPE_LEVELS = 65_536, 128
+
+# Ratings whose errors are looked at at a time.
+CHUNK_ERRORS = 2**18
 
 # With fewer errors the shape is drawn to the Gaussian, by this many errors' worth.
 SHAPE_PRIOR_COUNT = 200.0
@@ -120,23 +121,27 @@ def training_errors(
     n_threads : int
     """
     rows, n = ratings.by_user, ratings.n_ratings
-    some = np.arange(min(n, SHAPE_SAMPLE)) * n // min(n, SHAPE_SAMPLE)
-    places = np.arange(n) if sums is None else some
-    # The last row that begins at or before a place.
-    users = np.searchsorted(rows.indptr, places, side="right").astype(np.int32) - np.int32(1)
-    items = rows.indices[places]
-    errors = np.empty(len(places))
-    _scores.predict_pairs(users, items, *tables, k, ratings.mean, n_threads, errors)
-    errors -= rows.values[places]
-    if rows.weights is not None:
-        errors *= np.sqrt(rows.weights[places], dtype=np.float64)
+
+    def errors_at(places: Array) -> tuple[Array, Array, Floats]:
+        """Users, items and errors of some ratings."""
+        # The last row that begins at or before a place.
+        users = np.searchsorted(rows.indptr, places, side="right").astype(np.int32) - np.int32(1)
+        items = rows.indices[places]
+        errors = np.empty(len(places))
+        _scores.predict_pairs(users, items, *tables, k, ratings.mean, n_threads, errors)
+        errors -= rows.values[places]
+        if rows.weights is not None:
+            errors *= np.sqrt(rows.weights[places], dtype=np.float64)
+        return users, items, errors
+
     if sums is None:
-        squares = errors**2
-        sums = (
-            np.bincount(users, squares, ratings.n_users).astype(np.float64),
-            np.bincount(items, squares, ratings.n_items).astype(np.float64),
-        )
-        users, items, errors = users[some], items[some], errors[some]
+        sums = np.zeros(ratings.n_users), np.zeros(ratings.n_items)
+        # Some ratings at a time: what is found of each would take ten times as much as the ratings do.
+        for start in range(0, n, CHUNK_ERRORS):
+            users, items, errors = errors_at(np.arange(start, min(n, start + CHUNK_ERRORS)))
+            for total, codes in zip(sums, (users, items), strict=True):
+                total += np.bincount(codes, errors**2, len(total))
+    users, items, errors = errors_at(np.arange(min(n, SHAPE_SAMPLE)) * n // min(n, SHAPE_SAMPLE))
     by_user, by_item = sums
     overall = float(by_item.sum()) / n
     if not (overall > 0 and np.isfinite(overall)):
@@ -263,7 +268,7 @@ class Uncertainty(PlainData):
         return Uncertainty(users, self.items, self.k, self.error_shape, noise)
 
     def of_pairs(
-        self, users: Array, items: Array, user_vectors: Vectors, item_vectors: Vectors, n_threads: int
+        self, users: Array, items: Array, user_rows: Rows, item_rows: Rows, n_threads: int
     ) -> tuple[Floats, Floats]:
         """Return the variances of pairs of codes: of the noise, and of what is not known of the two.
 
@@ -271,8 +276,8 @@ class Uncertainty(PlainData):
         ----------
         users, items : ndarray of int32, shape (n,)
             Codes; -1 for unknown ones.
-        user_vectors, item_vectors : callable
-            ``vectors(codes)`` returns rows as a table, see `FittedSide.vectors`.
+        user_rows, item_rows : FittedSide
+            The sides of the model, see `Rows`.
         n_threads : int
         """
         noise = self.noise(n_threads)
@@ -280,64 +285,21 @@ class Uncertainty(PlainData):
         if not np.isfinite(sigma2):
             return np.full(len(users), np.inf), np.full(len(users), np.inf)
         aleatoric = sigma2 * noise.user[users] * noise.item[items]
+        if sigma2 == 0:
+            return aleatoric, np.zeros(len(users))
         epistemic = np.zeros(len(users))
-        halves = []
-        for own, mine, theirs, vectors in (
-            (self.users, users, items, item_vectors),
-            (self.items, items, users, user_vectors),
-        ):
-            rows, place = np.unique(mine, return_inverse=True)
-            others, partner = np.unique(theirs, return_inverse=True)
-            order = np.argsort(place, kind="stable")
-            indptr = np.concatenate([[0], np.cumsum(np.bincount(place, minlength=len(rows)))])
-            forms = own.systems.quadratic_forms(rows, indptr, partner[order], vectors(others), n_threads)
-            epistemic[order] += forms
-            halves.append((self._factor_variances(own, rows, n_threads), place))
-        if self.k:
-            (v, x), (w, y) = halves
-            for start in range(0, len(users), CHUNK_PAIRS // self.k + 1):
-                part = slice(start, start + CHUNK_PAIRS // self.k + 1)
-                with np.errstate(invalid="ignore"):
-                    epistemic[part] += sigma2 * np.einsum("ij,ij->i", v[x[part]], w[y[part]])
+        if self.k:  # the trace of the product of both errors, a product of rows like a prediction
+            # Rows behind the last one are those without ratings.
+            mine = np.where(users >= 0, users, len(self.users.counts)).astype(np.int32)
+            theirs = np.where(items >= 0, items, len(self.items.counts)).astype(np.int32)
+            tables = self.users.variances(n_threads), self.items.variances(n_threads)
+            _scores.predict_pairs(mine, theirs, tables[0], tables[1], self.k, 0.0, n_threads, epistemic)
+            epistemic *= sigma2
+        self.users.add_forms(users, items, item_rows, n_threads, epistemic)
+        self.items.add_forms(items, users, user_rows, n_threads, epistemic)
+        epistemic *= sigma2
         epistemic[np.isnan(epistemic)] = np.inf  # 0 times infinity, where rows are not determined
-        return aleatoric, sigma2 * epistemic if sigma2 > 0 else np.zeros(len(users))
-
-    def of_all(
-        self, users: Array, items: Array, user_vectors: Vectors, item_vectors: Vectors, n_threads: int
-    ) -> Floats:
-        """Return the variance of what is not known of every user with every item: shape (m, n)."""
-        sigma2 = self.noise(n_threads).sigma2
-        m, n = len(users), len(items)
-        if not np.isfinite(sigma2):
-            return np.full((m, n), np.inf)
-        out = self.users.systems.quadratic_forms(
-            users, np.arange(m + 1) * n, np.tile(np.arange(n), m), item_vectors(items), n_threads
-        ).reshape(m, n)
-        out += (
-            self.items.systems.quadratic_forms(
-                items, np.arange(n + 1) * m, np.tile(np.arange(m), n), user_vectors(users), n_threads
-            )
-            .reshape(n, m)
-            .T
-        )
-        if self.k:
-            v, w = (
-                self._factor_variances(side, rows, n_threads)
-                for side, rows in ((self.users, users), (self.items, items))
-            )
-            with np.errstate(invalid="ignore"):
-                out += sigma2 * (v @ w.T)
-            out[np.isnan(out)] = np.inf
-        return sigma2 * out if sigma2 > 0 else np.zeros((m, n))
-
-    def _factor_variances(self, side: Posterior, rows: Array, n_threads: int) -> Floats:
-        """Return the diagonals of A^-1 without the bias, shape (n, k)."""
-        known = rows >= 0
-        out = np.empty((len(rows), self.k))
-        out[known] = side.variances(n_threads)[rows[known], : self.k]
-        if not known.all():
-            out[~known] = side.variances_of(np.full(1, -1, np.int32), n_threads)[0, : self.k]
-        return out
+        return aleatoric, epistemic
 
 
 def _fitted_noise(model: Uncertainty, n_threads: int) -> Noise:
@@ -386,7 +348,7 @@ def _sums_over_ratings(own: Posterior, other: Posterior, n_threads: int, weights
     The diagonals of A^-1 are in the first k columns, then the share of a rating that its row takes up, then 1.
     """
     k, dtype = own.k, own.evidence.table.dtype
-    variances, freedom = other.variances(n_threads), other.degrees_of_freedom(n_threads)
+    variances, freedom = other.variances(n_threads)[:-1], other.degrees_of_freedom(n_threads)
     parts, out = factor_table(len(variances), k + 1, dtype), factor_table(len(own.counts), k + 1, dtype)
     parts[:, :k] = variances[:, :k]
     parts[:, k] = freedom / np.maximum(other.counts, 1)
@@ -402,7 +364,7 @@ def _traces(own: Posterior, sums: Array) -> Floats:
     """Return tr(A^-1 A_i^-1) of each row, summed over what it has ratings with, by the diagonals."""
     rated = own.counts > 0
     out = np.zeros(len(rated))
-    variances = own.variances(1)[rated, : own.k].astype(np.float64)
+    variances = own.variances(1)[:-1][rated, : own.k].astype(np.float64)
     with np.errstate(invalid="ignore"):  # 0 times infinity, where rows are not determined
         out[rated] = np.einsum("ij,ij->i", variances, sums[rated, : own.k].astype(np.float64))
     return out

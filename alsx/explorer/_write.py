@@ -17,7 +17,7 @@ from alsx._files import atomic_write
 from alsx._models.latent import LatentFactors
 from alsx._models.recommender import Recommender
 from alsx.datasets.movielens import MovieLens
-from alsx.explorer._colours import genre_colours
+from alsx.explorer._colours import colour_pairs
 from alsx.explorer._items import Items, is_implicit, listed_from, rating_step, read_items
 from alsx.explorer._layout import place_items
 from alsx.explorer._numbers import numbers_of
@@ -233,4 +233,4 @@ def genre_arrays(genres: list[list[str]], shown: NDArray[np.bool_], arrays: dict
     arrays["main_genre"] = np.array([number.get(name, MAX_GENRES) for name in main], np.uint8)
     arrays["genre_counts"] = np.array([len(each) for each in codes], np.uint8)
     arrays["genre_codes"] = np.array([one for each in codes for one in each], np.uint8)
-    return {"genres": named, "genre_colours": [list(pair) for pair in genre_colours(coloured)]}
+    return {"genres": named, "genre_colours": [list(pair) for pair in colour_pairs(coloured)]}

@@ -1,0 +1,3 @@
+/* Normal random numbers: AVX2. */
+#define LEVEL v3
+#include "normals.inc"
