@@ -6,8 +6,8 @@
 
 Ours and the peers' fits alternate over the rounds, each in a process of its own, which times the fit alone. Plain are `BayesALS`
 without rated-item sets, myFM's factorisation machine of users and items, and SMURFF's BPMF session; with rated-item sets `BayesALS`
-as it is by default and SMURFF's Macau session with row-normalised rated-item matrices of both sides. All draw --draws times after 10
-draws that do not count. myFM has no setting for threads: it uses one. A peer that is not installed is left out. Figures are
+as it is by default and SMURFF's Macau session with row-normalised rated-item matrices of both sides. All draw --draws times
+after 10 draws that do not count. myFM has no setting for threads: it uses one. A peer that is not installed is left out. Figures are
 medians, the ratio is the median of the rounds' own ratios to ours of the same kind.
 """
 
@@ -104,7 +104,9 @@ def once(file, name, k, draws, threads, learned):
 def measured(python, *arguments, threads):
     """Seconds and RMSE of a process; None where its library is not installed."""
     environment = os.environ | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": str(threads)}
-    out = subprocess.run([python, __file__, "--once", *map(str, arguments)], capture_output=True, text=True, env=environment)
+    out = subprocess.run(
+        [python, __file__, "--once", *map(str, arguments)], capture_output=True, text=True, env=environment
+    )
     if out.returncode:
         sys.exit(out.stderr)
     found = json.loads(out.stdout.strip().splitlines()[-1])
