@@ -6,9 +6,9 @@
 
 Ours and the peers' fits alternate over the rounds, each in a process of its own, which times the fit alone. Plain are `BayesALS`
 without rated-item sets, myFM's factorisation machine of users and items, and SMURFF's BPMF session; with rated-item sets `BayesALS`
-as it is by default and SMURFF's Macau session with row-normalised rated-item matrices of both sides. All draw --draws times after
-10 draws that do not count. myFM has no setting for threads: it uses one. A peer that is not installed is left out. Figures are
-medians, the ratio is the median of the rounds' own ratios to ours of the same kind.
+as it is by default and SMURFF's Macau session with row-normalised rated-item matrices of both sides. All draw --draws times
+after 10 draws that do not count. myFM has no setting for threads: it uses one. A peer that is not installed is left out. Figures
+are medians, the ratio is the median of the rounds' own ratios to ours of the same kind.
 """
 
 import json

@@ -107,7 +107,8 @@ sphinx_gallery_conf = {
     "examples_dirs": [str(ROOT / "examples")],
     "gallery_dirs": ["gallery"],
     "filename_pattern": r"\.py$",
-    "ignore_pattern": r"__init__\.py",
+    "ignore_pattern": r"(__init__|picture)\.py",  # picture.py writes a file; plot_map.py shows it
+    "capture_repr": (),
     "image_scrapers": (figures_of,),
     "reset_modules": (),
     "doc_module": ("alsx",),

@@ -38,6 +38,8 @@ def fitted_to_whatever_is_ratings(folder: Path) -> None:
     for one in inputs:
         model = alsx.FactorALS(k=2, random_state=0).fit(one)
         assert_type(model, alsx.FactorALS)
+    assert_type(alsx.Ratings(path, missing=[-1, 99], duplicates="mean"), alsx.Ratings)
+    alsx.Ratings.from_arrays(["ann", "bob"], pl.Series([7, 7]), [4.5, 3.0], timestamps=[1, 2])
     pairs = [("ann", 7), ("bob", 7), ("ann", 3)]
     alsx.BiasALS().fit(pairs, [4.5, 3.0, 5.0]).fit(np.array([[1, 7], [2, 7]]), np.array([4.5, 3.0]), [1.0, 2.0])
     alsx.BiasALS().fit(pairs, y=[4.5, 3.0, 5.0], eval_set=(pairs, [4.0, 3.0, 5.0]))
@@ -112,6 +114,8 @@ def wrong(model: alsx.FactorALS, train: alsx.Ratings) -> None:
     model.similar_items(7, unknown="ignore")  # type: ignore[call-overload]
     model.fold_in(train, side="film")  # type: ignore[arg-type]
     train_test_split(train, by="year")  # type: ignore[arg-type]
+    alsx.Ratings(3.5)  # type: ignore[arg-type]
+    alsx.Ratings(train, duplicates="first")  # type: ignore[arg-type]
     alsx.FactorALS(reg="automatic")  # type: ignore[arg-type]
     alsx.FactorALS(implicit_features="all")  # type: ignore[arg-type]
     alsx.FactorALS(on_interrupt="ignore")  # type: ignore[arg-type]

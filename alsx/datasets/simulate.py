@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alsx import _check
+from alsx.typing import DType
 
 if TYPE_CHECKING:
     from alsx.ratings import Ratings
@@ -64,7 +65,7 @@ def make_ratings(
     clip: bool = ...,
     activity: float = ...,
     popularity: float = ...,
-    dtype: str = ...,
+    dtype: DType = ...,
     random_state: int | np.random.Generator | None = ...,
     return_truth: Literal[False] = ...,
 ) -> Ratings: ...
@@ -87,7 +88,7 @@ def make_ratings(
     clip: bool = ...,
     activity: float = ...,
     popularity: float = ...,
-    dtype: str = ...,
+    dtype: DType = ...,
     random_state: int | np.random.Generator | None = ...,
     return_truth: Literal[True],
 ) -> tuple[Ratings, Truth]: ...
@@ -109,7 +110,7 @@ def make_ratings(
     clip: bool = True,
     activity: float = 1.35,
     popularity: float = 1.25,
-    dtype: str = "float32",
+    dtype: DType = "float32",
     random_state: int | np.random.Generator | None = 0,
     return_truth: bool = False,
 ) -> Ratings | tuple[Ratings, Truth]:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 import os
-from typing import Any, cast
+from collections.abc import Sequence
+from typing import Any, Literal, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -36,6 +37,7 @@ from alsx.ratings.sorting import (
     transpose_entries,
 )
 from alsx.ratings.sparse import from_sparse
+from alsx.typing import DType, IdArray, RatingsLike
 
 Array = npt.NDArray[Any]
 
@@ -175,23 +177,23 @@ class Ratings:
 
     def __init__(
         self,
-        data: Any,
-        y: Any = None,
+        data: RatingsLike,
+        y: npt.ArrayLike | None = None,
         *,
-        sample_weight: Any = None,
+        sample_weight: npt.ArrayLike | None = None,
         user: str | None = None,
         item: str | None = None,
         rating: str | None = None,
         timestamp: str | bool | None = None,
-        duplicates: str = "raise",
-        missing: Any = None,
+        duplicates: Literal["raise", "last", "mean", "sum"] = "raise",
+        missing: float | str | Sequence[float | str] | None = None,
         separator: str | None = None,
         header: bool | None = None,
-        names: Any = None,
+        names: Sequence[str] | None = None,
         encoding: str | None = None,
         quoting: bool | None = None,
         id_types: Any = None,
-        dtype: Any = "float32",
+        dtype: DType = "float32",
         n_jobs: int | None = None,
         copy: bool = True,
         cache: str | os.PathLike[str] | None = None,
@@ -206,15 +208,15 @@ class Ratings:
     @classmethod
     def from_arrays(
         cls,
-        users: Any,
-        items: Any,
-        ratings: Any,
+        users: IdArray,
+        items: IdArray,
+        ratings: npt.ArrayLike,
         *,
-        timestamps: Any = None,
-        sample_weight: Any = None,
-        duplicates: str = "raise",
-        missing: Any = None,
-        dtype: Any = "float32",
+        timestamps: npt.ArrayLike | None = None,
+        sample_weight: npt.ArrayLike | None = None,
+        duplicates: Literal["raise", "last", "mean", "sum"] = "raise",
+        missing: float | Sequence[float] | None = None,
+        dtype: DType = "float32",
         n_jobs: int | None = None,
     ) -> Ratings:
         """Return ratings from three arrays of one length.
