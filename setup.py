@@ -186,18 +186,19 @@ core = extension(
     ["alsx/_simd/dispatch.c"],
     [path.as_posix() for path in sorted(SIMD.glob("*.[chi]*"))],
 )
+regression = extension("_regression")
 scores = extension("_scores")
 sort = extension("_sort")
 csv = extension("_csv")
 pool = extension("_pool", ["alsx/_parallel/pool.c"])
 
 # Cython does not see a change of the directives below, so C files older than this one are written again.
-generated = [BUILD / "alsx" / f"{name}.c" for name in ("_core", "_csv", "_pool", "_scores", "_sort")]
+generated = [BUILD / "alsx" / f"{name}.c" for name in ("_core", "_csv", "_pool", "_regression", "_scores", "_sort")]
 changed = Path("setup.py").stat().st_mtime
 
 setup(
     ext_modules=cythonize(
-        [pool, core, scores, sort, csv],
+        [pool, core, regression, scores, sort, csv],
         build_dir=BUILD.as_posix(),
         force=any(path.exists() and path.stat().st_mtime < changed for path in generated),
         compiler_directives={

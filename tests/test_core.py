@@ -12,7 +12,7 @@ import scipy.sparse as sp
 import scipy.stats
 from conftest import LEVELS, TOLERANCE
 
-from alsx import _core
+from alsx import _core, _regression
 from alsx._solver.regression import SparseOperator
 from alsx._solver.rows import KernelRows, RowBase
 from alsx._solver.rows import packed_width as covariance_width
@@ -506,30 +506,34 @@ def test_what_conjugate_gradients_need_of_tables(dtype):
     rng = np.random.default_rng(0)
     x, y, total, out = (rng.normal(0, 1, (5000, 24)).astype(dtype) for _ in range(4))
     row_scale, a, b = rng.uniform(0, 2, 5000), rng.normal(0, 1, 21), rng.normal(0, 1, 21)
-    parts = [np.empty((_core.n_chunks(5000), 21)) for _ in range(2)]
+    parts = [np.empty((_regression.n_chunks(5000), 21)) for _ in range(2)]
     for n_threads, part in zip((1, 3), parts, strict=True):
-        _core.column_products(x, y, row_scale, 21, n_threads, part)
+        _regression.column_products(x, y, row_scale, 21, n_threads, part)
     np.testing.assert_array_equal(*parts)
     exact = (row_scale[:, None] * x.astype(float) * y)[:, :21].sum(0)
     np.testing.assert_allclose(parts[0].sum(0), exact, rtol=1e-9, atol=1e-6)
     before = out.copy()
-    _core.scaled_difference(x, y, row_scale, 21, 2, out)
+    _regression.scaled_difference(x, y, row_scale, 21, 2, out)
     np.testing.assert_allclose(out[:, :21], row_scale[:, None] * (x - y)[:, :21], rtol=1e-5, atol=1e-6)
     np.testing.assert_array_equal(out[:, 21:], before[:, 21:])
     expected = a * x[:, :21] + b * y[:, :21]
     sums = total[:, :21] + expected
-    _core.axpby(a, x, b, 2, y, total)
+    _regression.axpby(a, x, b, 2, y, total)
     np.testing.assert_allclose(y[:, :21], expected, rtol=1e-5, atol=1e-5)
     np.testing.assert_allclose(total[:, :21], sums, rtol=1e-5, atol=1e-5)
 
 
 def packed_width(columns, dtype):
-    return columns if np.dtype(dtype) == np.float64 else -(-columns // _core.PACKED_COLUMNS) * _core.PACKED_COLUMNS // 2
+    return (
+        columns
+        if np.dtype(dtype) == np.float64
+        else -(-columns // _regression.PACKED_COLUMNS) * _regression.PACKED_COLUMNS // 2
+    )
 
 
 def step_work(n_threads, columns, dtype):
-    blocks = -(-columns // _core.PACKED_COLUMNS)
-    return workspace(n_threads, _core.STEP_WORK_ROWS * blocks * _core.PACKED_COLUMNS, np.dtype(dtype))
+    blocks = -(-columns // _regression.PACKED_COLUMNS)
+    return workspace(n_threads, _regression.STEP_WORK_ROWS * blocks * _regression.PACKED_COLUMNS, np.dtype(dtype))
 
 
 def of_packed(packed, columns, dtype):
@@ -566,18 +570,18 @@ def test_steps_of_regressions(simd, dtype, k, weighted):
         residuals = np.full((n + 1, packed_width(columns, dtype)), np.nan, dtype)[:n]
         steps = np.full((f + 1, packed_width(columns, dtype)), np.nan, dtype)[:f]
         change, coefficients_after, last_after = means.copy(), coefficients.copy(), last.copy()
-        _core.packed_difference(rows, means, scale, columns, work, residuals)
+        _regression.packed_difference(rows, means, scale, columns, work, residuals)
         sums = np.full((len(backward.tasks.starts) - 1, 5, columns), np.nan)
-        _core.packed_direction(
+        _regression.packed_direction(
             backward.tasks.starts, backward.tasks.order, backward.indptr, backward.indices, backward.values, residuals,
             inverse, 0.7, coefficients, last, work, steps, sums,
         )  # fmt: skip
         more = np.full((len(forward.tasks.starts) - 1, 3, columns), np.nan)
-        _core.packed_change(
+        _regression.packed_change(
             forward.tasks.starts, forward.tasks.order, forward.indptr, forward.indices, forward.values, steps, factor,
             last_rows, row_scale, counts, precision, information, shared, work, change, more,
         )  # fmt: skip
-        _core.packed_axpby(precision, steps, information, work, last_after, coefficients_after)
+        _regression.packed_axpby(precision, steps, information, work, last_after, coefficients_after)
         found.append([of_packed(residuals, columns, dtype), of_packed(steps, columns, dtype), sums.sum(0), more.sum(0)])
         found[-1] += [x[:, :columns] for x in (change, last_after, coefficients_after)]
     for one, other in zip(*found, strict=True):

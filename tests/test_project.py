@@ -21,7 +21,7 @@ PACKAGE = Path(alsx.__file__).parent
 # Imports run from later rooms to earlier ones, a room being a module or a package; those of a group may import each other.
 # `_core` < `_check`, `_threads` < `ratings` < `metrics`, `model_selection` < `_solver` < `_models` < the rest.
 ORDER = [
-    {"_version", "_core", "_csv", "_scores", "_sort", "_pool", "_files", "_interrupt"},
+    {"_version", "_core", "_csv", "_regression", "_scores", "_sort", "_pool", "_files", "_interrupt"},
     {"_check", "_threads"},
     {"ratings", "typing"},
     {"metrics", "model_selection"},
@@ -140,6 +140,7 @@ def test_the_types_of_the_compiled_modules_are_true(tmp_path):
         "alsx._core",
         "alsx._csv",
         "alsx._pool",
+        "alsx._regression",
         "alsx._scores",
         "alsx._sort",
     ]

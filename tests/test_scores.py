@@ -9,7 +9,7 @@ import reference
 from conftest import LEVELS, TOLERANCE
 from hypothesis import HealthCheck, given, settings
 
-from alsx import _core, _scores
+from alsx import _core, _regression, _scores
 from alsx._models.top_n import Bounds, merge_slices
 from alsx._solver.rows import packed_entries, packed_width
 from alsx._solver.tables import aligned, factor_table, workspace
@@ -53,7 +53,7 @@ def test_squared_errors(simd, dtype, n, weighted):
     expected = [squares[begin : begin + 2048].sum() for begin in range(0, n, 2048)]
     results = []
     for n_threads in (1, 2, 5):
-        out = np.empty(_core.n_chunks(n))
+        out = np.empty(_regression.n_chunks(n))
         _scores.squared_errors(
             users, items, values, weights, user_table, item_table, 4, 3.5, 0.8, 1.0, 5.0, n_threads, out
         )  # fmt: skip

@@ -68,7 +68,7 @@ typedef struct {
 /* Words of a block of a packed row, which holds twice as many columns; see steps.inc. */
 #define ALSX_PACKED_WORDS 16
 
-/* A pass over a sparse matrix for a step of a regression, see _core.pyx. The arrays declared `void *` hold reals of the type
+/* A pass over a sparse matrix for a step of a regression, see _regression.pyx. The arrays declared `void *` hold reals of the type
  * whose kernel is called. */
 typedef struct {
     /* The matrix, in CSR form */
@@ -135,7 +135,7 @@ typedef struct {
            minus is 0. */                                                                                              \
         void (*sum_rows)(ptrdiff_t n, const int32_t *indices, const REAL *values, const REAL *table, ptrdiff_t ld,     \
                          ptrdiff_t columns, double scale, double ridge, const REAL *minus, REAL *out);                 \
-        /* Kernels of steps, see steps.inc and _core.pyx; work has room for 8 packed rows, unpacked. */                 \
+        /* Kernels of steps, see steps.inc and _regression.pyx; work has room for 8 packed rows, unpacked. */                 \
         void (*pack_rows)(const alsx_steps *job, const REAL *x, const REAL *y, ptrdiff_t first, ptrdiff_t n,           \
                           REAL *work);                                                                                 \
         void (*direction_rows)(const alsx_steps *job, const int32_t *order, ptrdiff_t n, REAL *work, double *sums);    \

@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from alsx import _core
+from alsx import _core, _regression
 from alsx._solver.alternation import Alternation, Estimate, SideSnapshot, TrainingSide, unit_factors
 from alsx._solver.missing import missing_gram
 from alsx._solver.prior import Penalty
@@ -212,7 +212,7 @@ class CoefficientSampler:
     def _add(self, factor: float, noise: Array) -> None:
         """Multiply the noise by a factor, then add it to the coefficients."""
         columns = self.regression.columns
-        _core.axpby(
+        _regression.axpby(
             np.zeros(columns), noise, np.full(columns, factor), self.n_threads, noise, self.regression.coefficients
         )
 
@@ -303,7 +303,7 @@ class SideHyperparameters:
         width, table, prior = self.width, self.side.table, self.side.prior_means
         if prior is not None:
             difference = prior.regressions[0].change
-            _core.scaled_difference(table, prior.means, np.ones(len(table)), width, self.n_threads, difference)
+            _regression.scaled_difference(table, prior.means, np.ones(len(table)), width, self.n_threads, difference)
             table = difference
         return squares_of(table, width - 1, self.rated, self.n_threads)
 
@@ -548,7 +548,7 @@ class Gibbs:
             if name not in self.sums:
                 self.sums[name] = _copy(array)
             elif name.endswith("_table"):
-                _core.add_table(array, self.start.n_threads, self.sums[name])
+                _regression.add_table(array, self.start.n_threads, self.sums[name])
             else:
                 self.sums[name] += array
         self._states.append({**self.state(), "train_rmse": self.train_rmse})

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from alsx import _core, _scores, metrics
+from alsx import _regression, _scores, metrics
 from alsx._solver.alternation import Estimate, Trainer
 
 Array = NDArray[Any]
@@ -96,7 +96,7 @@ class HeldOut:
         others = self.half_known
         estimate = trainer.estimate(cold_start=len(others) > 0)
         # Most pairs are known on both sides: their errors are added up where they are predicted, in one pass.
-        partial = np.empty(_core.n_chunks(len(self.values)))
+        partial = np.empty(_regression.n_chunks(len(self.values)))
         weights = np.zeros(0) if self.weights is None else self.weights
         _scores.squared_errors(
             self.users, self.items, self.values, weights, estimate.users, estimate.items, self.k, self.mean, self.unit,

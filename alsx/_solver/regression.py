@@ -22,7 +22,7 @@ import scipy.sparse
 import scipy.sparse.linalg
 from numpy.typing import NDArray
 
-from alsx import _core
+from alsx import _regression
 from alsx._solver.tables import Tasks, aligned, equal_tasks, workspace
 from alsx.ratings import CSR
 
@@ -46,8 +46,8 @@ INFORMATION_MARGIN = 2.0
 
 def column_sums(x: Array, y: Array, row_scale: Array, columns: int, n_threads: int) -> Floats:
     """Return the sum of row_scale x y over the rows, by column."""
-    out = np.empty((_core.n_chunks(len(x)), columns))
-    _core.column_products(x, y, row_scale, columns, n_threads, out)
+    out = np.empty((_regression.n_chunks(len(x)), columns))
+    _regression.column_products(x, y, row_scale, columns, n_threads, out)
     return np.asarray(out.sum(0))
 
 
@@ -99,7 +99,7 @@ class SparseOperator(NamedTuple):
     ) -> None:
         """Set `out` to diag(row_scale) (matrix @ table - ridge * minus)."""
         minus = table[:0] if minus is None else minus
-        _core.sparse_product(
+        _regression.sparse_product(
             self.tasks.starts, self.tasks.order, self.indptr, self.indices, self.values, table, columns, row_scale, ridge,
             minus, n_threads, out,
         )  # fmt: skip
@@ -124,11 +124,11 @@ class Scratch:
         return self._buffers[name][0, :size].reshape(n_rows, width)
 
     def packed(self, name: str, n_rows: int, columns: int, dtype: np.dtype[Any]) -> Array:
-        """Return a packed table of so many columns; see ``_core.pyx``."""
+        """Return a packed table of so many columns; see ``_regression.pyx``."""
         if dtype == np.float64:
             return self.table(name, n_rows, columns, dtype)
-        blocks = -(-columns // _core.PACKED_COLUMNS)
-        return self.table(name, n_rows, blocks * _core.PACKED_COLUMNS // 2, dtype)
+        blocks = -(-columns // _regression.PACKED_COLUMNS)
+        return self.table(name, n_rows, blocks * _regression.PACKED_COLUMNS // 2, dtype)
 
 
 class Evidence(NamedTuple):
@@ -315,7 +315,7 @@ class PriorRegression:
         """Solve the normal equations."""
         columns, step, change = self.columns, self.step, self.change
         # S (X - M), whose product with F' is, less ridge W, the steepest way down
-        _core.scaled_difference(table, means, self.row_scale * self.factor, columns, n_threads, change)
+        _regression.scaled_difference(table, means, self.row_scale * self.factor, columns, n_threads, change)
         self.backward.times(change, columns, self.ones, n_threads, step, self.ridge, self.coefficients)
         step[:, :columns] = scipy.linalg.cho_solve(self.cholesky, step[:, :columns].astype(np.float64))
         self.forward.times(step, columns, self.factor, n_threads, change)
@@ -330,17 +330,17 @@ class PriorRegression:
         residuals = scratch.packed("residuals", n, columns, dtype)
         steps = scratch.packed("steps", f, columns, dtype)
         change = self.change
-        blocks = -(-columns // _core.PACKED_COLUMNS)
-        work = workspace(n_threads, _core.STEP_WORK_ROWS * blocks * _core.PACKED_COLUMNS, dtype)
-        _core.packed_difference(table, means, self.row_scale * self.factor, columns, work, residuals)
+        blocks = -(-columns // _regression.PACKED_COLUMNS)
+        work = workspace(n_threads, _regression.STEP_WORK_ROWS * blocks * _regression.PACKED_COLUMNS, dtype)
+        _regression.packed_difference(table, means, self.row_scale * self.factor, columns, work, residuals)
         sums = np.zeros((len(backward.tasks.starts) - 1, 5, columns))
-        _core.packed_direction(
+        _regression.packed_direction(
             backward.tasks.starts, backward.tasks.order, backward.indptr, backward.indices, backward.values, residuals,
             1.0 / self.diagonal, self.ridge, self.coefficients, self.last_step, work, steps, sums,
         )  # fmt: skip
         slope_new, slope_last, *squares = sums.sum(axis=0) / self.unit
         sums = np.zeros((len(forward.tasks.starts) - 1, 3, columns))
-        _core.packed_change(
+        _regression.packed_change(
             forward.tasks.starts, forward.tasks.order, forward.indptr, forward.indices, forward.values, steps, self.factor,
             self.last_change, self.row_scale, evidence.counts / self.scale_unit, evidence.precision, evidence.information,
             evidence.shared / self.scale_unit, work, change, sums,
@@ -355,8 +355,8 @@ class PriorRegression:
         # A column whose slope is 0 is solved.
         a[~(new > 0)] = 0.0
         b[~(new > 0)] = 0.0
-        _core.packed_axpby(a, steps, b, work, self.last_step, self.coefficients)
-        _core.axpby(a, change, b, n_threads, self.last_change, means)
+        _regression.packed_axpby(a, steps, b, work, self.last_step, self.coefficients)
+        _regression.axpby(a, change, b, n_threads, self.last_change, means)
 
     def take_back(self, means: Array) -> None:
         """Undo the last step, but for rounding, and forget its direction."""
