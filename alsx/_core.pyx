@@ -1,6 +1,6 @@
 # Row systems. In this order: what this build and this machine can do; row systems (half-sweeps and quadratic forms);
-# normal random numbers. Learned prior means are in _regression.pyx, predictions and top-n in _scores.pyx, the sorting of
-# ids in _sort.pyx; the threads that all of them share are those of _pool.pyx.
+# normal random numbers. Learned prior means are in _regression.pyx, predictions and top-n in _scores.pyx, the sorting
+# of ids in _sort.pyx; the threads that all of them share are those of _pool.pyx.
 #
 # Notation, the same letters everywhere: u a user, i an item, r a rating, w its weight (1), k the rank, mu the global
 # mean, b_u and c_i the biases, p_u and q_i the factors. Objective, with s a row's scale:
@@ -25,7 +25,7 @@ from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 
 import os
 
-from alsx._pool cimport CHUNK_ROWS, ENTRIES_PER_NS, alsx_add, chunks, least_share, run, share, threads_for
+from alsx._pool cimport CHUNK_ROWS, alsx_add, chunks, least_share, run, share, threads_for
 
 
 cdef extern from "normals.h" nogil:
@@ -394,8 +394,10 @@ def covariances(
     floating[:, ::1] work,          # TMP (n_threads, quadratic_forms_workspace)
     floating[:, ::1] out,           # OUT (m, ldo), ldo at least (k+1)(k+2)/2
 ):
-    """out[e] := A^-1 of each row that is requested, by rows of its lower triangle, what is left of the diagonal times 2; NaN
-    where A is singular. Returns how many were."""
+    """out[e] := A^-1 of each row that is requested, by rows of its lower triangle, what is left of the diagonal times 2.
+
+    NaN where A is singular; returns how many were.
+    """
     cdef:
         alsx_rows described
         covariances_job job

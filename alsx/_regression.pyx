@@ -1,6 +1,6 @@
-# Learned prior means: products of a sparse matrix with a table, what conjugate gradients need of whole tables, and the two
-# passes of a step of a regression. M = F W in the notation of _core.pyx, with F (n, f) sparse: sums of table rows give F W,
-# and F' (f, n) times a table. As there, nothing is checked here.
+# Learned prior means: products of a sparse matrix with a table, what conjugate gradients need of whole tables, and the
+# two passes of a step of a regression. M = F W in the notation of _core.pyx, with F (n, f) sparse: sums of table rows
+# give F W, and F' (f, n) times a table. As there, nothing is checked here.
 
 from cython cimport floating
 from libc.stdint cimport int32_t, int64_t

@@ -2,7 +2,7 @@
 
     python benchmarks/iteration.py [--ratings=FILE.npz] [--k=20,64,128] [--threads=1,2] [--levels=base,v3,v4]
     python benchmarks/iteration.py --k=64 --threads=2 --peer-python=PATH --solvers=implicit-cholesky --rounds=3
-    python benchmarks/iteration.py --k=20,64 --threads=2 --learned --rounds=3
+    python benchmarks/iteration.py --k=20,64 --threads=2 --learned --iterations=19 --rounds=3
     python benchmarks/iteration.py --k=20,64 --threads=2 --draws --iterations=8 --rounds=3
     python benchmarks/iteration.py --k=20,64 --threads=2 --history --rounds=3
     python benchmarks/iteration.py --k=20,64,128 --threads=2 --rank --rounds=3
