@@ -394,7 +394,7 @@ def covariances(
     floating[:, ::1] work,          # TMP (n_threads, quadratic_forms_workspace)
     floating[:, ::1] out,           # OUT (m, ldo), ldo at least (k+1)(k+2)/2
 ):
-    """out[e] := A^-1 of each row that is requested, by rows of its lower triangle, what is left of the diagonal times 2.
+    """out[e] := A^-1 of each row that is requested: rows of the lower triangle, what is left of the diagonal times 2.
 
     NaN where A is singular; returns how many were.
     """
