@@ -40,6 +40,18 @@ NOT_REACHED = {
     "SciPy cannot convert it": "what SciPy refuses is refused before",
     "its data is masked'": "NumPy's own functions lose the mask",
     "cannot be read: {str(error)[:150]}": "a complaint of Arrow about a line that Python reads",
+    "raise NotPlain": "caught: another reader reads the file",
+    "raise ReadAgain": "caught: the files are read again",
+    "raise OverflowError": "caught, and another message given",
+    "raise RepeatedPair(": "caught, and another message given",
+    "raise repeated_pair(users, items, n_threads)": "one error from three places, of which two are reached here",
+    "raise IndexError(name)": "caught: ratings by the path of a file",
+    "raise ValueError(name)": "caught: ratings are prepared again",
+    "was removed while it was in use": "takes two processes at one moment",
+    "preparing ratings takes about 40 bytes": "of a full disk: tests/test_larger_than_memory.py",
+    "was changed while it was read": "tests/test_larger_than_memory.py",
+    "is shorter than it was written": "takes a damaged disk",
+    "repeated_message(user, item, places": "tests/test_larger_than_memory.py",
 }
 
 
@@ -281,6 +293,45 @@ def file_calls(folder):
     ]
 
 
+def folder_calls(folder):
+    """Calls with folders of files, and with a cache."""
+    place = folder / ("folders with a long name " * 4)
+
+    def files(*tables, y=None, **options):
+        path = place / f"{len(list(place.glob('*')))} {WORD[:100]}"
+        path.mkdir(parents=True)
+        for number, content in enumerate(tables):
+            parquet.write_table(content, path / f"{number} {WORD[:100]}.parquet")
+        return read(path, y, **options)
+
+    def cached(data, y=None, **options):
+        return read(data, y, **{"cache": place / "cache"} | options)
+
+    good = table()
+    texts = table(user=["a", "b"], item=["c", "d"])
+    times = pa.array([datetime.datetime(2026, 1, 1)] * 2)
+    one = folder / "one.parquet"
+    parquet.write_table(good, one)
+    return [
+        files(),
+        files(good, table(rating=["1", "2"]).drop_columns("rating")),
+        files(good, texts),
+        files(table(user=pa.array([2**64 - 1, 1], pa.uint64())), table(user=[-1, 2], item=[5, 6])),
+        files(good.slice(0, 0), good.slice(0, 0)),
+        files(good, y=[1.0, 2.0]),
+        files(table(rating=[0.0, 0.0]), table(user=[5, 6], rating=[0.0, 0.0]), missing=0),
+        files(table(timestamp=times), table(user=[5, 6], timestamp=[978300760, 978300761]), timestamp="timestamp"),
+        lambda caller: id_pairs(folder, caller=caller),
+        read(one, memory="1GB"),
+        cached(good),
+        cached(one, y=[1.0, 2.0]),
+        *[cached(one, memory=x) for x in (WORD, 5, [1])],
+        cached(one, cache=5),
+        cached(one, cache=one),
+        cached(folder / WORD[:200]),
+    ]
+
+
 def raised(calls):
     """What calls raise: the exception, and the line of this package that raised it."""
     for call in calls:
@@ -315,11 +366,20 @@ def statements():
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory):
-    return list(raised([*memory_calls(), *feature_calls(), *file_calls(tmp_path_factory.mktemp("files"))]))
+    return list(
+        raised(
+            [
+                *memory_calls(),
+                *feature_calls(),
+                *file_calls(tmp_path_factory.mktemp("files")),
+                *folder_calls(tmp_path_factory.mktemp("folders")),
+            ]
+        )
+    )
 
 
 def test_messages_are_short_and_of_one_form(found):
-    kinds = (TypeError, ValueError, IndexError, FileNotFoundError, IsADirectoryError)
+    kinds = (TypeError, ValueError, IndexError, FileNotFoundError, IsADirectoryError, NotADirectoryError)
     wrong = [
         repr(error)
         for error, _ in found
