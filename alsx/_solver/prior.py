@@ -223,8 +223,8 @@ class FittedPrior(NamedTuple):
 class Basis(NamedTuple):
     """What the rows of a side were solved from, where that is not the model as it stands.
 
-    In a fit the other side is solved after a row, and prior means are improved after it. Rows that come later are solved from the
-    same, so that equal ratings give equal rows.
+    In a fit the items are solved after the users. Rows that come later are solved from what those of the fit were solved from, so
+    that equal ratings give equal rows.
 
     Parameters
     ----------
