@@ -567,8 +567,8 @@ def test_steps_of_regressions(simd, dtype, k, weighted):
     for n_threads in (1, 3):
         work = step_work(n_threads, columns, dtype)
         work[:] = np.nan
-        residuals = np.full((n + 1, packed_width(columns, dtype)), np.nan, dtype)[:n]
-        steps = np.full((f + 1, packed_width(columns, dtype)), np.nan, dtype)[:f]
+        residuals, steps = (aligned(length, packed_width(columns, dtype), np.dtype(dtype)) for length in (n, f))
+        residuals[:] = steps[:] = np.nan
         change, coefficients_after, last_after = means.copy(), coefficients.copy(), last.copy()
         _regression.packed_difference(rows, means, scale, columns, work, residuals)
         sums = np.full((len(backward.tasks.starts) - 1, 5, columns), np.nan)
