@@ -5,6 +5,7 @@ come; a test finds the lines that none of them reaches.
 """
 
 import ast
+import collections
 import datetime
 import decimal
 import gzip
@@ -43,15 +44,13 @@ NOT_REACHED = {
     "raise NotPlain": "caught: another reader reads the file",
     "raise ReadAgain": "caught: the files are read again",
     "raise OverflowError": "caught, and another message given",
-    "raise RepeatedPair(": "caught, and another message given",
-    "raise repeated_pair(users, items, n_threads)": "one error from three places, of which two are reached here",
+    "raise repeated_pair(users, items, n_threads) #2": "caught, and the first of the whole input looked for",
     "raise IndexError(name)": "caught: ratings by the path of a file",
     "raise ValueError(name)": "caught: ratings are prepared again",
     "was removed while it was in use": "takes two processes at one moment",
     "preparing ratings takes about 40 bytes": "of a full disk: tests/test_larger_than_memory.py",
     "was changed while it was read": "tests/test_larger_than_memory.py",
     "is shorter than it was written": "takes a damaged disk",
-    "repeated_message(user, item, places": "tests/test_larger_than_memory.py",
 }
 
 
@@ -312,6 +311,8 @@ def folder_calls(folder):
     times = pa.array([datetime.datetime(2026, 1, 1)] * 2)
     one = folder / "one.parquet"
     parquet.write_table(good, one)
+    repeated = folder / "repeated.parquet"
+    parquet.write_table(table(user=[1, 1], item=[3, 3]), repeated)
     return [
         files(),
         files(good, table(rating=["1", "2"]).drop_columns("rating")),
@@ -329,7 +330,15 @@ def folder_calls(folder):
         cached(one, cache=5),
         cached(one, cache=one),
         cached(folder / WORD[:200]),
+        cached(repeated),
     ]
+
+
+def chain_of(error):
+    """An error, and those that it was raised in the handling of."""
+    while error is not None:
+        yield error
+        error = error.__context__
 
 
 def raised(calls):
@@ -345,8 +354,7 @@ def raised(calls):
                         error,
                         [
                             (Path(frame.filename).name, frame.lineno)
-                            for cause in (error, error.__context__)
-                            if cause is not None
+                            for cause in chain_of(error)
                             for frame in traceback.extract_tb(cause.__traceback__)
                             if Path(frame.filename).is_relative_to(ROOT)
                         ],
@@ -357,11 +365,15 @@ def raised(calls):
 
 
 def statements():
-    """All `raise` statements: file, first and last line, text."""
+    """All `raise` statements: file, first and last line, text; from the second of the same text in a file on with a number."""
     for path in [*(ROOT / "ratings").glob("*.py"), ROOT / "_models/features.py"]:
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Raise) and node.exc is not None:
-                yield path.name, node.lineno, node.end_lineno, ast.unparse(node)
+        seen = collections.Counter()
+        nodes = (node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Raise))
+        for node in sorted(nodes, key=lambda node: node.lineno):
+            if node.exc is not None:
+                text = ast.unparse(node)
+                seen[text] += 1
+                yield path.name, node.lineno, node.end_lineno, text + (f" #{seen[text]}" if seen[text] > 1 else "")
 
 
 @pytest.fixture(scope="module")

@@ -15,6 +15,7 @@ import alsx
 from alsx import _check, _cli, _threads
 from alsx.examples._busy import busy_sentence, seconds_waited
 from alsx.examples._films import check_share, load_films, print_source, source_of, took
+from alsx.explorer._items import listed_from
 from alsx.metrics import evaluate
 from alsx.model_selection import train_test_split
 
@@ -25,9 +26,6 @@ if TYPE_CHECKING:
 WELL_KNOWN = ("Toy Story", "The Matrix", "The Godfather", "Pulp Fiction", "Alien")
 
 MAX_FILMS_ON_MAP = 1000  # more points hide one another
-# A film is listed with MIN_RATINGS ratings, more in large data sets (one for each RATINGS_PER_MIN_RATING of all), fewer where
-# less than LISTED_FILMS would be left.
-MIN_RATINGS, RATINGS_PER_MIN_RATING, LISTED_FILMS = 20, 200_000, 50
 # A film is liked that has at least this share of the highest rating, 4 stars of 5. Lists are measured for so many users, about.
 LIKED_SHARE, MEASURED_USERS = 0.8, 20_000
 # Of a user to recommend to by default: number of ratings, and how far their mean may be from that of all, in standard deviations.
@@ -148,13 +146,6 @@ def choose_user(ratings: alsx.Ratings, user: str | None) -> Any:
     means = [ratings.by_user.values[a : a + n].mean() for a, n in zip(starts, counts[enough], strict=True)]
     usual = np.abs(np.array(means) - ratings.mean) <= MAX_MEAN_DISTANCE * ratings.std
     return ratings.user_ids[enough[np.argmax(usual)]]
-
-
-def listed_from(counts: Any) -> int:
-    """Return how many ratings a film needs to be listed."""
-    wanted = max(MIN_RATINGS, int(counts.sum()) // RATINGS_PER_MIN_RATING)
-    n_listed = min(LISTED_FILMS, int((counts > 0).sum()))
-    return max(1, min(wanted, int(np.partition(counts, -n_listed)[-n_listed])))
 
 
 def describe(films: MovieLens, ratings: alsx.Ratings, train: alsx.Ratings, test: alsx.Ratings) -> None:

@@ -42,9 +42,8 @@ FORMAT = 1  # of what is in a folder; other numbers are prepared anew
 MANIFEST = "manifest.json"
 LOCK = "lock"
 FOLDER = re.compile(r"(.*-[0-9a-f]{16})-[0-9a-f]{16}(\.[0-9a-f]{16}\.part)?")
-DEFAULT_MEMORY = (
-    10**9
-)  # of columns in sorting: a share of any machine's, and large enough that passes over the disk are few
+# Of columns in sorting: a share of any machine's, and large enough that passes over the disk are few.
+DEFAULT_MEMORY = 10**9
 MIN_MEMORY = 10**7
 UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
 UNLOCKED_SECONDS = 60.0  # after which a part folder without a lock must be a dead process's
