@@ -139,10 +139,11 @@ def file_pairs(path: Any, id_types: dict[str, str | None], caller: Caller) -> tu
 def file_times(path: Any, caller: Caller) -> npt.NDArray[np.int64] | None:
     """Return when the ratings of the rows of a file were given, in seconds; None where it has no column of times."""
     file = open_file(path, LayoutOptions(), set(), caller)
-    name = choose_columns(file.names, TIMED_PAIR_COLUMNS, True, caller).get("timestamp")
-    if name is None:
+    roles = choose_columns(file.names, TIMED_PAIR_COLUMNS, True, caller)
+    if "timestamp" not in roles:
         return None
-    columns = file.read({"timestamp": name}, np.dtype(np.float32), {"user": None, "item": None}, Missing())
+    # Readers of plain files take no column without ids.
+    columns = file.read(roles, np.dtype(np.float32), {"user": None, "item": None}, Missing())
     return time_column(*columns["timestamp"][:3])
 
 
