@@ -59,7 +59,7 @@ class WarmStart(NamedTuple):
             coefficients = [_coefficients(part, earlier, other_codes, encoder) for part in side.regressions]
             scaled = [None if x is None else x / scale for x in coefficients]
             rows = earlier.table[codes[known], : alternation.k + 1] / scale
-            side.go_on_from(known, rows, scaled, n_threads)
+            side.go_on_from(known, rows, scaled, earlier.prior.feature_ridge, n_threads)
         times, earlier_times = alternation.times, self.times
         if times is not None and earlier_times is not None and times.seconds == earlier_times.seconds:
             times.take_variances(earlier_times.ratios, earlier_times.variances)
