@@ -619,3 +619,12 @@ def test_times_that_are_missing_or_cannot_be_used(fitted):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         plain.predict(frame)
+
+
+def test_times_so_far_apart_that_keys_do_not_hold_them():
+    users, times = np.array([0, 0, 1, 2**20], np.int32), np.array([-(2**62), 2**62, 5, 2**62])
+    levels, leaves = group_by_time(users, times, SESSION)
+    np.testing.assert_array_equal(leaves, np.arange(4))
+    places = find_groups(levels, users, times)
+    for found in places.of_levels:
+        np.testing.assert_array_equal(found, np.arange(4))

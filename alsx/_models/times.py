@@ -91,6 +91,13 @@ class TimeEffects(PlainData):
         span = int(timestamps.min()), int(timestamps.max())
         return cls(levels, counts, found.offsets, found.ratios, found.variances, means, timestamps, span)
 
+    def shifts_of_fit(self, fit: TimeOffsets) -> Floats:
+        """Return the shifts of the ratings of the fit, in the order of `by_user`."""
+        above = -self.means
+        for level, own in zip(self.levels, self.offsets, strict=True):
+            above = above[level.parents] + own
+        return np.asarray(above[fit.groups.leaves])
+
     @property
     def seconds(self) -> tuple[int, ...]:
         """The seconds of the periods of each level."""

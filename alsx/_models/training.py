@@ -495,8 +495,7 @@ def _fitted(
         table[:] = users.table
         table[:, k] += times.means
         users = users._replace(table=table)
-        of_users = np.repeat(np.arange(ratings.n_users), np.diff(ratings.by_user.indptr))
-        shifts = times.shifts(of_users, ratings.timestamps)
+        shifts = times.shifts_of_fit(alternation.times)
         if ratings.by_user.weights is not None and not ratings.by_user.weights.all():
             shifts = shifts[ratings.by_user.weights > 0]
     errors = None

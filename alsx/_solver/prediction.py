@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from alsx import _regression, _scores, metrics
 from alsx._solver.alternation import Estimate, Trainer
-from alsx._solver.time_offsets import find_groups
+from alsx._solver.time_offsets import Places, find_groups
 
 Array = NDArray[Any]
 Floats = NDArray[np.float64]
@@ -125,7 +125,11 @@ class HeldOut:
         assert trainer.times is not None
         estimate = trainer.estimate(cold_start=len(self.half_known) > 0)
         standardised = predict_codes(self.users, self.items, *estimate, self.k, 0.0, n_threads)
-        places = find_groups(trainer.times.groups.levels, self.users, self.timestamps)
+        # The groups of a fit do not change.
+        places: Places | None = self.__dict__.get("_places")
+        if places is None:
+            places = find_groups(trainer.times.groups.levels, self.users, self.timestamps)
+            self.__dict__["_places"] = places
         standardised += places.sums(trainer.time_offsets)
         predicted = np.clip(self.mean + self.unit * standardised, *self.range)
         return float(metrics.rmse(self.values, predicted, self.weights))

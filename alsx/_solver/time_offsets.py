@@ -47,6 +47,9 @@ NO_TIME = np.iinfo(np.int64).min
 # Ratings of a pass over residuals.
 CHUNK_RATINGS = 2**20
 
+# A bisection among some million groups takes about as many steps, each about as long as making the key of a group.
+BISECTION_STEPS = 20
+
 # Rows that come after the fit are solved in turn with their offsets until no offset changes by more than this share of the
 # largest, in at most so many rounds. Each takes them closer by a factor of about 10.
 CONVERGED, MAX_ROUNDS = 1e-6, 50
@@ -105,7 +108,8 @@ def group_by_time(users: Array, timestamps: Array, seconds: tuple[int, ...]) -> 
         The length of the periods of each level; each is a multiple of the next one.
     """
     periods = timestamps // seconds[-1]
-    order = np.lexsort((periods, users))
+    keys = _keys(users, periods, periods)
+    order = np.lexsort((periods, users)) if keys is None else np.argsort(keys)
     users, periods = users[order], periods[order]
     first = _differs(users, periods)
     leaves = np.empty(len(order), np.int32)
@@ -121,6 +125,18 @@ def group_by_time(users: Array, timestamps: Array, seconds: tuple[int, ...]) -> 
         levels.append(GroupLevel(seconds[place], users, periods, (np.cumsum(first) - 1).astype(np.int32)))
         users, periods = users[first], coarser[first]
     return TimeGroups(tuple(reversed(levels)), leaves)
+
+
+def _keys(users: Array, periods: Array, known: Array) -> NDArray[np.int64] | None:
+    """Return numbers that are in the order of users and then of periods among known ones; None where int64 does not hold them."""
+    if not len(known):
+        return None
+    low, high = int(known.min()), int(known.max())
+    width = high - low + 3
+    if width * (int(users.max(initial=0)) + 2) >= 2**63:
+        return None
+    # Periods beyond the known ones are all alike.
+    return np.asarray(users.astype(np.int64) * width + (np.clip(periods, low - 1, high + 1) - (low - 1)))
 
 
 def group_sums(groups: Array, values: Floats | None, n: int) -> Floats:
@@ -573,31 +589,40 @@ def find_groups(levels: tuple[GroupLevel, ...], users: Array, timestamps: Array)
         `NO_TIME` has no groups.
     """
     found, is_known = [], np.zeros(len(users), bool)
+    has_time = (timestamps != NO_TIME) & (users >= 0)
     for depth, level in enumerate(levels):
+        if not len(level.users):
+            found.append(np.full(len(users), -1, np.int64))
+            continue
         wanted = timestamps // level.seconds
-        begin, end = (np.searchsorted(level.users, users, side) for side in ("left", "right"))
-        low, high = begin.copy(), end.copy()
-        # A search for all pairs at once: the first group of the user whose period is not before the one asked for.
-        while (open_ := np.flatnonzero(low < high)).size:
-            middle = (low[open_] + high[open_]) // 2
-            below = level.periods[middle] < wanted[open_]
-            low[open_] = np.where(below, middle + 1, low[open_])
-            high[open_] = np.where(below, high[open_], middle)
-        inside = (low < end) & (timestamps != NO_TIME)
-        at = np.minimum(low, max(len(level.users) - 1, 0))
-        same = inside.copy()
-        same[inside] = level.periods[at[inside]] == wanted[inside]
-        places = np.where(same, at, -1)
+        first = _first_not_before(level, users, wanted)
+        after, before = np.minimum(first, len(level.users) - 1), np.maximum(first - 1, 0)
+        has_after = has_time & (first < len(level.users)) & (level.users[after] == users)
+        same = has_after & (level.periods[after] == wanted)
+        places = np.where(same, after, -1)
         if not depth:
             is_known = same
-            # A user's mood lasts: of an unknown period the nearest one tells most, of two the earlier one.
-            before = np.flatnonzero(~same & (low > begin) & (timestamps != NO_TIME))
-            after = np.flatnonzero(~same & inside)
-            places[after] = at[after]
-            nearer = np.ones(len(before), bool)
-            both = inside[before]
-            gap = wanted[before] - level.periods[low[before] - 1]
-            nearer[both] = gap[both] <= (level.periods[at[before]] - wanted[before])[both]
-            places[before[nearer]] = low[before[nearer]] - 1
+            # What a user's ratings have in common lasts: of an unknown period the nearest one tells most, of two the earlier one.
+            has_before = has_time & (first > 0) & (level.users[before] == users)
+            is_nearer = ~has_after | (wanted - level.periods[before] <= level.periods[after] - wanted)
+            places = np.where(~same & has_after, after, places)
+            places = np.where(~same & has_before & is_nearer, before, places)
         found.append(places.astype(np.int64))
     return Places(found, is_known)
+
+
+def _first_not_before(level: GroupLevel, users: Array, periods: Array) -> NDArray[np.int64]:
+    """Return for each pair the first group that is not before it, in the order of users and then of periods."""
+    n = len(level.users)
+    if len(users) * BISECTION_STEPS > n:  # else the keys of all groups would take longer
+        asked, keys = _keys(users, periods, level.periods), _keys(level.users, level.periods, level.periods)
+        if asked is not None and keys is not None:
+            return np.searchsorted(keys, asked)
+    low, high = np.zeros(len(users), np.int64), np.full(len(users), n, np.int64)
+    while (open_ := np.flatnonzero(low < high)).size:
+        middle = (low[open_] + high[open_]) // 2
+        user, period = level.users[middle], level.periods[middle]
+        is_before = (user < users[open_]) | ((user == users[open_]) & (period < periods[open_]))
+        low[open_] = np.where(is_before, middle + 1, low[open_])
+        high[open_] = np.where(is_before, high[open_], middle)
+    return low
