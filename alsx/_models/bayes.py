@@ -11,6 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from alsx import _check
 from alsx._models.latent import LatentFactors
+from alsx._models.times import check_time
 from alsx._models.training import SamplerOptions, Specification
 from alsx._solver.alternation import Iteration
 from alsx._solver.gibbs import START_IMPLICIT_RIDGES, START_PENALTY, Samples
@@ -48,6 +49,9 @@ class BayesALS(LatentFactors):
     keep_samples : int, default=0
         How many draws of the factors, evenly spread, to keep in `samples_`, for intervals and Thompson sampling. Each takes
         4 (k + 1) bytes a user and an item.
+    time : {"day", "session"} or None, default=None
+        What a user's ratings of one day, or of ten minutes and of one minute, have in common: as of `FactorALS`. Offsets and their
+        variances are drawn with the rest.
     callback, early_stopping, validation_fraction, n_iter_no_change, warm_start, on_interrupt
         As of `BiasALS`, a draw being an iteration. Of the mean of the draws so far the best is kept by `early_stopping`, which
         counts after the burn-in, and waits longer, since that mean gets better slowly. With `warm_start` the sweeps that
@@ -66,7 +70,7 @@ class BayesALS(LatentFactors):
     ----------
     mean_, user_biases_, item_biases_, user_factors_, item_factors_, user_ids_, item_ids_, user_counts_, item_counts_, rating_range_
         As of `FactorALS`; biases and factors are means over the draws.
-    best_iter_, n_features_in_, feature_names_in_
+    best_iter_, n_features_in_, feature_names_in_, time_offsets_, time_std_
         As of `FactorALS`.
     traces_ : dict of ndarray of float64, shape (1, n_samples)
         Hyper-parameters at each draw, by (chain, draw), in rating units: ``noise_sd``, the standard deviations of biases and
@@ -114,6 +118,7 @@ class BayesALS(LatentFactors):
         als_iter: int = 8,
         implicit_features: Literal["both", "user", "item"] | None = "both",
         keep_samples: int = 0,
+        time: Literal["day", "session"] | None = None,
         dtype: DType = "float32",
         callback: Callable[[Iteration], object] | None = None,
         early_stopping: bool = False,
@@ -131,6 +136,7 @@ class BayesALS(LatentFactors):
         self.als_iter = als_iter
         self.implicit_features = implicit_features
         self.keep_samples = keep_samples
+        self.time = time
         self.dtype = dtype
         self.callback = callback
         self.early_stopping = early_stopping
@@ -175,6 +181,7 @@ class BayesALS(LatentFactors):
             tol=None,
             implicit_ridges=(ridges[0], ridges[1]),
             sampler=SamplerOptions(n_samples, burn_in, als_iter, wanted),
+            periods=check_time(self.time),
         )
 
     def to_inference_data(self) -> Any:

@@ -13,6 +13,7 @@ from alsx import _threads
 from alsx._models.estimator import Estimator
 from alsx._models.side import FittedSide
 from alsx._models.state import ModelState, Titles
+from alsx._models.times import TimeEffects
 from alsx._solver.gibbs import Chain
 from alsx._solver.missing import MissingPairs
 from alsx._solver.prediction import predict_codes
@@ -46,6 +47,8 @@ class FittedModel(Estimator):
     _chain: Chain | None
     _titles: Titles | None
     _missing: MissingPairs | None
+    # Of models without offsets of time; callbacks see models of which only what a fit has changed is set.
+    _times: TimeEffects | None = None
 
     def fit(self, R: Any, y: Any = None, sample_weight: Any = None) -> Any:
         """Fit the model; see the estimators."""
@@ -116,6 +119,22 @@ class FittedModel(Estimator):
         if clip:
             np.clip(out, *self.rating_range_, out=out)
         return out
+
+    @property
+    def _uses_time(self) -> bool:
+        """Whether predictions depend on when a rating is given."""
+        return self._times is not None
+
+    def _times_given(self, given: Any, n: int, name: str) -> Array | None:
+        """Return the times of n pairs that a call was given, in seconds; None where it was given none."""
+        if given is None:
+            return None
+        if self._times is None:
+            raise ValueError(
+                f"{name} is given, but the model was fitted without time, so that its predictions are the same at all times: leave "
+                'it out, or fit FactorALS, BiasALS or BayesALS with time="day"'
+            )
+        return self._times.checked(given, n, name)
 
     def _uncertainty_of_fit(self) -> Uncertainty:
         """Return the model's uncertainty, or say why it has none."""

@@ -86,7 +86,7 @@ class Updates(FittedModel):
             )
         folded = fold_in(
             own, other, self._seen, self.mean_, self._missing, self._uncertainty, R, self._values_of(R, y), sample_weight,
-            features, self.n_jobs, self._n_threads(),
+            features, self.n_jobs, self._n_threads(), self._times,
         )  # fmt: skip
         state = self._state()._replace(
             users=folded.users,
@@ -96,6 +96,7 @@ class Updates(FittedModel):
             # Kept draws have rows for the users and items of the fit.
             chain=None if self._chain is None else self._chain._replace(samples=None),
             folded_in_ids=folded.ids,
+            times=folded.times,
         )
         model: Self = self._with_state(state)
         return model

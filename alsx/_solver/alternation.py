@@ -36,6 +36,7 @@ from alsx._solver.regression import (
 from alsx._solver.ridges import MAX_FEATURES, leave_one_out_ridge
 from alsx._solver.rows import RowPrior, RowSystems, solve_workspace
 from alsx._solver.tables import aligned, factor_table, kernel_table, row_scales, solve_tasks, weight_sums
+from alsx._solver.time_offsets import TimeOffsets, TimeSnapshot
 from alsx.ratings import CSR, Ratings, is_mapped
 
 Array = NDArray[Any]
@@ -445,12 +446,15 @@ class Alternation:
         Threads; they change no bit of the result.
     sources : pair of PriorSources (users, items)
         What the prior means of each side are learned from.
+    periods : tuple of int, default=()
+        The seconds of the periods whose ratings by one user share an offset, see `TimeOffsets`; the ratings have timestamps then.
 
     Attributes
     ----------
     mean, unit : float
         The mean and the standard deviation of the ratings (1 where they are all the same).
     users, items : TrainingSide
+    times : TimeOffsets or None
     objective : float
         After the last half-sweep, in units in which the ratings have standard deviation 1; infinite where the next one
         cannot be compared with the last, since the regularisation or a table was changed.
@@ -472,6 +476,7 @@ class Alternation:
         generator: np.random.Generator,
         n_threads: int,
         sources: tuple[PriorSources, PriorSources] = (PriorSources(), PriorSources()),
+        periods: tuple[int, ...] = (),
     ) -> None:
         dtype = ratings.dtype
         self.k, self.n_threads = k, n_threads
@@ -484,6 +489,13 @@ class Alternation:
             TrainingSide(name, self._evidence(rows), k, penalty, dtype, in_order)
             for name, rows, penalty in zip(SIDES, (ratings.by_user, ratings.by_item), penalties, strict=True)
         )
+        self.times: TimeOffsets | None = None
+        if periods:
+            assert ratings.timestamps is not None
+            self.times = TimeOffsets(
+                self.users.ratings, self.items.ratings, ratings.timestamps, periods, self.mean, self.unit, n_threads
+            )
+            self.users.ratings, self.items.ratings = self.times.by_user, self.times.by_item
         self.weight_sum = float(ratings.n_ratings)
         if ratings.by_user.weights is not None:
             self.weight_sum = float(ratings.by_user.weights.sum(dtype=np.float64))
@@ -528,6 +540,8 @@ class Alternation:
         SingularRowError
             If the normal equations of a row are singular.
         """
+        if side is self.users and self.times is not None:
+            self._improve_offsets(self.times)
         other, means, takes_step = self.other(side), side.prior_means, side.takes_step(self.other(side))
         if means is not None and side.n_solved:
             side.choose_ridges(other, self.n_threads)
@@ -543,11 +557,19 @@ class Alternation:
         side.n_solved += 1
         side.remember_basis(other)
 
+    def _improve_offsets(self, times: TimeOffsets) -> None:
+        """Improve the offsets of time, whose variances are learned once the ratings have been fitted without them."""
+        if times.ratios is None:
+            if not self.users.n_solved:
+                return
+            times.learn(self.users.table, self.items.table, self.k)
+        times.improve(self.users.table, self.items.table, self.k, self.users.row_prior())
+
     def _solved(self, side: TrainingSide) -> float:
         """Solve every row of one side; returns the objective in units in which the ratings have standard deviation 1."""
         systems = self.systems(side, side.row_prior())
         side.solve(systems, self.n_threads, self.work, self.report_of(side))
-        return side.squared_error + side.penalty_sum + self.other(side).penalty_sum
+        return side.squared_error + side.penalty_sum + self.other(side).penalty_sum + self._time_penalty
 
     def shared_information(self, side: TrainingSide) -> Floats:
         """Return what every row of one side has besides its ratings' precision, by column: nothing here."""
@@ -564,7 +586,22 @@ class Alternation:
     @property
     def loss(self) -> float:
         """The regularised loss, in squared rating units, after a half-sweep of the items."""
-        return self.unit**2 * (self.items.squared_error + self.users.penalty_sum + self.items.penalty_sum)
+        fit = self.items.squared_error + self.users.penalty_sum + self.items.penalty_sum
+        return self.unit**2 * (fit + self._time_penalty)
+
+    @property
+    def _time_penalty(self) -> float:
+        """The part of the objective that offsets of time have."""
+        return 0.0 if self.times is None else self.times.penalty
+
+    @property
+    def time_offsets(self) -> list[Floats]:
+        """The offsets of time as they stand, in units in which the ratings have standard deviation 1."""
+        return [] if self.times is None else self.times.offsets
+
+    def time_snapshot(self) -> TimeSnapshot | None:
+        """Return a copy of the offsets of time in rating units; None where there are none."""
+        return None if self.times is None else self.times.snapshot()
 
     @property
     def train_rmse(self) -> float:
@@ -633,6 +670,11 @@ class Trainer(Protocol):
     def noise_sd(self) -> float | None: ...
     def update(self, side: TrainingSide) -> None: ...
     def end_sweep(self) -> None: ...
+    @property
+    def times(self) -> TimeOffsets | None: ...
+    @property
+    def time_offsets(self) -> list[Floats]: ...
+    def time_snapshot(self) -> TimeSnapshot | None: ...
     def estimate(self, *, cold_start: bool = True) -> Estimate: ...
     def snapshot(self) -> tuple[SideSnapshot, SideSnapshot]: ...
 

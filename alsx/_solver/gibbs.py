@@ -30,6 +30,7 @@ from alsx._solver.prior import Penalty
 from alsx._solver.regression import PriorRegression
 from alsx._solver.rows import RowPrior
 from alsx._solver.tables import aligned, workspace
+from alsx._solver.time_offsets import PERIODS, TimeSnapshot
 
 Array = NDArray[Any]
 Floats = NDArray[np.float64]
@@ -424,6 +425,9 @@ class Gibbs:
     def __init__(self, start: Alternation, generator: np.random.Generator, burn_in: int, wanted: Any = ()) -> None:
         self.start, self.generator, self.burn_in = start, generator, burn_in
         self.users, self.items, self.k, self.unit = start.users, start.items, start.k, start.unit
+        self.times = start.times
+        if self.times is not None and self.times.ratios is None:
+            self.times.learn(self.users.table, self.items.table, self.k)
         self.seed, self.draw_index = int(generator.integers(2**63)), 0
         for side, other in ((start.users, start.items), (start.items, start.users)):
             side.choose_ridges(other, start.n_threads)
@@ -441,6 +445,10 @@ class Gibbs:
 
     def update(self, side: TrainingSide) -> None:
         """Draw every row of one side given all the rest, then what its rows have in common."""
+        if side is self.users and self.times is not None:
+            self.times.draw(
+                side.table, self.items.table, self.k, self.row_prior(side), self.alpha**-0.5, self.generator
+            )
         self.draw_rows(side)
         self.hyperparameters[side.name].draw(turn=self.has_turn(side))
 
@@ -460,17 +468,23 @@ class Gibbs:
 
     def draw_rows(self, side: TrainingSide) -> None:
         """Draw every row of one side given all the rest."""
-        common, start = self.hyperparameters[side.name], self.start
-        prior = RowPrior(0.0, 0.0, side.row_scale, precision=common.precision / self.alpha, means=common.expected)
-        start.systems(side, prior).draw(
+        start = self.start
+        start.systems(side, self.row_prior(side)).draw(
             side.table, side.loss, self.alpha**-0.5, self.seed, self.draw_index, start.n_threads, start.work,
             start.report_of(side),
         )  # fmt: skip
         self.draw_index += 1
 
+    def row_prior(self, side: TrainingSide) -> RowPrior:
+        """Return the prior of one side's rows, relative to the noise."""
+        common = self.hyperparameters[side.name]
+        return RowPrior(0.0, 0.0, side.row_scale, precision=common.precision / self.alpha, means=common.expected)
+
     def end_sweep(self) -> None:
         """Draw the noise's precision, and keep the draw after the burn-in."""
         self.draw_noise()
+        if self.times is not None:
+            self.times.draw_variances(1.0 / self.alpha, self.generator)
         self.n_draws += 1
         if self.n_draws > self.burn_in:
             self.keep()
@@ -505,6 +519,9 @@ class Gibbs:
                 values[f"{name}_factor_sd"] = float(np.sqrt(self.unit * variances[:-1].mean()))
             for part in common.regressions:
                 values[f"{name}_{'implicit' if part.features is None else 'features'}_ridge"] = part.ridge
+        if self.times is not None:
+            for level, variance in zip(self.times.groups.levels, self.times.variances.tolist(), strict=True):
+                values[f"user_{PERIODS.get(level.seconds, level.seconds)}_sd"] = self.unit * float(np.sqrt(variance))
         return values
 
     def _arrays(self) -> dict[str, Array]:
@@ -517,6 +534,9 @@ class Gibbs:
             arrays[f"{side.name}_precision"] = common.precision / self.alpha
             for place, part in enumerate(common.regressions):
                 arrays[f"{side.name}_coefficients_{place}"] = part.coefficients
+        if self.times is not None:
+            arrays |= {f"time_offsets_{place}": own for place, own in enumerate(self.times.offsets)}
+            arrays["time_variances"], arrays["time_noise"] = self.times.variances, np.array([1.0 / self.alpha])
         return arrays
 
     def align_to_mean(self) -> None:
@@ -584,6 +604,21 @@ class Gibbs:
             mean = self.sums[f"{side.name}_mean"] / self.n_kept
             vectors.append(side.cold_start_vector(table, mean) if cold_start else None)
         return Estimate(*tables, *vectors)
+
+    @property
+    def time_offsets(self) -> list[Floats]:
+        """The means of the drawn offsets of time so far, in units in which the ratings have standard deviation 1."""
+        if self.times is None or not self.n_kept:
+            return self.start.time_offsets
+        return [self.sums[f"time_offsets_{place}"] / self.n_kept for place in range(len(self.times.offsets))]
+
+    def time_snapshot(self) -> TimeSnapshot | None:
+        """Return the means of the drawn offsets of time and of their variances; None where there are none."""
+        if self.times is None or not self.n_kept:
+            return self.start.time_snapshot()
+        variances = self.sums["time_variances"] / self.n_kept
+        ratios = self.sums["time_variances"] / self.sums["time_noise"]
+        return TimeSnapshot([self.unit * own for own in self.time_offsets], ratios, self.unit**2 * variances)
 
     def snapshot(self) -> tuple[SideSnapshot, SideSnapshot]:
         """Return the means of the draws kept, in rating units, and what is expected of rows that come later."""

@@ -106,7 +106,12 @@ def deviations(level: float, shape: Floats) -> float:
 
 
 def training_errors(
-    ratings: Ratings, tables: tuple[Array, Array], k: int, sums: tuple[Floats, Floats] | None, n_threads: int
+    ratings: Ratings,
+    tables: tuple[Array, Array],
+    k: int,
+    sums: tuple[Floats, Floats] | None,
+    n_threads: int,
+    shift: Floats | None = None,
 ) -> Errors:
     """What is kept of the training errors.
 
@@ -119,6 +124,8 @@ def training_errors(
     sums : pair of ndarray of float64, or None
         The squared errors of each row, where the fit has them already; None takes a pass over the ratings.
     n_threads : int
+    shift : ndarray of float64, shape (n_ratings,), default=None
+        What predictions are besides the tables', by user. Default: nothing.
     """
     rows, n = ratings.by_user, ratings.n_ratings
 
@@ -129,6 +136,8 @@ def training_errors(
         items = rows.indices[places]
         errors = np.empty(len(places))
         _scores.predict_pairs(users, items, *tables, k, ratings.mean, n_threads, errors)
+        if shift is not None:
+            errors += shift[places]
         errors -= rows.values[places]
         if rows.weights is not None:
             errors *= np.sqrt(rows.weights[places], dtype=np.float64)

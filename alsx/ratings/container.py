@@ -710,6 +710,25 @@ def id_pairs(data: Any, caller: Caller = OWN, id_types: Any = None) -> tuple[Any
     return pairs.split_pairs(data, caller)
 
 
+def pair_times(data: Any, caller: Caller = OWN) -> npt.NDArray[np.int64] | None:
+    """Return when the ratings of what `predict` takes are given, in seconds, in the order of its rows; None where it does not say.
+
+    Parameters
+    ----------
+    data : data frame, path, or array-like of shape (n, 2)
+    caller : Caller
+        Whose argument this is.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Where a column of times cannot be read.
+    """
+    if files.is_path(data):
+        return files.file_times(data, caller)
+    return frames.frame_times(data, caller) if frames.is_frame(data) else None
+
+
 def _percent(share: float) -> str:
     """A share as a percentage of two significant digits, 100 only where it is whole."""
     percent = 100 * share
