@@ -1,0 +1,186 @@
+"""Fits on a Dask cluster: the bits of the local fit, whatever happens to workers."""
+
+import io
+import os
+import signal
+import threading
+import time
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+
+pytest.importorskip("distributed")
+pytest.importorskip("dask.dataframe")
+
+import dask.dataframe as dd
+from distributed import Client, LocalCluster
+
+import alsx
+from alsx import _core
+from alsx.dask import ClusterError, DaskBiasALS, DaskFactorALS, _blocks
+from alsx.datasets import make_ratings
+
+# On a busy machine timers of the event loop come late, which is no fault of a fit.
+pytestmark = [pytest.mark.filterwarnings("ignore::ResourceWarning"), pytest.mark.filterwarnings("ignore::RuntimeWarning")]
+
+
+@pytest.fixture(scope="module")
+def frame():
+    """Ratings in no order."""
+    ratings = make_ratings(600, 200, 9000, random_state=0)
+    users, items, values = ratings.triples()
+    frame = pd.DataFrame({"user": ratings.user_ids[users], "item": ratings.item_ids[items], "rating": values})
+    return frame.sample(frac=1, random_state=1).reset_index(drop=True)
+
+
+@pytest.fixture(scope="module")
+def expected(frame):
+    return alsx.FactorALS(5, implicit_features=None, random_state=0, max_iter=5, tol=0).fit(frame)
+
+
+@pytest.fixture(autouse=True)
+def small_blocks(monkeypatch):
+    monkeypatch.setattr(_blocks, "ALIGN_ROWS", 8)
+
+
+@pytest.fixture(scope="module")
+def processes():
+    """A cluster of five processes, and its client."""
+    with (
+        LocalCluster(
+            n_workers=5, threads_per_worker=1, processes=True, dashboard_address="127.0.0.1:0", host="127.0.0.1", silence_logs=60
+        ) as cluster,
+        Client(cluster) as client,
+    ):
+        yield cluster, client
+
+
+@pytest.fixture(scope="module")
+def threads():
+    """A cluster of two workers of two threads in this process."""
+    with (
+        LocalCluster(
+            n_workers=2, threads_per_worker=2, processes=False, dashboard_address="127.0.0.1:0", host="127.0.0.1", silence_logs=60
+        ) as cluster,
+        Client(cluster) as client,
+    ):
+        yield client
+
+
+def model(client, **parameters):
+    return DaskFactorALS(5, **{"random_state": 0, "max_iter": 5, "tol": 0, "client": client} | parameters)
+
+
+def assert_same_bits(fitted, expected):
+    """Everything that the saved files hold is the same."""
+    local = fitted if isinstance(fitted, alsx.BiasALS | alsx.FactorALS) else fitted.to_local()
+    contents = []
+    for one in (local, expected):
+        buffer = io.BytesIO()
+        one.save(buffer)
+        buffer.seek(0)
+        contents.append(dict(np.load(buffer)))
+    assert contents[0].keys() == contents[1].keys()
+    for name in contents[0].keys() - {"about"}:
+        assert contents[0][name].dtype == contents[1][name].dtype
+        np.testing.assert_array_equal(contents[0][name], contents[1][name], err_msg=name)
+    for name in ("loss", "train_rmse"):
+        assert local.history_[name] == expected.history_[name]
+    assert (local.mean_, local.rating_range_) == (expected.mean_, expected.rating_range_)
+
+
+def left_over(client):
+    """Our keys that the scheduler holds; it hears a little later of what the client has released."""
+    for _ in range(100):
+        keys = client.run_on_scheduler(lambda dask_scheduler: [str(x) for x in dask_scheduler.tasks])
+        ours = [key for key in keys if "alsx" in key]
+        if not ours:
+            break
+        time.sleep(0.05)
+    return ours
+
+
+@pytest.mark.parametrize("n_workers", [5, 3, 2, 1])
+def test_the_same_bits_for_any_number_of_workers(n_workers, processes, frame, expected):
+    cluster, client = processes
+    cluster.scale(n_workers)
+    while len(client.nthreads()) > n_workers:
+        time.sleep(0.05)
+    parts = [frame[:0], frame[:1], frame[1:5000], frame[:0], frame[5000:7000], frame[7000:]]
+    source = dd.from_map(lambda at: parts[at], range(6), meta=frame[:0])
+    fitted = model(client).fit(source)
+    assert_same_bits(fitted, expected)
+    assert len(fitted.history_["seconds"]) == fitted.n_iter_ == 5
+    assert (fitted.n_users_, fitted.n_items_, fitted.n_ratings_) == (600, 200, 9000)
+    assert (min(fitted.traffic_["planned"]) > 0) == (n_workers > 1)
+    assert left_over(client)
+    fitted.close()
+    assert left_over(client) == []
+    with pytest.raises(ValueError, match="the model was closed"):
+        fitted.to_local()
+
+
+def test_any_partitions_in_any_order(threads, frame, expected):
+    for seed, n in ((1, 1), (2, 7)):
+        shuffled = frame.sample(frac=1, random_state=seed)
+        assert_same_bits(model(threads).fit(dd.from_pandas(shuffled, npartitions=n, sort=False)), expected)
+    assert left_over(threads) == []
+
+
+def test_biases(threads, frame):
+    fitted = DaskBiasALS(client=threads, max_iter=7).fit(dd.from_pandas(frame, npartitions=3))
+    assert_same_bits(fitted, alsx.BiasALS(max_iter=7).fit(frame))
+
+
+def test_double_precision_weights_and_other_parameters(threads, frame):
+    weights = np.random.default_rng(0).choice([0.0, 0.5, 1.7, 3.0], len(frame))
+    parameters = {"dtype": "float64", "reg": (0.5, 2), "reg_bias": 0.1, "reg_scaling": 1.0}
+    for dtype in ("float32", "float64"):
+        parameters["dtype"] = dtype
+        local = alsx.FactorALS(5, implicit_features=None, random_state=0, max_iter=5, tol=0, **parameters)
+        fitted = model(threads, **parameters).fit(dd.from_pandas(frame.assign(w=weights), npartitions=4), weight="w")
+        assert_same_bits(fitted, local.fit(frame, sample_weight=weights))
+
+
+@pytest.mark.parametrize("how", ["last", "mean", "sum"])
+def test_pairs_that_are_there_twice(how, threads, frame):
+    twice = pd.concat([frame, frame[:300].assign(rating=frame.rating[:300] * 0.3 + 0.1), frame[100:150]])
+    local = alsx.FactorALS(5, implicit_features=None, random_state=0, max_iter=5, tol=0)
+    local.fit(alsx.Ratings(twice, duplicates=how))
+    source = dd.from_pandas(twice.reset_index(drop=True), npartitions=5)
+    assert_same_bits(model(threads).fit(source, duplicates=how), local)
+    with pytest.raises(ValueError, match="duplicate ratings in source: .* rates user .*, item .* again, .*: pass duplicates="):
+        model(threads).fit(source)
+
+
+def test_files(threads, frame, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    named = frame.assign(user="u" + frame.user.astype(str)).rename(columns={"user": "who", "item": "film"})
+    local = alsx.FactorALS(5, implicit_features=None, random_state=0, max_iter=5, tol=0)
+    (tmp_path / "parquet").mkdir()
+    (tmp_path / "text").mkdir()
+    for at in range(3):
+        named[at::3].to_parquet(tmp_path / f"parquet/part-{at}.parquet", row_group_size=500)
+        named[at::3].to_csv(tmp_path / f"text/part-{at}.csv", index=False)
+    (tmp_path / "parquet/_SUCCESS").touch()
+    monkeypatch.setattr("alsx.dask._source.SPLIT_BYTES", 1000)
+    for folder, source in (("parquet", "parquet"), ("parquet", tmp_path / "parquet/*.parquet"), ("text", "text/part-?.csv")):
+        expected = local.fit(alsx.Ratings(tmp_path / folder, user="who", item="film"))
+        fitted = model(threads).fit(source, user="who", item="film")
+        assert_same_bits(fitted, expected)
+    # Ids that are integers in one file and not in another are texts in all of them.
+    frame[:4000].to_csv(tmp_path / "text/part-0.csv", index=False)
+    frame[4000:].assign(user=[f"0{x}" for x in frame.user[4000:]]).to_csv(tmp_path / "text/part-1.csv", index=False)
+    (tmp_path / "text/part-2.csv").unlink()
+    assert_same_bits(model(threads).fit("text"), local.fit("text"))
+
+
+def test_mixed_instruction_sets(threads, frame, expected, restored_simd):
+    # The workers are in this process, so that all of them have what it has.
+    _core.set_simd_level("base")
+    local = alsx.FactorALS(5, implicit_features=None, random_state=0, max_iter=5, tol=0).fit(frame)
+    fitted = model(threads).fit(dd.from_pandas(frame, npartitions=2))
+    assert fitted.simd_level_ == "base"
+    assert_same_bits(fitted, local)
