@@ -50,7 +50,7 @@ def processes():
     """A cluster of five processes, and its client."""
     with (
         LocalCluster(
-            n_workers=5, threads_per_worker=1, processes=True, dashboard_address="127.0.0.1:0", host="127.0.0.1", silence_logs=60
+            n_workers=5, threads_per_worker=1, processes=True, dashboard_address=":0", host="127.0.0.1", silence_logs=60
         ) as cluster,
         Client(cluster) as client,
     ):
@@ -62,7 +62,7 @@ def threads():
     """A cluster of two workers of two threads in this process."""
     with (
         LocalCluster(
-            n_workers=2, threads_per_worker=2, processes=False, dashboard_address="127.0.0.1:0", host="127.0.0.1", silence_logs=60
+            n_workers=2, threads_per_worker=2, processes=False, protocol="tcp", dashboard_address=":0", host="127.0.0.1", silence_logs=60
         ) as cluster,
         Client(cluster) as client,
     ):
@@ -184,3 +184,75 @@ def test_mixed_instruction_sets(threads, frame, expected, restored_simd):
     fitted = model(threads).fit(dd.from_pandas(frame, npartitions=2))
     assert fitted.simd_level_ == "base"
     assert_same_bits(fitted, local)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# A fitted model
+
+
+@pytest.fixture(scope="module")
+def fitted(threads, frame):
+    """A fitted model on the cluster, with small blocks."""
+    before, _blocks.ALIGN_ROWS = _blocks.ALIGN_ROWS, 8
+    fitted = model(threads).fit(dd.from_pandas(frame, npartitions=3))
+    _blocks.ALIGN_ROWS = before
+    yield fitted
+    fitted.close()
+
+
+def test_predictions_by_partition(fitted, frame, expected):
+    pairs = pd.concat([frame[["user", "item"]][:1000], pd.DataFrame({"user": [10**9, 3], "item": [5, 10**9]})])
+    source = dd.from_pandas(pairs.reset_index(drop=True), npartitions=4)
+    predicted = fitted.predict(source)
+    assert predicted.npartitions == 4
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        local = expected.predict(pairs)
+    pd.testing.assert_series_equal(predicted.compute(), pd.Series(local, name="prediction"), check_exact=True)
+    named = source.rename(columns={"user": "a", "item": "b"})
+    np.testing.assert_array_equal(fitted.predict(named, user="a", item="b").compute(), local)
+    with pytest.raises(TypeError, match="pairs is of type DataFrame; it must be a data frame of Dask"):
+        fitted.predict(pairs)
+
+
+def test_lists(fitted, frame, expected, tmp_path):
+    local = expected.recommend_all(n=7).to_pandas()
+    lists = fitted.recommend(n=7)
+    assert list(lists.columns) == ["user", "rank", "item", "score"]
+    pd.testing.assert_frame_equal(lists.compute().reset_index(drop=True), local, check_exact=True)
+    fitted.recommend(n=7, to=tmp_path / "lists")
+    written = pd.read_parquet(tmp_path / "lists")
+    pd.testing.assert_frame_equal(written, local, check_exact=True)
+    users = frame.user[:5].to_numpy()
+    options = {"n": 3, "strategy": "mean", "exclude": [frame.item[0]], "min_ratings": 2, "exclude_rated": False}
+    some = fitted.recommend(users, **options).compute().reset_index(drop=True)
+    expected_lists = expected.recommend(np.unique(users), as_frame="pandas", **options)
+    pd.testing.assert_frame_equal(some, expected_lists, check_exact=True)
+    fitted.recommend(n=1, to=tmp_path / "lists")  # the old ones go
+    assert len(pd.read_parquet(tmp_path / "lists")) == len(local) / 7
+    assert sorted(x.name for x in tmp_path.iterdir()) == ["lists"]
+    with pytest.raises(ValueError, match=r"users: 1000000000 \(place 1\) is not among the training users"):
+        fitted.recommend([users[0], 10**9])
+    with pytest.raises(ValueError, match='strategy is "?\'lower\'.* must be "propensity" or "mean"'):
+        fitted.recommend(strategy="lower")
+    (tmp_path / "mine").mkdir()
+    with pytest.raises(FileExistsError, match="which is there and was not written by such a call"):
+        fitted.recommend(to=tmp_path / "mine")
+
+
+@pytest.mark.parametrize("mmap", [False, True])
+def test_saved_by_blocks(mmap, fitted, expected, tmp_path):
+    fitted.save(tmp_path / "model")
+    fitted.save(tmp_path / "model")
+    loaded = alsx.load(tmp_path / "model", mmap=mmap)
+    assert_same_bits(loaded, expected)
+    if mmap:  # kernels read the file itself
+        assert isinstance(loaded.item_factors_.base.base.base, np.memmap)
+    user = expected.user_ids_[3]
+    np.testing.assert_array_equal(loaded.recommend(user)[0], expected.recommend(user)[0])
+    assert loaded.predict_interval(user, expected.item_ids_[2]) == expected.predict_interval(user, expected.item_ids_[2])
+    assert sorted(x.name for x in tmp_path.iterdir()) == ["model"]
+    with (tmp_path / "model/item_table.npy").open("r+b") as file:
+        file.truncate(3000)
+    with pytest.raises(ValueError, match="is not a whole model file written by alsx: item_table.npy is said to have"):
+        alsx.load(tmp_path / "model", mmap=mmap)

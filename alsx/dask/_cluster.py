@@ -26,6 +26,9 @@ POLL_SECONDS = 1.0
 # cloud within some minutes.
 NO_WORKER_SECONDS = 60.0
 
+# How long the way of results to the client may take before it is looked whether their workers are still there.
+FETCH_SECONDS = 600.0
+
 # Dask gives a task up when four workers died while they had it. Workers that are killed one after the other are no fault of the
 # task, so that it is tried again; one that kills its workers, for instance by its memory, does so each time.
 MAX_RETRIES = 3
@@ -107,6 +110,10 @@ class Session:
         self._futures: weakref.WeakSet[Any] = weakref.WeakSet()
         self._adopted: weakref.WeakSet[Any] = weakref.WeakSet()
 
+    def another(self) -> Session:
+        """Return a session on the same cluster, which is released by itself."""
+        return Session(self.client, self.timeout)
+
     # Tasks
 
     def submit(self, name: str, function: Callable[..., Any], *arguments: Any, at: str | None = None) -> Any:
@@ -138,14 +145,15 @@ class Session:
         ClusterError
             If they do not come, whatever the reason; see `wait`.
         """
+        async def fetch() -> Any:
+            return await self.client.gather(list(futures), asynchronous=True)
+
         for _ in range(MAX_RETRIES + 1):
             self.wait(futures, what)
             try:
-                return [future.result(timeout=self.timeout) for future in futures]
-            except (TimeoutError, distributed.TimeoutError):
-                raise ClusterError(self._too_long(what)) from None
-            except (KilledWorker, distributed.CancelledError):
-                continue  # a worker was lost between the wait and the result: `wait` knows what to do
+                return list(self.client.sync(fetch, callback_timeout=min(self.timeout, FETCH_SECONDS)))
+            except (KilledWorker, TimeoutError, distributed.TimeoutError, distributed.CancelledError):
+                continue  # a worker was lost after the wait, which tells what is to be done
         raise ClusterError(f"{what}: the results were lost with their workers again and again: see the workers' logs")
 
     def wait(self, futures: Sequence[Any], what: str) -> None:
@@ -159,7 +167,8 @@ class Session:
         Exception
             What a task raised.
         """
-        n_done, last, alone, retries = -1, time.monotonic(), 0.0, 0
+        # Seconds without a finished task, and without a worker. A machine that was suspended meanwhile did not wait.
+        done, idle, alone, retries, looked = -1, 0.0, 0.0, 0, time.monotonic()
         while True:
             with suppress(TimeoutError, distributed.TimeoutError, distributed.CancelledError):
                 distributed.wait(futures, timeout=POLL_SECONDS)
@@ -174,18 +183,20 @@ class Session:
                 retries += 1
                 with suppress(KeyError):  # of tasks in between that this client does not hold
                     self.client.retry(bad)
-            now, done = time.monotonic(), states.count("finished")
-            if done > n_done:
-                n_done, last = done, now
-            elif now - last > self.timeout:
+            now, before, done = time.monotonic(), done, self._n_finished()
+            passed, looked = min(now - looked, 2 * POLL_SECONDS), now
+            idle = 0.0 if done != before else idle + passed
+            if idle > self.timeout:
                 raise ClusterError(self._too_long(what))
             if self.client.status not in ("running", "connecting"):
                 raise ClusterError(f"{what}: the client has lost its scheduler (it is {self.client.status}): connect anew")
-            alone = 0.0 if self.client.nthreads() else alone or now
-            if alone and now - alone > NO_WORKER_SECONDS:
-                raise ClusterError(
-                    f"{what}: the cluster has had no worker for {NO_WORKER_SECONDS:g} seconds: start workers, and fit again"
-                )
+            alone = 0.0 if self.client.nthreads() else alone + passed
+            if alone > NO_WORKER_SECONDS:
+                raise ClusterError(_no_worker(what))
+
+    def _n_finished(self) -> int:
+        """Return how many of all tasks that are wanted are done: those that are made again count, too."""
+        return sum(future.status == "finished" for future in list(self._futures))
 
     def _too_long(self, what: str) -> str:
         return (
@@ -250,9 +261,7 @@ class Session:
         begun = time.monotonic()
         while not self.client.nthreads():
             if time.monotonic() - begun > NO_WORKER_SECONDS:
-                raise ClusterError(
-                    f"the cluster has had no worker for {NO_WORKER_SECONDS:g} seconds: start workers, and fit again"
-                )
+                raise ClusterError(_no_worker("asking the workers"))
             time.sleep(POLL_SECONDS)
         told = self.client.run(worker_facts, on_error="return")
         for error in told.values():
@@ -270,6 +279,10 @@ class Session:
     def workers(self) -> list[str]:
         """Return the addresses of the workers that there are now."""
         return sorted(self.client.nthreads())
+
+
+def _no_worker(what: str) -> str:
+    return f"{what}: the cluster has had no worker for {NO_WORKER_SECONDS:g} seconds: start workers, and fit again"
 
 
 def _no_module(error: ModuleNotFoundError) -> str:

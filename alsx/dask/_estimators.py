@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from numbers import Integral
 from typing import Any, Literal, Self
 
+import numpy as np
 import numpy.typing as npt
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
@@ -19,11 +20,12 @@ from alsx._models.recommender import Recommender
 from alsx._models.stopping import stopping_rules
 from alsx._models.training import Specification
 from alsx._solver.alternation import Iteration
-from alsx.dask import _source
+from alsx.dask import _serving, _source
 from alsx.dask._cluster import Session
 from alsx.dask._fit import ClusterFit, FitOptions
 from alsx.dask._outcome import Outcome, gather
-from alsx.typing import DType, RandomState
+from alsx.dask._saving import save
+from alsx.typing import DType, IdArray, RandomState
 
 Array = npt.NDArray[Any]
 
@@ -188,6 +190,226 @@ class DaskEstimator(BaseEstimator):  # type: ignore[misc]
         model._set_state(state, state.items.counts)
         return model
 
+    # Predictions, lists, files
+
+    def predict(self, pairs: Any, *, user: str | None = None, item: str | None = None, clip: bool = True) -> Any:
+        """Predict ratings of pairs, in rating units, partition by partition.
+
+        Parameters
+        ----------
+        pairs : dask.dataframe.DataFrame
+            With columns of users and of items.
+        user, item : str, default=None
+            Their names. Default: recognised.
+        clip : bool, default=True
+            Keep predictions within the range of the training ratings.
+
+        Returns
+        -------
+        predicted : dask.dataframe.Series of float64, not computed yet
+            In the partitions and with the index of `pairs`; the bits of the local model's `predict`. A partition's task gets the
+            rows of the tables that its pairs need. It can be computed as long as the model is on the cluster.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            If the model was not fitted.
+        TypeError, ValueError
+            If `pairs` is no data frame of Dask, or has no such columns.
+        """
+        import dask.dataframe as dd
+        import pandas as pd
+        from dask import delayed
+
+        outcome = self._fitted()
+        if not _source.is_dask_frame(pairs):
+            raise TypeError(
+                f"pairs is of type {type(pairs).__name__}; it must be a data frame of Dask: pass dask.dataframe.from_pandas(pairs, "
+                "npartitions=1), or predict by to_local()"
+            )
+        columns = _serving.pair_columns(list(pairs.columns), user, item)
+        serving = self._serving(outcome)
+        needed, predicted = delayed(_serving.needed_rows, pure=False), delayed(_serving.predict_part, pure=False)
+        parts = []
+        for part in pairs[list(columns)].to_delayed():
+            codes = delayed(_serving.pair_codes, pure=False)(part, columns, outcome.ids)
+            rows = tuple(
+                [
+                    needed(codes, side, group, layout, blocks[layout.groups[group] : layout.groups[group + 1]])
+                    for group in range(layout.n_groups)
+                ]
+                for side, (layout, blocks) in enumerate(zip(outcome.layouts, (outcome.users, outcome.items), strict=True))
+            )
+            parts.append(predicted(part, codes, rows, serving, _check.boolean("clip", clip)))
+        meta = pd.Series([], dtype="float64", name="prediction", index=pairs._meta.index[:0])
+        divisions = pairs.divisions if pairs.known_divisions else None
+        return dd.from_delayed(parts, meta=meta, divisions=divisions, verify_meta=False)
+
+    def recommend(
+        self,
+        users: IdArray | None = None,
+        n: int = 10,
+        *,
+        candidates: IdArray | None = None,
+        exclude: IdArray | None = None,
+        exclude_rated: bool = True,
+        min_ratings: int = 0,
+        strategy: Literal["propensity", "mean"] = "propensity",
+        to: str | os.PathLike[str] | None = None,
+    ) -> Any:
+        """Recommend items, block of users by block of users.
+
+        Parameters
+        ----------
+        users : array-like of ids, shape (m,), default=None
+            Whose lists are wanted; all must be known. None: those of all users.
+        n, candidates, exclude, exclude_rated, min_ratings
+            As of `alsx.FactorALS.recommend`; `candidates` and `exclude` are for all users.
+        strategy : {"propensity", "mean"}, default="propensity"
+            As there; those that need to know uncertainty are not offered.
+        to : path-like, default=None
+            A folder on a disk that client and workers share, for a Parquet file of each block of users. It gets its name when all of
+            it is there; one that an earlier call wrote is replaced. None: return a data frame of Dask, not computed yet.
+
+        Returns
+        -------
+        lists : dask.dataframe.DataFrame or None
+            Columns ``user``, ``rank`` (from 1), ``item`` and ``score``; users ascending, the best items first. None where `to` is
+            given.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            If the model was not fitted.
+        TypeError, ValueError
+            For arguments that cannot be used, such as an unknown user.
+        FileExistsError
+            If `to` is there and no such folder.
+        alsx.dask.ClusterError
+            If the cluster does not answer.
+
+        Notes
+        -----
+        A task needs the vectors of all items and of its block of users, and the ratings of these.
+        """
+        outcome = self._fitted()
+        options = {
+            "n": _check.integer("n", n, 1), "candidates": candidates, "exclude": exclude,
+            "exclude_rated": _check.boolean("exclude_rated", exclude_rated), "strategy": strategy,
+            "min_ratings": _check.integer("min_ratings", min_ratings, 0),
+        }  # fmt: skip
+        if strategy not in ("propensity", "mean"):
+            raise ValueError(f'strategy is {strategy!r:.40}; on a cluster it must be "propensity" or "mean": others take to_local()')
+        for name in ("candidates", "exclude"):
+            if isinstance(options[name], Mapping):
+                raise TypeError(f"{name} is a mapping; on a cluster it must be an array of ids for all users")
+        session = outcome.session.another()
+        with session.released_on_error():
+            wanted = None if users is None else self._wanted(outcome, session, users)
+            tables = self._lists(outcome, session, wanted, options)
+            if to is None:
+                return self._lazy_lists(outcome, session, tables)
+            with _serving.NewFolder(to, "to", f"part-{0:05d}.parquet") as new:
+                session.collect(
+                    [
+                        session.submit("write", _serving.write_table, table, str(new.part / f"part-{at:05d}.parquet"))
+                        for at, table in enumerate(tables)
+                    ],
+                    "recommending",
+                )
+        session.release()
+        return None
+
+    def _wanted(self, outcome: Outcome, session: Session, users: Any) -> dict[int, npt.NDArray[np.int32]]:
+        """Return the codes of users, ascending, by block."""
+        [ids] = session.collect([outcome.ids], "recommending")
+        codes = np.atleast_1d(ids.users.codes(users, "users"))
+        if (codes < 0).any():
+            at = int(np.argmax(codes < 0))
+            raise ValueError(
+                f"users: {np.atleast_1d(np.asarray(users))[at].item()!r:.44} (place {at}) is not among the training users; leave it out"
+            )
+        if not len(codes):
+            raise ValueError("users is empty; give at least one id, or None for all users")
+        codes = np.unique(codes)
+        bounds = outcome.layouts[0].bounds
+        cuts = np.searchsorted(codes, bounds)
+        return {b: codes[cuts[b] : cuts[b + 1]] for b in range(len(bounds) - 1) if cuts[b] < cuts[b + 1]}
+
+    def _lists(
+        self, outcome: Outcome, session: Session, wanted: dict[int, npt.NDArray[np.int32]] | None, options: dict[str, Any]
+    ) -> list[Any]:
+        """Return futures of the lists, by block of users."""
+        users, items = outcome.layouts
+        serving, workers = self._serving(outcome), session.workers() or [None]
+        counts = session.submit("counts", _serving.add_counts, [
+            session.submit("counts", _serving.count_items, [outcome.local[b] for b in users.blocks(group)], outcome.needs[group], items)
+            for group in range(users.n_groups)
+        ])  # fmt: skip
+        tables = []
+        for group in range(users.n_groups):
+            at = workers[group % len(workers)]
+            blocks = [b for b in users.blocks(group) if wanted is None or b in wanted]
+            if not blocks:
+                continue
+            side = session.submit("items", _serving.items_side, outcome.items, counts, outcome.ids, serving, at=at)
+            tables += [
+                session.submit(
+                    "recommend", _serving.lists_of_block, outcome.users[b], outcome.local[b], outcome.needs[group], outcome.ids, side,
+                    outcome.layouts, b, None if wanted is None else wanted[b], options, len(blocks), serving, at=at,
+                )
+                for b in blocks
+            ]  # fmt: skip
+        return tables
+
+    def _lazy_lists(self, outcome: Outcome, session: Session, tables: list[Any]) -> Any:
+        """Return lists as a data frame of Dask."""
+        import dask.dataframe as dd
+        from dask import delayed
+
+        [meta] = session.collect([session.submit("facts", _serving.no_lists, outcome.ids)], "recommending")
+        to_pandas = delayed(_serving.to_pandas, pure=False)
+        return dd.from_delayed([to_pandas(table) for table in tables], meta=meta, verify_meta=False)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the fitted model to a folder, which `alsx.load` reads on one machine, or maps into memory.
+
+        Parameters
+        ----------
+        path : path-like
+            The folder, on a disk that client and workers share: workers write their blocks themselves. It gets its name when all of
+            it is there; one that an earlier call wrote is replaced.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            If the model was not fitted.
+        FileExistsError
+            If `path` is there and no such folder.
+        alsx.dask.ClusterError
+            If the cluster does not answer.
+
+        See Also
+        --------
+        alsx.load : ``alsx.load(path, mmap=True)`` is a model of the local class that takes hardly any memory of its own.
+        """
+        outcome = self._fitted()
+        session = outcome.session.another()
+        try:
+            save(outcome, session, self._serving(outcome), path)
+        finally:
+            session.release()
+
+    def _serving(self, outcome: Outcome) -> _serving.Serving:
+        """Return what local models on workers have in common."""
+        local = self._local()
+        parameters = {name: value for name, value in local.get_params().items() if name != "n_jobs"}
+        if not isinstance(parameters.get("random_state"), (int, type(None))):
+            parameters["random_state"] = None
+        return _serving.Serving(
+            type(local).__name__, parameters, outcome.model, outcome.penalties, outcome.totals.range, outcome.history
+        )
+
 
 class DaskBiasALS(DaskEstimator):
     """Global mean plus regularised user and item biases, fitted on a Dask cluster: the bits of `alsx.BiasALS`.
@@ -307,7 +529,7 @@ class DaskFactorALS(DaskEstimator):
     >>> import pandas as pd
     >>> from distributed import Client
     >>> from alsx.dask import DaskFactorALS
-    >>> client = Client(n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None)
+    >>> client = Client(n_workers=1, threads_per_worker=1, processes=False, dashboard_address=":0")
     >>> frame = pd.DataFrame({"user": ["ann", "bob", "ann", "cat"], "item": [7, 7, 3, 3], "rating": [4.5, 3.0, 5.0, 4.0]})
     >>> model = DaskFactorALS(k=2, random_state=0, client=client).fit(dd.from_pandas(frame, npartitions=2))
     >>> model.to_local().recommend("bob", n=1)[0]

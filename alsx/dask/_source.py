@@ -469,7 +469,11 @@ def merged_ids(several: Sequence[Ids | None], as_text: bool) -> Ids | None:
 
 
 def _texts(values: Array) -> Array:
-    return values if values.dtype.kind == "U" else values.astype("U")
+    """Return ids as texts, as wide as the longest."""
+    if values.dtype.kind == "U":
+        return values
+    texts = values.astype("U")
+    return texts.astype(f"U{np.char.str_len(texts).max(initial=1)}")
 
 
 def all_ids(pair: tuple[Ids | None, Ids | None]) -> AllIds:
