@@ -531,3 +531,17 @@ def propensity_scores(mean, user, items, counts, rated, unit, ridge, prior_ratin
     if k and np.trace(second) > 0:
         ratio = q @ np.linalg.solve(second + ridge * np.trace(second) / k * np.eye(k), m)
     return predicted + unit * (np.log(1 + counts) + ratio)
+
+
+def leave_one_out_errors(features, target, weights, ridge):
+    """How far each row is from what a ridge regression on all other rows predicts, shapes (n, f), (n, c), (n, c)."""
+    n, f = features.shape
+    errors = np.empty(target.shape)
+    for column in range(target.shape[1]):
+        w = weights[:, column] / weights[:, column].mean()
+        for row in range(n):
+            rest = np.arange(n) != row
+            F, x = features[rest], target[rest, column]
+            W = np.linalg.solve((F.T * w[rest]) @ F + ridge * np.eye(f), F.T @ (w[rest] * x))
+            errors[row, column] = target[row, column] - features[row] @ W
+    return errors

@@ -13,7 +13,7 @@ from alsx import _check
 from alsx._models.latent import LatentFactors
 from alsx._models.training import SamplerOptions, Specification
 from alsx._solver.alternation import Iteration
-from alsx._solver.gibbs import START_FEATURE_RIDGES, START_IMPLICIT_RIDGES, START_PENALTY, Samples
+from alsx._solver.gibbs import START_IMPLICIT_RIDGES, START_PENALTY, Samples
 from alsx.typing import DType, RandomState
 
 Floats = NDArray[np.float64]
@@ -174,7 +174,6 @@ class BayesALS(LatentFactors):
             max_iter=burn_in + n_samples,
             tol=None,
             implicit_ridges=(ridges[0], ridges[1]),
-            feature_ridges=START_FEATURE_RIDGES,
             sampler=SamplerOptions(n_samples, burn_in, als_iter, wanted),
         )
 

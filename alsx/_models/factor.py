@@ -59,10 +59,12 @@ class FactorALS(PenalisedFactors):
     reg_implicit : float or pair of floats (users, items), default=(5.0, 2.5)
         Ridge of the regression on rated-item sets, in numbers of average rows. Chosen with `reg` and `reg_bias` on inner splits of
         MovieLens 100k and latest-small; an item's raters are more informative than a user's items there, and take half the ridge.
-    reg_features : float or pair of floats (users, items), default=(60.0, 20.0)
-        Ridge of the regression on features, in numbers of average rows: with less, demographics make warm predictions worse on
-        MovieLens 100k (``benchmarks/coldstart.py``). Rows without ratings are predicted by a second regression on the same ridge,
-        in which a row with n ratings has a weight in proportion to n / (n + 200).
+    reg_features : float or pair of floats (users, items), default=None
+        Ridge of the regression on features, in numbers of average rows. None chooses it, after the first iteration, by how well
+        rows are predicted from the features of the other rows, each left out in turn: large for features that say little
+        (demographics on MovieLens 100k), small for ones that say much, also where there are few rows. Rows without ratings are
+        predicted by a second regression, in which a row with n ratings has a weight in proportion to n / (n + 200), and whose ridge
+        None chooses in the same way. Of more than 500 features the ridges are (60, 20), good ones on MovieLens.
     max_iter : int, default=20
         The most iterations, each of users and then items.
     tol : float, default=1e-4
@@ -89,6 +91,8 @@ class FactorALS(PenalisedFactors):
         p_u and q_i; their product is in rating units.
     reg_, reg_bias_ : tuple of float (users, items)
         The regularisation of the fit.
+    reg_features_ : tuple of float or None (users, items)
+        The ridges of the regressions on features in the fit; None for a side without features.
     user_ids_, item_ids_ : ndarray
         The ids that were in the training ratings, ascending.
     user_counts_, item_counts_ : ndarray of int64
@@ -142,7 +146,7 @@ class FactorALS(PenalisedFactors):
         reg_scaling: float = 0.5,
         implicit_features: Literal["both", "user", "item"] | None = "both",
         reg_implicit: float | tuple[float, float] = (5.0, 2.5),
-        reg_features: float | tuple[float, float] = (60.0, 20.0),
+        reg_features: float | tuple[float, float] | None = None,
         max_iter: int = 20,
         tol: float = 1e-4,
         dtype: DType = "float32",
@@ -193,6 +197,6 @@ class FactorALS(PenalisedFactors):
             max_iter=_check.integer("max_iter", self.max_iter, 1),
             tol=_check.real("tol", self.tol),
             implicit_ridges=self._implicit_ridges(learns),
-            feature_ridges=_check.by_side("reg_features", self.reg_features),
+            feature_ridges=self._feature_ridges(),
             tune=self.reg == "auto",
         )

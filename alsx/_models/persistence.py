@@ -410,7 +410,10 @@ def _restored_side(name: str, about: dict[str, Any], stored: dict[str, Array], k
     )
     if not (0 <= reg < np.inf and 0 <= reg_bias < np.inf and 0 <= exponent <= 1 and 0 < min_count < np.inf):
         raise ValueError(f"its prior of {name}s is out of range")
-    prior = FittedPrior(reg, reg_bias, exponent, typical_min_count=min_count, **arrays)
+    ridge = None if numbers.get("feature_ridge") is None else float(numbers["feature_ridge"])
+    if ridge is not None and not 0 < ridge < np.inf:
+        raise ValueError(f"its ridge of {name} features is out of range")
+    prior = FittedPrior(reg, reg_bias, exponent, typical_min_count=min_count, feature_ridge=ridge, **arrays)
     has_data = _checked(stored, f"{name}_has_data", (len(ids),), np.bool_)
     solved_at = None
     if f"{name}_solved_at" in stored:

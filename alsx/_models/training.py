@@ -78,7 +78,8 @@ class Specification(NamedTuple):
         The share of the loss whose fall ends the fit; None runs all iterations.
     implicit_ridges : pair of float or None (users, items)
         The ridges of the regressions on rated-item sets; None for no such regression.
-    feature_ridges : pair of float (users, items)
+    feature_ridges : pair of float or None (users, items)
+        The ridges of the regressions on features; None: the fit chooses them.
     tune : bool
         Choose a multiple of the penalties by held-out ratings.
     sampler : SamplerOptions or None
@@ -96,7 +97,7 @@ class Specification(NamedTuple):
     max_iter: int
     tol: float | None
     implicit_ridges: tuple[float | None, float | None] = (None, None)
-    feature_ridges: tuple[float, float] = (0.0, 0.0)
+    feature_ridges: tuple[float | None, float | None] = (None, None)
     tune: bool = False
     sampler: SamplerOptions | None = None
     missing: MissingOptions | None = None

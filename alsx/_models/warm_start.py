@@ -55,7 +55,7 @@ class WarmStart(NamedTuple):
             coefficients = [_coefficients(part, earlier, other_codes, encoder) for part in side.regressions]
             scaled = [None if x is None else x / scale for x in coefficients]
             rows = earlier.table[codes[known], : alternation.k + 1] / scale
-            side.go_on_from(known, rows, scaled, n_threads)
+            side.go_on_from(known, rows, scaled, earlier.prior.feature_ridge, n_threads)
 
 
 def _codes(earlier: Ids, ids: Array) -> Array:

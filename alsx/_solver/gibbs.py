@@ -39,13 +39,12 @@ Floats = NDArray[np.float64]
 # 5 (twice the variance that factors in use have) is worse by 0.005. All others are worth less than a row or two.
 SHAPE, RATE, RIDGE_RATE, MEAN_COUNT, EXTRA_DEGREES, PRECISION = 1.0, 1.0, 0.1, 1.0, 1.0, 100.0
 
-# Where the chain starts: the regularisation of alternating least squares before it, and the first ridges of the regressions
-# (users, items). That of features is also the ridge of what is learned, in the end, of rows without ratings, as by `FactorALS`:
-# on ML-100k without a sixth of the films this errs less than the mean of the draws of W (1.025 to 1.052; for users 1.014 to
-# 1.015).
+# Where the chain starts: the regularisation of alternating least squares before it, and the first ridges of the regressions on
+# rated-item sets (users, items). Those on features are chosen by the sweeps before the chain. In the end rows without ratings are
+# predicted by a regression whose ridge is chosen too, as by `FactorALS`: on ML-100k without a sixth of the films this errs less
+# than the mean of the draws of W.
 START_PENALTY = Penalty(12.0, 4.0, 0.0)
 START_IMPLICIT_RIDGES = (2.0, 1.0)
-START_FEATURE_RIDGES = (20.0, 20.0)
 
 # Rows that are summed in the tables' own type before the sums go on in double precision.
 CHUNK_ROWS = 8192
@@ -426,6 +425,8 @@ class Gibbs:
         self.start, self.generator, self.burn_in = start, generator, burn_in
         self.users, self.items, self.k, self.unit = start.users, start.items, start.k, start.unit
         self.seed, self.draw_index = int(generator.integers(2**63)), 0
+        for side, other in ((start.users, start.items), (start.items, start.users)):
+            side.choose_ridges(other, start.n_threads)
         # The error of a fit is below the noise's; a few sweeps forget it.
         self.alpha = (SHAPE + start.weight_sum / 2) / (RATE + self.items.squared_error / 2)
         self.hyperparameters = {

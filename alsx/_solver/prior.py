@@ -45,13 +45,13 @@ class PriorSources(NamedTuple):
         The ridge of the regression on rated-item sets; None for no such regression.
     features : scipy CSR matrix or None
         Features of the side's rows, shape (n, f).
-    feature_ridge : float
-        The ridge of the regression on features.
+    feature_ridge : float or None
+        The ridge of the regression on features; None: the fit chooses it.
     """
 
     implicit_ridge: float | None = None
     features: Any = None
-    feature_ridge: float = 0.0
+    feature_ridge: float | None = None
 
 
 class PriorParts(NamedTuple):
@@ -98,6 +98,8 @@ class FittedPrior(NamedTuple):
     typical_min_count : float
         A number of ratings that hardly any row of the fit was below. What a small rated-item set says that no effects were learned
         from is extrapolated, so that it is mixed with `unrated_mean`.
+    feature_ridge : float or None
+        The ridge of the regression on features, in numbers of average rows; None where there are none, or it is not known.
     """
 
     reg: float = 0.0
@@ -110,6 +112,7 @@ class FittedPrior(NamedTuple):
     cold_feature_effects: Array | None = None
     unrated_mean: Array | None = None
     typical_min_count: float = 1.0
+    feature_ridge: float | None = None
 
     def cold_start_vector(self, k: int) -> Floats:
         """Return the vector of a row of which nothing is known, shape (k+1,)."""
