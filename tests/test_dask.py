@@ -14,13 +14,15 @@ import pytest
 pytest.importorskip("distributed")
 pytest.importorskip("dask.dataframe")
 
+import dask
 import dask.dataframe as dd
-from distributed import Client, LocalCluster
+from distributed import Client, Future, LocalCluster
 
 import alsx
 from alsx import _core
 from alsx.dask import ClusterError, DaskBiasALS, DaskFactorALS, _blocks
 from alsx.datasets import make_ratings
+from alsx.ratings import is_mapped
 
 # On a busy machine timers of the event loop come late, which is no fault of a fit.
 pytestmark = [pytest.mark.filterwarnings("ignore::ResourceWarning"), pytest.mark.filterwarnings("ignore::RuntimeWarning")]
@@ -49,6 +51,8 @@ def small_blocks(monkeypatch):
 def processes():
     """A cluster of five processes, and its client."""
     with (
+        # Where the machine is busy a process is started again later than Dask waits for.
+        dask.config.set({"distributed.deploy.lost-worker-timeout": "10 minutes"}),
         LocalCluster(
             n_workers=5, threads_per_worker=1, processes=True, dashboard_address=":0", host="127.0.0.1", silence_logs=60
         ) as cluster,
@@ -247,7 +251,7 @@ def test_saved_by_blocks(mmap, fitted, expected, tmp_path):
     loaded = alsx.load(tmp_path / "model", mmap=mmap)
     assert_same_bits(loaded, expected)
     if mmap:  # kernels read the file itself
-        assert isinstance(loaded.item_factors_.base.base.base, np.memmap)
+        assert is_mapped(loaded.item_factors_)
     user = expected.user_ids_[3]
     np.testing.assert_array_equal(loaded.recommend(user)[0], expected.recommend(user)[0])
     assert loaded.predict_interval(user, expected.item_ids_[2]) == expected.predict_interval(user, expected.item_ids_[2])
@@ -256,3 +260,173 @@ def test_saved_by_blocks(mmap, fitted, expected, tmp_path):
         file.truncate(3000)
     with pytest.raises(ValueError, match="is not a whole model file written by alsx: item_table.npy is said to have"):
         alsx.load(tmp_path / "model", mmap=mmap)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# What goes wrong
+
+
+def test_what_is_refused(threads, frame, tmp_path):
+    source = dd.from_pandas(frame, npartitions=3)
+    cases = [
+        (model(threads, implicit_features="user"), source, {}, 'implicit_features is .user.; on a cluster it must be None'),
+        (model(threads, reg="auto"), source, {}, "reg is 'auto'; on a cluster it must be a number"),
+        (model(threads), frame, {}, "source is of type DataFrame; .* or pass dask.dataframe.from_pandas"),
+        (model(threads), source, {"weight": "w"}, "weight='w' is not a column"),
+        (model(threads), source, {"user": "w"}, "user='w' is not a column"),
+        (model(threads), source, {"separator": ";"}, "separator is for files, but source is of type DataFrame"),
+        (model(threads), tmp_path / "nothing*.parquet", {}, "where there are no files of ratings"),
+        (model(threads, timeout=0), source, {}, "timeout is 0; it must be above 0"),
+        (model(threads, checkpoint=3), source, {}, "checkpoint is of type int; it must be the path of a folder"),
+        (model(threads, checkpoint_every=0), source, {}, "checkpoint_every is 0; it must be an integer|at least 1"),
+        (model("tcp://"), source, {}, "client is of type str; it must be a distributed.Client"),
+        (model(threads), source[["user", "item"]], {}, "no column of ratings is recognised"),
+        (model(threads), dd.from_pandas(frame[:0], npartitions=1), {}, "there are no ratings: source is empty"),
+        (model(threads), source.assign(rating=np.nan), {}, r"partition 0: source\['rating'\]: row 0 is nan"),
+        (model(threads, reg=0, reg_bias=0), source, {}, r"the equations of user .* \(row 0.*\) are singular"),
+    ]
+    for estimator, data, options, message in cases:
+        with pytest.raises((TypeError, ValueError, FileNotFoundError, np.linalg.LinAlgError), match=message) as caught:
+            estimator.fit(data, **options)
+        assert len(str(caught.value)) <= 300
+        assert not hasattr(estimator, "mean_")
+    assert left_over(threads) == []
+
+
+def test_singular_rows_are_named_as_by_the_local_fit(threads, frame):
+    local = alsx.FactorALS(5, implicit_features=None, reg=0, reg_bias=0, random_state=0)
+    messages = []
+    for estimator, data in ((local, frame), (model(threads, reg=0, reg_bias=0), dd.from_pandas(frame, npartitions=3))):
+        with pytest.raises(np.linalg.LinAlgError) as caught:
+            estimator.fit(data)
+        messages.append(str(caught.value))
+    assert messages[0] == messages[1]
+
+
+def test_a_warning_as_by_local_readers(threads, frame):
+    odd = frame.assign(rating=np.where(np.arange(len(frame)) % 50, frame.rating, -1))
+    with pytest.warns(UserWarning, match="source: -1 is there 180 times, far off the other ratings"):
+        model(threads, max_iter=1).fit(dd.from_pandas(odd, npartitions=3))
+    marked = dd.from_pandas(odd, npartitions=3)
+    assert model(threads, max_iter=1).fit(marked, missing=-1).n_ratings_ == len(frame) - 180
+
+
+def test_checkpoints(threads, frame, expected, tmp_path):
+    source, folder = dd.from_pandas(frame, npartitions=3), tmp_path / "checkpoint"
+    options = {"checkpoint": folder, "checkpoint_every": 2}
+    seen = []
+    model(threads, max_iter=3, **options).fit(source)
+    (folder / "iteration-000002.0123456789abcdef.part").mkdir()  # of a process that was killed
+    shuffled = dd.from_pandas(frame.sample(frac=1, random_state=9), npartitions=5, sort=False)
+    fitted = model(threads, callback=lambda iteration: seen.append(iteration.number), **options).fit(shuffled)
+    assert seen == [4, 5]
+    assert_same_bits(fitted, expected)
+    assert [x.name for x in folder.iterdir()] == ["iteration-000005"]
+    again = model(threads, **options).fit(source)  # there is nothing left to do
+    assert_same_bits(again, expected)
+    assert again.history_ == fitted.history_
+    cases = [
+        (model(threads, **options), source.assign(rating=source.rating + 0.5), "which is of other ratings"),
+        (model(threads, **options | {"random_state": 1}), source, "which is of a fit with random_state=0"),
+        (model(threads, reg=1.5, **options), source, "which is of a fit with another reg, reg_bias or reg_scaling"),
+        (DaskFactorALS(4, random_state=0, client=threads, **options), source, "which is of a fit with another k"),
+    ]
+    for other, data, message in cases:
+        with pytest.raises(ValueError, match=message):
+            other.fit(data)
+    file = folder / "iteration-000005/items-0001.npz"
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-9] + b"x" + whole[-8:])
+    with pytest.raises(ValueError, match="checkpoint is damaged: .*items-0001.npz is not what was written"):
+        model(threads, **options).fit(source)
+    (folder / "iteration-000005/manifest.json").write_text("{")
+    with pytest.raises(ValueError, match="which is damaged .* in its manifest.: remove it to begin anew"):
+        model(threads, **options).fit(source)
+
+
+def test_two_fits_at_once_and_one_that_is_cancelled(threads, frame, expected):
+    source, caught, fits = dd.from_pandas(frame, npartitions=3), [], []
+
+    def cancelled():
+        ours = model(threads, max_iter=1000)
+
+        def cancel(iteration):
+            if iteration.number == 2:
+                threads.cancel([Future(key, threads) for key in list(threads.futures) if "alsx-local" in str(key)])
+
+        ours.callback = cancel
+        try:
+            ours.fit(source)
+        except ClusterError as error:
+            caught.append(str(error))
+
+    for _ in range(2):
+        fits.append(model(threads))
+    runs = [threading.Thread(target=fit.fit, args=(source,)) for fit in fits]
+    for run in runs:
+        run.start()
+    for run in runs:
+        run.join()
+    for fit in fits:
+        assert_same_bits(fit, expected)
+        fit.close()
+    cancelled()
+    assert len(caught) == 1
+    assert "tasks were cancelled" in caught[0]
+    assert left_over(threads) == []
+
+
+def test_ctrl_c(threads, frame):
+    ours = model(threads, max_iter=1000)
+
+    def press(iteration):
+        if iteration.number == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    ours.callback = press
+    with pytest.raises(KeyboardInterrupt):
+        ours.fit(dd.from_pandas(frame, npartitions=3))
+    assert not hasattr(ours, "mean_")
+    assert left_over(threads) == []
+
+
+def kill_one(client, rng):
+    workers = client.run(os.getpid, on_error="ignore")
+    if workers:
+        os.kill(workers[rng.choice(sorted(workers))], signal.SIGKILL)
+
+
+def test_killed_workers_cost_time_and_no_bits(processes, frame, expected):
+    cluster, client = processes
+    cluster.scale(2)
+    client.wait_for_workers(2)
+    rng, kills = np.random.default_rng(0), []
+
+    def kill(iteration):
+        if iteration.number in (1, 3, 4):
+            kills.append(iteration.number)
+            kill_one(client, rng)
+
+    parts = [frame[:3000], frame[3000:]]
+    source = dd.from_map(lambda at: parts[at], range(2), meta=frame[:0])
+    fitted = model(client, callback=kill).fit(source)
+    assert kills == [1, 3, 4]
+    assert_same_bits(fitted, expected)
+    # What is on the cluster is made again, too.
+    kill_one(client, rng)
+    assert_same_bits(fitted, expected)
+    fitted.close()
+    assert left_over(client) == []
+    # Data that were only in the memory of workers cannot be read again.
+    scattered = client.scatter(parts)
+
+    def kill_both(iteration):
+        for pid in client.run(os.getpid).values():
+            os.kill(pid, signal.SIGKILL)
+
+    begun = time.monotonic()
+    with pytest.raises(ClusterError, match="what they read was lost with a worker and cannot be made again"):
+        model(client, callback=kill_both).fit(dd.from_delayed(scattered, meta=frame[:0]))
+    assert time.monotonic() - begun < 60
+    del scattered
+    assert left_over(client) == []
