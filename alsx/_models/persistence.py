@@ -83,16 +83,18 @@ def read(
             raise ValueError("mmap is True, but path is a file object; give the path of a file, or leave mmap out")
         return _read(path, getattr(path, "name", "the file object"), make)
     file = Path(path).expanduser()
+    if file.is_dir():
+        return _read(file, file, make, mmap=mmap)
     with file.open("rb") as opened:
         return _read(opened, file, make, mmap=mmap)
 
 
 def _read(
-    file: IO[bytes], name: Any, make: Callable[[str, dict[str, Any], ModelState], Model], *, mmap: bool = False
+    file: IO[bytes] | Path, name: Any, make: Callable[[str, dict[str, Any], ModelState], Model], *, mmap: bool = False
 ) -> Model:
-    """Read a model from an open file that messages call `name`."""
+    """Read a model from an open file, or a folder, that messages call `name`."""
     try:
-        stored = archive.read(file, mmap=mmap)
+        stored = archive.read_folder(file, mmap=mmap) if isinstance(file, Path) else archive.read(file, mmap=mmap)
         about = json.loads(str(stored["about"]))
         # Asked first: a later version may have other arrays and parameters.
         newer = about["format"] > FORMAT

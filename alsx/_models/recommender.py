@@ -527,7 +527,7 @@ def load(path: str | os.PathLike[str] | IO[bytes], *, mmap: bool = False) -> Rec
     Parameters
     ----------
     path : path-like or binary file object
-        The file.
+        The file, or the folder that a model of `alsx.dask` wrote.
     mmap : bool, default=False
         Map the arrays of a file into memory instead of reading them: processes that load the same file share one copy, and what is
         not asked for need not stay in memory. All of the file is read once all the same, since every array is checked. The file

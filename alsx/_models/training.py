@@ -503,7 +503,7 @@ def _fitted(
         # Where numbers are next to the ends of their range, only uncertainty suffers.
         with np.errstate(all="ignore"):
             tables = users.table, items.table
-            errors = training_errors(_counted(ratings), tables, k, iterate.squared_errors, run.n_threads, shifts)
+            errors = training_errors(counted_ratings(ratings), tables, k, iterate.squared_errors, run.n_threads, shifts)
     fitted_users, fitted_items = (
         FittedSide(
             side.name,
@@ -542,7 +542,7 @@ def _fitted(
     )
 
 
-def _counted(ratings: Ratings) -> Ratings:
+def counted_ratings(ratings: Ratings) -> Ratings:
     """Return the ratings of a weight above 0, see `posterior.counted`."""
     weights = ratings.by_user.weights
     return ratings if weights is None or weights.all() else ratings.select(weights > 0)

@@ -382,9 +382,7 @@ class TrainingSide:
             unrated = np.flatnonzero((self.fit_scale == 0) & ~without_data)
             copy[unrated, : k + 1] = part.features[unrated] @ cold
             effects["cold_feature_effects"] = cold.astype(dtype)
-        root = np.sqrt(unit)
-        copy[:, :k] *= root
-        copy[:, k] *= unit
+        to_rating_units(copy, unit, k)
         scale = unit_factors(unit, k)
         scaled = {name: None if x is None else _times(x, scale) for name, x in effects.items()}
         penalty = self.penalty
@@ -410,9 +408,7 @@ class TrainingSide:
         """Return what the rows were last solved from, in rating units; None where that is the model as it stands."""
         if self.solved_against is None:
             return None
-        table = factor_table(len(self.solved_against), self.k, self.table.dtype)
-        _times(self.solved_against[:, : self.k + 1], unit_factors(unit, self.k), table[:, : self.k + 1])
-        return Basis(table, prior)
+        return Basis(basis_table(self.solved_against, unit, self.k), prior)
 
 
 def unit_factors(unit: float, k: int) -> Floats:
@@ -421,6 +417,19 @@ def unit_factors(unit: float, k: int) -> Floats:
     Both sides' factors take the root, so that their products are in rating units.
     """
     return np.append(np.full(k, np.sqrt(unit)), unit)
+
+
+def to_rating_units(table: Array, unit: float, k: int) -> None:
+    """Bring a table from units in which the ratings have standard deviation 1 to rating units, in place."""
+    table[:, :k] *= np.sqrt(unit)
+    table[:, k] *= unit
+
+
+def basis_table(table: Array, unit: float, k: int) -> Array:
+    """Return a table that rows were solved from in rating units, for `Basis`."""
+    out = factor_table(len(table), k, table.dtype)
+    _times(table[:, : k + 1], unit_factors(unit, k), out[:, : k + 1])
+    return out
 
 
 def _times(x: Array, scale: Floats, out: Array | None = None) -> Array:

@@ -150,18 +150,38 @@ def training_errors(
             users, items, errors = errors_at(np.arange(start, min(n, start + CHUNK_ERRORS)))
             for total, codes in zip(sums, (users, items), strict=True):
                 total += np.bincount(codes, errors**2, len(total))
-    users, items, errors = errors_at(np.arange(min(n, SHAPE_SAMPLE)) * n // min(n, SHAPE_SAMPLE))
+    users, items, errors = errors_at(sample_places(n))
     by_user, by_item = sums
-    overall = float(by_item.sum()) / n
+    counts = np.diff(rows.indptr)[users], np.diff(ratings.by_item.indptr)[items]
+    shape = error_shape(errors, float(by_item.sum()) / n, (by_user[users], by_item[items]), counts)
+    return Errors(by_user, by_item, shape)
+
+
+def sample_places(n: int) -> NDArray[np.int64]:
+    """Return the places of the ratings, of n by user, whose errors tell the shape."""
+    return np.asarray(np.arange(min(n, SHAPE_SAMPLE)) * n // min(n, SHAPE_SAMPLE))
+
+
+def error_shape(
+    errors: Floats, overall: float, sums: tuple[Floats, Floats], counts: tuple[NDArray[np.int64], NDArray[np.int64]]
+) -> Floats:
+    """Return the shape of the errors of some ratings, see `Errors`.
+
+    Parameters
+    ----------
+    errors : ndarray of float64, shape (m,)
+    overall : float
+        The mean squared error of all ratings.
+    sums, counts : pairs of ndarray, shape (m,)
+        The squared error of the user and of the item of each, and how many ratings they have.
+    """
     if not (overall > 0 and np.isfinite(overall)):
-        return Errors(by_user, by_item, np.ones(SHAPE_LEVELS))
+        return np.ones(SHAPE_LEVELS)
     # The rows' errors as they are: what the fit took up of the training ratings is in them, as it is in each error.
     user_size, item_size = (
-        (part / overall + NOISE_PRIOR_COUNT) / (np.diff(side.indptr) + NOISE_PRIOR_COUNT)
-        for part, side in ((by_user, rows), (by_item, ratings.by_item))
+        (part / overall + NOISE_PRIOR_COUNT) / (n + NOISE_PRIOR_COUNT) for part, n in zip(sums, counts, strict=True)
     )
-    standardised = errors / np.sqrt(overall) / np.sqrt(user_size[users] * item_size[items])
-    return Errors(by_user, by_item, shape_of(standardised))
+    return shape_of(errors / np.sqrt(overall) / np.sqrt(user_size * item_size))
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,7 +6,7 @@ This package knows no model.
 """
 
 from alsx.ratings._caller import Caller
-from alsx.ratings.container import Ratings, as_ratings, id_pairs, pair_times, read_ratings
+from alsx.ratings.container import Ratings, as_ratings, id_pairs, pair_times, ratings_of_rows, read_ratings
 from alsx.ratings.files import is_path
 from alsx.ratings.frames import described_rows, is_frame, pair_names
 from alsx.ratings.ids import Ids
@@ -25,5 +25,6 @@ __all__ = [
     "is_path",
     "pair_names",
     "pair_times",
+    "ratings_of_rows",
     "read_ratings",
 ]

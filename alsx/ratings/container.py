@@ -632,6 +632,13 @@ class Ratings:
         return scipy.sparse.csr_array((user.values.copy(), user.indices.copy(), offsets), shape=self.shape)
 
 
+def ratings_of_rows(users: Ids, items: Ids, by_user: CSR, n_threads: int) -> Ratings:
+    """Return `Ratings` of rows that are sorted and checked already, as those of another `Ratings` are."""
+    new = Ratings.__new__(Ratings)
+    new._set(users, items, by_user, transpose(by_user, len(items), n_threads), None)
+    return new
+
+
 def as_ratings(data: Any, argument: str = "ratings", **options: Any) -> Ratings:
     """Return the ratings that another function was given: a `Ratings` as it is, all else as `Ratings` reads it.
 
