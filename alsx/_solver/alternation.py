@@ -33,7 +33,7 @@ from alsx._solver.regression import (
     rated_item_regression,
     ridge_regression,
 )
-from alsx._solver.ridges import MAX_FEATURES, leave_one_out_ridge
+from alsx._solver.ridges import MAX_FEATURES, MAX_FEATURES_BY_FACTOR, leave_one_out_ridge
 from alsx._solver.rows import RowPrior, RowSystems, solve_workspace
 from alsx._solver.tables import aligned, factor_table, kernel_table, row_scales, solve_tasks, weight_sums
 from alsx._solver.time_offsets import TimeOffsets, TimeSnapshot
@@ -262,6 +262,9 @@ class TrainingSide:
             target -= self.prior_means.means[rated, :columns]
             with np.errstate(divide="ignore"):
                 weights = 1 / (1 / of_ratings + 1 / of_prior)
+            if self.k and part.features.shape[1] > MAX_FEATURES_BY_FACTOR:
+                factors = weights[:, : self.k]
+                factors[:] = (factors / factors.mean(axis=0)).mean(axis=1)[:, None]
             ridge = leave_one_out_ridge(part.features[rated], target, weights)
             part.regularise(FEATURE_RIDGES[self.name] if ridge is None else ridge)
 

@@ -14,6 +14,8 @@ processes", Neural Computation 13(5), 2001, pages 1103-1118.
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import scipy.linalg
 import scipy.sparse
@@ -24,8 +26,9 @@ Floats = NDArray[np.float64]
 # In numbers of average rows: from effects of a handful of rows to none at all, eight a decade.
 CANDIDATES = np.geomspace(1e-3, 1e5, 65)
 
-# The most features for which there are eigenvectors: some tenths of a second a column of the table.
-MAX_FEATURES = 500
+# The most features for which there are eigenvectors, and for which each factor has weights and eigenvectors of its own; beyond,
+# factors share the mean of their weights, which is as good where there are many features.
+MAX_FEATURES, MAX_FEATURES_BY_FACTOR = 500, 100
 
 # Rows whose errors are compared: an even choice of so many tells ridges apart as well as all.
 MAX_JUDGED_ROWS = 10_000
@@ -45,7 +48,7 @@ def leave_one_out_ridge(
     target : ndarray of float64, shape (n, columns)
     weights : ndarray of float64, shape (n, columns) or (n, 1)
         Of each row in the regression, by column; at least 0. They are brought to a mean of 1, so that the ridge is in numbers of
-        average rows.
+        average rows. Neighbours with the same weights cost little more than one column.
     error_weights : ndarray of float64, shape (n,), default=None
         Of each row's error; None: the same weights.
 
@@ -61,9 +64,7 @@ def leave_one_out_ridge(
         return None
     judged = np.unique(np.linspace(0, n - 1, MAX_JUDGED_ROWS).astype(np.int64)) if n > MAX_JUDGED_ROWS else np.arange(n)
     scores = np.zeros(len(CANDIDATES))
-    # Columns of the same weights share their eigenvectors.
-    groups = [slice(0, columns)] if weights.shape[1] == 1 else [slice(c, c + 1) for c in range(columns)]
-    for group in groups:
+    for group in _groups(weights, columns):
         weight = weights[:, group.start]
         mean = weight.mean()
         x = target[:, group]
@@ -72,16 +73,23 @@ def leave_one_out_ridge(
         weight = weight / mean
         scaled = scipy.sparse.diags_array(weight) @ features
         values, vectors = scipy.linalg.eigh((features.T @ scaled).toarray())
-        values = np.maximum(values, 0.0)
+        inverse = 1 / (np.maximum(values, 0.0)[:, None] + CANDIDATES)  # (f, candidates)
         slope = vectors.T @ (scaled.T @ x)  # (f, columns)
         rotated = features[judged] @ vectors  # (judged, f)
-        own, errors_count = weight[judged, None], (weight if error_weights is None else error_weights)[judged, None]
-        for place, ridge in enumerate(CANDIDATES):
-            inverse = 1 / (values + ridge)
-            rest = 1 - own[:, 0] * (rotated**2 @ inverse)
-            error = (x[judged] - rotated @ (slope * inverse[:, None])) / np.maximum(rest, LEAST_REST)[:, None]
-            squares = (errors_count * error**2).sum(axis=0)
-            scores[place] += np.log(np.maximum(squares, np.finfo(np.float64).tiny)).sum()
+        # How much of its own prediction a row leaves to the others, by candidate.
+        rest = np.maximum(1 - weight[judged, None] * (rotated**2 @ inverse), LEAST_REST)
+        counts = (weight if error_weights is None else error_weights)[judged]
+        for column in range(x.shape[1]):
+            errors = (x[judged, column, None] - rotated @ (slope[:, column, None] * inverse)) / rest
+            scores += np.log(np.maximum(counts @ errors**2, np.finfo(np.float64).tiny))
     if not np.ptp(scores) > 0:
         return None
     return float(CANDIDATES[np.argmin(scores)])
+
+
+def _groups(weights: Floats, columns: int) -> list[slice]:
+    """Return neighbouring columns of the same weights, which share their eigenvectors."""
+    if weights.shape[1] == 1:
+        return [slice(0, columns)]
+    new = [c for c in range(1, columns) if not np.array_equal(weights[:, c - 1], weights[:, c])]
+    return [slice(*pair) for pair in itertools.pairwise([0, *new, columns])]
