@@ -6,9 +6,9 @@ import inspect
 import os
 import platform
 import sys
-import time
 from importlib import metadata
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,7 @@ from alsx._models.seen import entries_of_rows
 
 
 @_reader.reads_ratings
-@_cli.strings("ratings", "model", "model_kind", "user_features", "item_features", "titles")
+@_cli.strings("ratings", "model", "model_kind", "user_features", "item_features", "titles", "time")
 def fit(
     ratings: str,
     *,
@@ -34,6 +34,7 @@ def fit(
     user_features: str | None = None,
     item_features: str | None = None,
     titles: str | None = None,
+    time: str | None = None,
     seed: int = 0,
     n_jobs: int | None = None,
     **reader: Any,
@@ -60,6 +61,8 @@ def fit(
         CSV or Parquet file with a column of items; all others are features.
     titles : str
         CSV or Parquet file with a column of items and one called title, for lists. Default: those of a MovieLens archive.
+    time : str
+        What a user's ratings of one time have in common: day, or session; the file has a column of times then. Default: nothing.
     seed : int
         For the random start.
     n_jobs : int
@@ -67,6 +70,10 @@ def fit(
     """
     _check.integer("k", k, 0)
     kind = check_kind(model_kind, k)
+    if time is not None and "time" not in inspect.signature(kind).parameters:
+        raise ValueError(
+            f"--time is {time}; it must be left out, since {kind.__name__} ranks items the same at all times"
+        )
     file = _cli.check_file(model, "--model")
     about = {
         name: _reader.read_table(path, f"--{name.replace('_', '-')}")
@@ -74,8 +81,10 @@ def fit(
         if path is not None
     }
     of_items = None if titles is None else _reader.read_table(titles, "--titles")
-    data = _reader.read_data(ratings, **reader)
-    own = {"k": k, "reg": reg, "max_iter": iterations, "n_samples": iterations, "random_state": seed, "n_jobs": n_jobs}
+    data = _reader.read_data(ratings, timestamps=time is not None, **reader)
+    own = {
+        "k": k, "reg": reg, "max_iter": iterations, "n_samples": iterations, "time": time, "random_state": seed, "n_jobs": n_jobs,
+    }  # fmt: skip
     chosen = {
         name: value for name, value in own.items() if value is not None and name in inspect.signature(kind).parameters
     }
@@ -85,7 +94,7 @@ def fit(
         raise ValueError(
             f"{next(iter(about))} has no use for {kind.__name__}; leave it out, or fit another kind of model"
         )
-    start = time.perf_counter()
+    start = perf_counter()
     fitted: Recommender = kind(**chosen, verbose=1)
     fitted.fit(data.ratings, **about)
     names = data.titles if of_items is None else of_items
@@ -101,7 +110,7 @@ def fit(
                 f"{fitted.history_['train_rmse'][-1]:.4f}",
                 f"{fitted.history_['loss'][-1]:,.0f}",
                 str(fitted.n_iter_),
-                f"{time.perf_counter() - start:.2f}",
+                f"{perf_counter() - start:.2f}",
                 model,
             ]
         ],
@@ -192,7 +201,7 @@ def evaluate(
     fitted = read_model(model)
     # Ids that are all digits are read as text where the model has text.
     users, items = ("strings" if ids.dtype.kind == "U" else None for ids in (fitted.user_ids_, fitted.item_ids_))
-    test = _reader.read_ratings(ratings, usual_id_types=(users, items), **reader)
+    test = _reader.read_ratings(ratings, usual_id_types=(users, items), timestamps=fitted._uses_time, **reader)
     # Scores of a model that ranks are no ratings: only its lists can be measured.
     ranks = fitted._missing is not None
     found, formats = ({}, {}) if ranks else errors_of(fitted, test)
@@ -235,10 +244,10 @@ def info(model: str | None = None) -> None:
         _cli.table(["what", "value"], rows)
         return
     n_threads = _threads.resolve()
-    done, start = 0.0, time.perf_counter()
-    while time.perf_counter() - start < 0.3:
+    done, start = 0.0, perf_counter()
+    while perf_counter() - start < 0.3:
         done += _core.peak_flops(1_000_000, n_threads)
-    peak = done / (time.perf_counter() - start)
+    peak = done / (perf_counter() - start)
     versions = ", ".join(f"{name} {metadata.version(name)}" for name in ("numpy", "scipy", "scikit-learn", "pyarrow"))
     rows = [
         ["alsx", alsx.__version__],
@@ -269,7 +278,7 @@ def prepare(ratings: str, cache: str, *, memory: str | None = None, **reader: An
     memory : str
         What sorting may take, such as 2GB. Default: 1GB.
     """
-    start = time.perf_counter()
+    start = perf_counter()
     if not Path(ratings).expanduser().exists():
         raise FileNotFoundError(f"RATINGS is {ratings}; there is no such file or folder")
     data = _reader.read_data(ratings, cache=str(_cli.check_folder(cache, "CACHE")), memory=memory, **reader).ratings
@@ -281,7 +290,7 @@ def prepare(ratings: str, cache: str, *, memory: str | None = None, **reader: An
                 *(f"{n:,}" for n in (data.n_ratings, data.n_users, data.n_items)),
                 f"{low:g}",
                 f"{high:g}",
-                f"{time.perf_counter() - start:.1f}",
+                f"{perf_counter() - start:.1f}",
                 cache,
             ]
         ],

@@ -102,12 +102,24 @@ class Data(NamedTuple):
     titles: dict[Any, str] | None
 
 
-def read_ratings(path: str, *, usual_id_types: tuple[str | None, str | None] | None = None, **reader: Any) -> Ratings:
+def read_ratings(
+    path: str,
+    *,
+    usual_id_types: tuple[str | None, str | None] | None = None,
+    timestamps: bool = False,
+    **reader: Any,
+) -> Ratings:
     """Read ratings from a file, or from a MovieLens archive or name; see `read_data`."""
-    return read_data(path, usual_id_types=usual_id_types, **reader).ratings
+    return read_data(path, usual_id_types=usual_id_types, timestamps=timestamps, **reader).ratings
 
 
-def read_data(path: str, *, usual_id_types: tuple[str | None, str | None] | None = None, **reader: Any) -> Data:
+def read_data(
+    path: str,
+    *,
+    usual_id_types: tuple[str | None, str | None] | None = None,
+    timestamps: bool = False,
+    **reader: Any,
+) -> Data:
     """Read ratings, and titles where they come along, from a file, or from a MovieLens archive or name.
 
     Parameters
@@ -116,6 +128,8 @@ def read_data(path: str, *, usual_id_types: tuple[str | None, str | None] | None
         The file, the archive, or the name of a data set.
     usual_id_types : (str, str), default=None
         What ids of users and of items are, where no flag says so.
+    timestamps : bool, default=False
+        Read times, where there are any.
     **reader
         The flags, by their names with underscores, as they were typed.
     """
@@ -125,8 +139,8 @@ def read_data(path: str, *, usual_id_types: tuple[str | None, str | None] | None
         options = {flag.option: parse(flag, value) for flag, value in given.items()}
         if usual_id_types is not None:
             options.setdefault("id_types", usual_id_types)
-        if "cache" not in options:
-            options["timestamp"] = False  # which no command needs; what is prepared serves other programs, too
+        if not timestamps and "cache" not in options:
+            options["timestamp"] = False  # what is prepared serves other programs, too
         file = str(Path(path).expanduser())
         return Data(read_with(file, caller=CALLER, report=_Steps(), **options), None)
     for flag, value in given.items():
@@ -139,7 +153,7 @@ def read_data(path: str, *, usual_id_types: tuple[str | None, str | None] | None
         films = load_demo()
     else:
         _cli.tell(f"reading {path} ...")
-        films = load_movielens(path, timestamps=False)
+        films = load_movielens(path, timestamps=timestamps)
     ids = films.items["item"].to_pylist()
     return Data(films.ratings, dict(zip(ids, films.titles(ids, years=True), strict=True)))
 

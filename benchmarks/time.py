@@ -8,8 +8,9 @@ were chosen on inner splits of the training ratings. Predictions are clipped to 
 
 Of each part: the RMSE of predictions that are told when the test ratings were given, of the same model's predictions without times,
 and which share of the test ratings are of a day, of ten minutes and of a minute in which their user has training ratings. By
-time: the last fifth of all ratings, and of each user's. --out writes the rows that were measured, in place of those of the same
-set and model that the file has; docs/accuracy.csv is such a file.
+time: the last fifth of all ratings, and of each user's. --bayes adds BayesALS. --out writes the rows that were measured, in
+place of those of the same set and model that the file has: docs/time.csv is such a file, which a table of the documentation is
+made of.
 """
 
 import os
@@ -89,7 +90,7 @@ def main(folder=None, k=(20, 40), sets=("u1-u5", "small", "time"), bayes=False, 
                             "parts": each,
                             "mae": f"{mean[1]:.4f}",
                         }
-                        accuracy.write_row(out, row)
+                        accuracy.write_row(out, row | {"without": f"{mean[2]:.4f}", "known": shares})
 
 
 if __name__ == "__main__":

@@ -207,6 +207,8 @@ def test_failures(saved, tmp_path, command, fails):  # noqa: F811
         (["fit", "demo", "--model-kind=svd"], ["--model-kind is svd", "bayes, bias, factor"]),
         (["fit", "demo", "--model-kind=bias", "--item-features=text.csv"], ["item-features"]),
         (["fit", "demo", "--model-kind=bayes", "--reg=2"], ["--reg is 2", "BayesALS"]),
+        (["fit", "demo", "--time=week"], ["time is 'week'", "session"]),
+        (["fit", "demo", "--model-kind=rank", "--time=day"], ["--time is day", "RankALS"]),
         (["fit", "demo", "--user-features=none.csv"], ["--user-features is none.csv", "no such file"]),
         (["fit", "demo", "--titles=none.csv"], ["--titles is none.csv"]),
         (["tune", "demo", "--k=-1"], ["k is -1"]),

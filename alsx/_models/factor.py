@@ -154,6 +154,17 @@ class FactorALS(PenalisedFactors):
     >>> ids, scores = model.recommend("bob", n=1)
     >>> ids
     array([3])
+
+    What a user's ratings of one day have in common may be part of the model, of ratings with times:
+
+    >>> from alsx.datasets import load_demo
+    >>> R = load_demo().ratings
+    >>> model = FactorALS(k=2, time="day", random_state=0).fit(R)
+    >>> model.time_offsets_.column_names
+    ['user', 'period', 'start', 'n_ratings', 'offset']
+    >>> at = model.predict(1, 5, timestamps="2002-11-04")
+    >>> round(at - model.predict(1, 5), 3) == round(model.time_offsets_["offset"][1].as_py(), 3)
+    True
     """
 
     def __init__(
