@@ -12,8 +12,9 @@ except ImportError as error:
     ) from error
 
 from alsx.dask._cluster import ClusterError
+from alsx.dask._estimate import ClusterEstimate, estimate_cluster
 from alsx.dask._estimators import DaskBiasALS, DaskFactorALS
 
 del _dask, _distributed
 
-__all__ = ["ClusterError", "DaskBiasALS", "DaskFactorALS"]
+__all__ = ["ClusterError", "ClusterEstimate", "DaskBiasALS", "DaskFactorALS", "estimate_cluster"]

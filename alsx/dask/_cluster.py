@@ -26,6 +26,13 @@ POLL_SECONDS = 1.0
 # cloud within some minutes.
 NO_WORKER_SECONDS = 60.0
 
+# Looks in a row at which workers are there and none of them has a task, while tasks are wanted, until these are taken for lost. Where
+# all workers are lost at the same time Dask (2026.8) never again looks at tasks that were preferably for one of them.
+LOST_POLLS = 5
+
+# How often a fit begins again.
+MAX_RESTARTS = 10
+
 # How long the way of results to the client may take before it is looked whether their workers are still there.
 FETCH_SECONDS = 600.0
 
@@ -39,6 +46,10 @@ LEVELS = ("base", "v3", "v4")
 
 class ClusterError(RuntimeError):
     """A fit on a cluster cannot go on: workers or their data were lost, cancelled, or do not answer."""
+
+
+class LostTasksError(ClusterError):
+    """Nobody works on tasks that are wanted: a fit can begin again from what it has kept."""
 
 
 class WorkerFacts(NamedTuple):
@@ -168,7 +179,7 @@ class Session:
             What a task raised.
         """
         # Seconds without a finished task, and without a worker. A machine that was suspended meanwhile did not wait.
-        done, idle, alone, retries, looked = -1, 0.0, 0.0, 0, time.monotonic()
+        done, idle, alone, retries, forgotten, looked = -1, 0.0, 0.0, 0, 0, time.monotonic()
         while True:
             with suppress(TimeoutError, distributed.TimeoutError, distributed.CancelledError):
                 distributed.wait(futures, timeout=POLL_SECONDS)
@@ -185,7 +196,10 @@ class Session:
                     self.client.retry(bad)
             now, before, done = time.monotonic(), done, self._n_finished()
             passed, looked = min(now - looked, 2 * POLL_SECONDS), now
-            idle = 0.0 if done != before else idle + passed
+            if done == before:
+                idle += passed
+            else:
+                idle, retries = 0.0, 0
             if idle > self.timeout:
                 raise ClusterError(self._too_long(what))
             if self.client.status not in ("running", "connecting"):
@@ -193,6 +207,14 @@ class Session:
             alone = 0.0 if self.client.nthreads() else alone + passed
             if alone > NO_WORKER_SECONDS:
                 raise ClusterError(_no_worker(what))
+            forgotten = 0 if alone or done != before or self._is_worked_on() else forgotten + 1
+            if forgotten == LOST_POLLS:
+                raise LostTasksError(f"{what}: all workers were lost at the same time: fit again")
+
+    def _is_worked_on(self) -> bool:
+        """Return whether any worker has a task that may be one that is waited for: those of other fits are not."""
+        keys = (str(key) for own in self.client.processing().values() for key in own)
+        return any(not key.startswith("alsx-") or self.token in key for key in keys)
 
     def _n_finished(self) -> int:
         """Return how many of all tasks that are wanted are done: those that are made again count, too."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import weakref
 from collections.abc import Callable, Mapping, Sequence
@@ -21,7 +22,7 @@ from alsx._models.stopping import stopping_rules
 from alsx._models.training import Specification
 from alsx._solver.alternation import Iteration
 from alsx.dask import _serving, _source
-from alsx.dask._cluster import Session
+from alsx.dask._cluster import MAX_RESTARTS, LostTasksError, Session
 from alsx.dask._fit import ClusterFit, FitOptions
 from alsx.dask._outcome import Outcome, gather
 from alsx.dask._saving import save
@@ -127,12 +128,18 @@ class DaskEstimator(BaseEstimator):  # type: ignore[misc]
             self.checkpoint,
             _check.integer("checkpoint_every", self.checkpoint_every, 1),
         )
-        session = Session(self.client, _source.check_timeout(self.timeout))
-        with session.released_on_error():
-            fit = ClusterFit(session, specification, options)
-            fit.run(source)
-            self._set_outcome(Outcome.of(fit), fit)
-        return self
+        fit = ClusterFit(Session(self.client, _source.check_timeout(self.timeout)), specification, options)
+        for restarts in itertools.count():
+            try:
+                with fit.session.released_on_error():
+                    fit.run(source)
+                    self._set_outcome(Outcome.of(fit), fit)
+                return self
+            except LostTasksError:
+                if restarts == MAX_RESTARTS:
+                    raise
+            fit.begin_again(fit.session.another())
+        raise AssertionError("unreachable")
 
     def _set_outcome(self, outcome: Outcome, fit: ClusterFit) -> None:
         """Make this the fitted model of that outcome."""

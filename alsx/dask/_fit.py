@@ -91,6 +91,23 @@ class Totals(NamedTuple):
     unit: float
 
 
+class Kept(NamedTuple):
+    """Tables that the client has, from which a fit can go on.
+
+    Parameters
+    ----------
+    number : int
+        Of the iteration after which they were so.
+    users, items, before : list of Solved
+        By block.
+    """
+
+    number: int
+    users: list[Solved]
+    items: list[Solved]
+    before: list[Solved]
+
+
 class Side:
     """One side of a fit on a cluster.
 
@@ -191,10 +208,18 @@ class ClusterFit:
     def __init__(self, session: Session, specification: Specification, options: FitOptions) -> None:
         self.session, self.specification, self.options = session, specification, options
         self.before: list[Any] = []
+        self.kept: Kept | None = None
+        self.drawn: np.random.Generator | None = None
         self.traffic: dict[str, list[float]] = {"moved": [], "planned": []}
         self.course = Course(options.stopping, specification.tol, 0, lambda number: None)  # type: ignore[arg-type, return-value]
         self._facts: dict[str, WorkerFacts] = {}
         self._counters: dict[str, int] = {}
+
+    def begin_again(self, session: Session) -> None:
+        """Forget what was on the cluster, all of whose workers were lost, but for what is kept."""
+        kept, course, traffic, drawn = self.kept, self.course, self.traffic, self.drawn
+        self.__init__(session, self.specification, self.options)  # type: ignore[misc]
+        self.kept, self.course, self.traffic, self.drawn = kept, course, traffic, drawn
 
     def run(self, source: Any) -> None:
         """Fit the model to a source."""
@@ -209,6 +234,8 @@ class ClusterFit:
         self._start(checkpoint)
         self._sweep(checkpoint)
         self._check_range()
+        if self.drawn is not None:  # a caller's generator has drawn the start, once
+            self.options.generator.bit_generator.state = self.drawn.bit_generator.state
 
     # -----------------------------------------------------------------------------------------------------------------
     # Reading
@@ -447,13 +474,20 @@ class ClusterFit:
     def _start(self, checkpoint: Checkpoint | None) -> None:
         """Begin with a random start, or with what the checkpoint has."""
         session, found = self.session, None if checkpoint is None else checkpoint.found
+        self.n_done = 0
+        if self.kept is not None:
+            self.n_done = self.kept.number
+            self._give(self.kept)
+            return
         if checkpoint is not None and found is not None:
-            self.course.iterations += found.iterations
-            self.course.n_settled = len(found.iterations)
+            self.n_done = len(found.iterations)
+            if not self.course.iterations:
+                self.course.iterations += found.iterations
+                self.course.n_settled = self.n_done
             self.users.solved, self.items.solved, self.before = checkpoint.blocks(session, self._places())
             session.wait([*self.users.solved, *self.items.solved, *self.before], "reading the checkpoint")
             return
-        layout, generator = self.items.layout, self.options.generator
+        layout, generator = self.items.layout, copy.deepcopy(self.options.generator)
         for group in range(layout.n_groups):
             for block in layout.blocks(group):
                 first, stop = layout.rows(block)
@@ -463,6 +497,7 @@ class ClusterFit:
                 )
                 # What the block draws is drawn here too, and forgotten, so that the next one goes on behind it.
                 generator.standard_normal((stop - first, self.model.k), dtype=self.model.dtype.type)
+        self.drawn = generator
 
     def _places(self) -> tuple[list[str], list[str], list[str]]:
         """Return where each block of users, of items, and of the items before is to be."""
@@ -478,30 +513,40 @@ class ClusterFit:
     def _sweep(self, checkpoint: Checkpoint | None) -> None:
         """Sweep until the course ends the fit."""
         spec, course, options = self.specification, self.course, self.options
-        if course.iterations and not course.goes_on():
+        if self.n_done and self.n_done == len(course.iterations) and (self.n_done >= spec.max_iter or not self._goes_on()):
             return
-        n_done = written = len(course.iterations)
+        written = self.n_done
         self._count_traffic()
         with Progress(spec.name, spec.max_iter, options.verbose) as progress:
-            for number in range(n_done + 1, spec.max_iter + 1):
+            for number in range(self.n_done + 1, spec.max_iter + 1):
                 begun = time.perf_counter()
                 self.owners.refresh(self.session.workers())
                 self.before = self.items.solved
                 self._half_sweep(self.users, self.items)
                 self._half_sweep(self.items, self.users)
-                iteration = self._iteration(number, time.perf_counter() - begun)
-                self.traffic["moved"].append(self._count_traffic())
-                self.traffic["planned"].append(self.planned_traffic())
-                course.add(iteration)
-                progress.report(iteration)
-                goes_on = course.goes_on() and number < spec.max_iter
+                goes_on = number < spec.max_iter
+                if number > len(course.iterations):  # else it was told before workers were lost, and the fit went on
+                    iteration = self._iteration(number, time.perf_counter() - begun)
+                    self.traffic["moved"].append(self._count_traffic())
+                    self.traffic["planned"].append(self.planned_traffic())
+                    course.add(iteration)
+                    progress.report(iteration)
+                    goes_on = course.goes_on() and goes_on
                 if checkpoint is not None and (not goes_on or number - written >= options.checkpoint_every):
                     self._write(checkpoint)
                     written = number
                 elif checkpoint is None and number % ANCHOR_ITERATIONS == 0:
-                    self._anchor()
+                    self._anchor(number)
                 if not goes_on:
                     break
+
+    def _goes_on(self) -> bool:
+        """Return whether a fit that went on from a checkpoint has not converged yet; the callback has had its say."""
+        course, tol = self.course, self.specification.tol
+        if tol is None or len(course.iterations) < 2:
+            return True
+        before, last = course.iterations[-2].loss, course.iterations[-1].loss
+        return not (math.isfinite(before) and before - last <= tol * before)
 
     def _iteration(self, number: int, seconds: float) -> Iteration:
         """Return what an iteration reached, by the same formulas as `Alternation`."""
@@ -570,17 +615,22 @@ class ClusterFit:
 
     # What cuts the way back to the beginning
 
-    def _anchor(self) -> None:
-        """Take small tables to the client and give them back as tasks that carry them."""
+    def _anchor(self, number: int) -> None:
+        """Take small tables to the client after an iteration, and give them back as tasks that carry them."""
         session, dtype = self.session, self.model.dtype
         n_bytes = row_width(self.model.k, dtype) * dtype.itemsize * (self.totals.n_users + 2 * self.totals.n_items)
         if n_bytes > ANCHOR_BYTES:
             return
         fields = [self.users.solved, self.items.solved, self.before]
         blocks: list[list[Solved]] = [session.collect(x, "keeping tables") for x in fields]
+        self.kept = Kept(number, *blocks)
+        self._give(self.kept)
+
+    def _give(self, kept: Kept) -> None:
+        """Give the cluster what the client has."""
         self.users.solved, self.items.solved, self.before = (
-            [session.submit("anchor", _given, x, at=at) for x, at in zip(side, places, strict=True)]
-            for side, places in zip(blocks, self._places(), strict=True)
+            [self.session.submit("anchor", _given, x, at=at) for x, at in zip(side, places, strict=True)]
+            for side, places in zip((kept.users, kept.items, kept.before), self._places(), strict=True)
         )
 
     def _write(self, checkpoint: Checkpoint) -> None:
