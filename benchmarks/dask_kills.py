@@ -50,11 +50,14 @@ def main():
     parameters = {"k": 16, "random_state": 0, "max_iter": ITERATIONS, "tol": 0}
     expected = alsx.FactorALS(implicit_features=None, **parameters).fit(frame)
     # A busy machine may take longer than the usual 15 seconds to start a process again, after which Dask takes it for lost.
-    dask.config.set({"distributed.deploy.lost-worker-timeout": "10 minutes", "distributed.admin.large-graph-warning-threshold": "1GB"})
+    dask.config.set(
+        {
+            "distributed.deploy.lost-worker-timeout": "10 minutes",
+            "distributed.admin.large-graph-warning-threshold": "1GB",
+        }
+    )
     with (
-        LocalCluster(
-            n_workers=3, threads_per_worker=1, dashboard_address=":0", host="127.0.0.1"
-        ) as cluster,
+        LocalCluster(n_workers=3, threads_per_worker=1, dashboard_address=":0", host="127.0.0.1") as cluster,
         Client(cluster) as client,
     ):
         for kills in (0, n_kills):
@@ -77,7 +80,10 @@ def main():
                 done.set()
                 killer.join()
             seconds = time.monotonic() - begun
-            print(f"{len(killed):2} kills: {n_fits} fits of {ITERATIONS} iterations in {seconds:.1f} s, the same bits", flush=True)
+            print(
+                f"{len(killed):2} kills: {n_fits} fits of {ITERATIONS} iterations in {seconds:.1f} s, the same bits",
+                flush=True,
+            )
         model.close()
         time.sleep(2)
         left = client.run_on_scheduler(lambda dask_scheduler: [x for x in dask_scheduler.tasks if "alsx" in str(x)])

@@ -25,7 +25,10 @@ from alsx.datasets import make_ratings
 from alsx.ratings import is_mapped
 
 # On a busy machine timers of the event loop come late, which is no fault of a fit.
-pytestmark = [pytest.mark.filterwarnings("ignore::ResourceWarning"), pytest.mark.filterwarnings("ignore::RuntimeWarning")]
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::RuntimeWarning"),
+]
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +69,13 @@ def threads():
     """A cluster of two workers of two threads in this process."""
     with (
         LocalCluster(
-            n_workers=2, threads_per_worker=2, processes=False, protocol="tcp", dashboard_address=":0", host="127.0.0.1", silence_logs=60
+            n_workers=2,
+            threads_per_worker=2,
+            processes=False,
+            protocol="tcp",
+            dashboard_address=":0",
+            host="127.0.0.1",
+            silence_logs=60,
         ) as cluster,
         Client(cluster) as client,
     ):
@@ -97,7 +106,7 @@ def assert_same_bits(fitted, expected):
 
 def left_over(client):
     """Our keys that the scheduler holds; it hears a little later of what the client has released."""
-    for _ in range(100):
+    for _ in range(600):
         keys = client.run_on_scheduler(lambda dask_scheduler: [str(x) for x in dask_scheduler.tasks])
         ours = [key for key in keys if "alsx" in key]
         if not ours:
@@ -155,7 +164,9 @@ def test_pairs_that_are_there_twice(how, threads, frame):
     local.fit(alsx.Ratings(twice, duplicates=how))
     source = dd.from_pandas(twice.reset_index(drop=True), npartitions=5)
     assert_same_bits(model(threads).fit(source, duplicates=how), local)
-    with pytest.raises(ValueError, match="duplicate ratings in source: .* rates user .*, item .* again, .*: pass duplicates="):
+    with pytest.raises(
+        ValueError, match="duplicate ratings in source: .* rates user .*, item .* again, .*: pass duplicates="
+    ):
         model(threads).fit(source)
 
 
@@ -170,7 +181,11 @@ def test_files(threads, frame, tmp_path, monkeypatch):
         named[at::3].to_csv(tmp_path / f"text/part-{at}.csv", index=False)
     (tmp_path / "parquet/_SUCCESS").touch()
     monkeypatch.setattr("alsx.dask._source.SPLIT_BYTES", 1000)
-    for folder, source in (("parquet", "parquet"), ("parquet", tmp_path / "parquet/*.parquet"), ("text", "text/part-?.csv")):
+    for folder, source in (
+        ("parquet", "parquet"),
+        ("parquet", tmp_path / "parquet/*.parquet"),
+        ("text", "text/part-?.csv"),
+    ):
         expected = local.fit(alsx.Ratings(tmp_path / folder, user="who", item="film"))
         fitted = model(threads).fit(source, user="who", item="film")
         assert_same_bits(fitted, expected)
@@ -254,7 +269,9 @@ def test_saved_by_blocks(mmap, fitted, expected, tmp_path):
         assert is_mapped(loaded.item_factors_)
     user = expected.user_ids_[3]
     np.testing.assert_array_equal(loaded.recommend(user)[0], expected.recommend(user)[0])
-    assert loaded.predict_interval(user, expected.item_ids_[2]) == expected.predict_interval(user, expected.item_ids_[2])
+    assert loaded.predict_interval(user, expected.item_ids_[2]) == expected.predict_interval(
+        user, expected.item_ids_[2]
+    )
     assert sorted(x.name for x in tmp_path.iterdir()) == ["model"]
     with (tmp_path / "model/item_table.npy").open("r+b") as file:
         file.truncate(3000)
@@ -269,7 +286,12 @@ def test_saved_by_blocks(mmap, fitted, expected, tmp_path):
 def test_what_is_refused(threads, frame, tmp_path):
     source = dd.from_pandas(frame, npartitions=3)
     cases = [
-        (model(threads, implicit_features="user"), source, {}, 'implicit_features is .user.; on a cluster it must be None'),
+        (
+            model(threads, implicit_features="user"),
+            source,
+            {},
+            "implicit_features is .user.; on a cluster it must be None",
+        ),
         (model(threads, reg="auto"), source, {}, "reg is 'auto'; on a cluster it must be a number"),
         (model(threads), frame, {}, "source is of type DataFrame; .* or pass dask.dataframe.from_pandas"),
         (model(threads), source, {"weight": "w"}, "weight='w' is not a column"),
@@ -373,6 +395,21 @@ def test_two_fits_at_once_and_one_that_is_cancelled(threads, frame, expected):
     cancelled()
     assert len(caught) == 1
     assert "tasks were cancelled" in caught[0]
+    assert left_over(threads) == []
+
+
+def test_workers_join_and_leave(threads, frame, expected):
+    n_workers = {1: 3, 2: 1, 4: 2}
+
+    def follow(iteration):
+        if iteration.number in n_workers:
+            threads.cluster.scale(n_workers[iteration.number])
+            if iteration.number != 2:
+                threads.wait_for_workers(n_workers[iteration.number])
+
+    fitted = model(threads, callback=follow).fit(dd.from_pandas(frame, npartitions=3))
+    assert_same_bits(fitted, expected)
+    fitted.close()
     assert left_over(threads) == []
 
 

@@ -89,7 +89,11 @@ def test_blocks_hold_what_sorting_at_once_makes_of_it():
 
 
 def test_a_pair_that_is_there_twice_in_two_parts():
-    rows, columns, values = np.array([3, 1, 3], np.int32), np.array([7, 7, 7], np.int32), np.array([1, 2, 4], np.float32)
+    rows, columns, values = (
+        np.array([3, 1, 3], np.int32),
+        np.array([7, 7, 7], np.int32),
+        np.array([1, 2, 4], np.float32),
+    )
     layout = _blocks.lay_out(np.ones(4, np.int64), 4, 1, 0, 2)
     found = [x.repeated for x in shuffled(rows, columns, values, layout, 3) if x.repeated]
     assert found == [(3, 7)]

@@ -101,7 +101,7 @@ def lay_out(counts: NDArray[np.int64], n_rows: int, align: int, k: int, n_groups
 def solve_work_of(counts: NDArray[np.int64], align: int, k: int) -> NDArray[np.float64]:
     """Return what the row solves of each `align` rows cost, in multiply-adds."""
     per_row = solve_work(0, align, k)
-    return counts * solve_work(1, 0, k) + per_row
+    return np.asarray(counts * solve_work(1, 0, k) + per_row, np.float64)
 
 
 def aligned_counts(codes: Array, n_rows: int, align: int) -> NDArray[np.int64]:
@@ -199,7 +199,9 @@ def split_rows(blocks: list[Rows], first_rows: list[int], weighted: bool, layout
     users, items, values, weights = [], [], [], []
     for rows, first in zip(blocks, first_rows, strict=True):
         ratings = uniform(rows.ratings, weighted)
-        users.append(np.repeat(np.arange(first, first + len(ratings.indptr) - 1, dtype=np.int32), np.diff(ratings.indptr)))
+        users.append(
+            np.repeat(np.arange(first, first + len(ratings.indptr) - 1, dtype=np.int32), np.diff(ratings.indptr))
+        )
         items.append(ratings.indices)
         values.append(ratings.values)
         if ratings.weights is not None:
@@ -286,7 +288,14 @@ def rows_facts(rows: Rows, n_columns: int, align: int, with_digest: bool) -> Row
         for array in ratings:
             digest.update(np.ascontiguousarray(array if array is not None else np.empty(0)).view(np.uint8))
     return RowsFacts(
-        len(ratings.values), weights is not None, has_weight, limits, rows.repeated, rows.error, counts, digest.hexdigest()
+        len(ratings.values),
+        weights is not None,
+        has_weight,
+        limits,
+        rows.repeated,
+        rows.error,
+        counts,
+        digest.hexdigest(),
     )
 
 

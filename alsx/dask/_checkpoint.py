@@ -123,8 +123,7 @@ class Checkpoint:
         try:
             about = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
             same = {name: about[name] for name in Fingerprint._fields}
-            iterations = [Iteration(*(None if x is None else _number(x) for x in one)) for one in about["iterations"]]
-            iterations = [one._replace(number=int(one.number)) for one in iterations]
+            iterations = [_iteration(one) for one in about["iterations"]]
             found = Found(folder, iterations, about["level"], about["digests"])
             if about["format"] != FORMAT or len(iterations) != numbers[-1] or set(found.digests) != set(SIDES):
                 raise ValueError(MANIFEST)
@@ -137,7 +136,9 @@ class Checkpoint:
             self._refuse(folder, "of other ratings")
         for name, value in self.fingerprint.parameters.items():
             if same["parameters"].get(name) != value:
-                self._refuse(folder, f"of a fit with another {'reg, reg_bias or reg_scaling' if name == 'penalties' else name}")
+                self._refuse(
+                    folder, f"of a fit with another {'reg, reg_bias or reg_scaling' if name == 'penalties' else name}"
+                )
         if None not in (same["seed"], self.fingerprint.seed) and same["seed"] != self.fingerprint.seed:
             self._refuse(folder, f"of a fit with random_state={same['seed']}")
         return found
@@ -224,8 +225,13 @@ class Checkpoint:
                 shutil.rmtree(other, ignore_errors=True)
 
 
-def _number(x: Any) -> float:
-    return float.fromhex(x) if isinstance(x, str) else float(x)
+def _iteration(values: list[Any]) -> Iteration:
+    """Return an iteration from what a manifest says of it: floats by all their bits."""
+    number, *others = values
+    loss, train_rmse, seconds, *_ = (None if x is None else float.fromhex(x) for x in others)
+    if loss is None or train_rmse is None or seconds is None:
+        raise ValueError(MANIFEST)
+    return Iteration(int(number), loss, train_rmse, seconds)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -239,8 +245,8 @@ def write_block(solved: Solved, path: str) -> str:
     data = content.getvalue()
     if not os.path.isdir(os.path.dirname(path)):
         raise CheckpointError(
-            f"checkpoint is {path_name(os.path.dirname(os.path.dirname(path)))}, a folder that a worker does not see: pass one on a "
-            "disk that all workers share"
+            f"checkpoint is {path_name(os.path.dirname(os.path.dirname(path)))}, a folder that a worker does not see: pass one on "
+            "a disk that all workers share"
         )
     # A task that is done again meanwhile writes the same bytes to a file of its own.
     own = f"{path}.{secrets.token_hex(8)}"
@@ -262,7 +268,9 @@ def read_block(path: str, digest: str) -> Solved:
             f"checkpoint has no file {path_name(path)} ({type(error).__name__}): remove the folder to begin anew"
         ) from None
     if hashlib.blake2b(data, digest_size=16).hexdigest() != digest:
-        raise CheckpointError(f"checkpoint is damaged: {path_name(path)} is not what was written: remove it to begin anew")
+        raise CheckpointError(
+            f"checkpoint is damaged: {path_name(path)} is not what was written: remove it to begin anew"
+        )
     arrays = archive.read(io.BytesIO(data))
     return Solved(arrays["table"], arrays["errors"], ([], []))
 

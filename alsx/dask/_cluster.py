@@ -26,8 +26,8 @@ POLL_SECONDS = 1.0
 # cloud within some minutes.
 NO_WORKER_SECONDS = 60.0
 
-# Looks in a row at which workers are there and none of them has a task, while tasks are wanted, until these are taken for lost. Where
-# all workers are lost at the same time Dask (2026.8) never again looks at tasks that were preferably for one of them.
+# Looks in a row at which workers are there and none of them has a task, while tasks are wanted, until these are taken for lost.
+# Where all workers are lost at the same time Dask (2026.8) never again looks at tasks that were preferably for one of them.
 LOST_POLLS = 5
 
 # How often a fit begins again.
@@ -156,6 +156,7 @@ class Session:
         ClusterError
             If they do not come, whatever the reason; see `wait`.
         """
+
         async def fetch() -> Any:
             return await self.client.gather(list(futures), asynchronous=True)
 
@@ -182,7 +183,7 @@ class Session:
         done, idle, alone, retries, forgotten, looked = -1, 0.0, 0.0, 0, 0, time.monotonic()
         while True:
             with suppress(TimeoutError, distributed.TimeoutError, distributed.CancelledError):
-                distributed.wait(futures, timeout=POLL_SECONDS)
+                distributed.wait(futures, timeout=POLL_SECONDS)  # type: ignore[no-untyped-call]
             states = [future.status for future in futures]
             if all(state == "finished" for state in states):
                 return
@@ -203,7 +204,9 @@ class Session:
             if idle > self.timeout:
                 raise ClusterError(self._too_long(what))
             if self.client.status not in ("running", "connecting"):
-                raise ClusterError(f"{what}: the client has lost its scheduler (it is {self.client.status}): connect anew")
+                raise ClusterError(
+                    f"{what}: the client has lost its scheduler (it is {self.client.status}): connect anew"
+                )
             alone = 0.0 if self.client.nthreads() else alone + passed
             if alone > NO_WORKER_SECONDS:
                 raise ClusterError(_no_worker(what))

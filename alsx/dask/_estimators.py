@@ -87,8 +87,8 @@ class DaskEstimator(BaseEstimator):  # type: ignore[misc]
         weight : str, default=None
             The column of weights, finite and not negative, of Parquet files and data frames. Default: all 1.
         duplicates : {"raise", "last", "mean", "sum"}, default="raise"
-            What to do where a user rated an item more than once, as by `alsx.Ratings`. "last" goes by the order of files by name, of
-            partitions by number, and of rows.
+            What to do where a user rated an item more than once, as by `alsx.Ratings`. "last" goes by the order of files by name,
+            of partitions by number, and of rows.
         missing, id_types, separator, header, names, encoding, quoting
             As of `alsx.Ratings`; the last five of files of text alone.
         storage_options : dict, default=None
@@ -182,8 +182,8 @@ class DaskEstimator(BaseEstimator):  # type: ignore[misc]
         Returns
         -------
         model : FactorALS or BiasALS
-            With the same bits as a local fit to the same ratings by the same instruction set, `simd_level_`. Ids, tables and ratings
-            must fit into the memory of this machine.
+            With the same bits as a local fit to the same ratings by the same instruction set, `simd_level_`. Ids, tables and
+            ratings must fit into the memory of this machine.
 
         Raises
         ------
@@ -226,7 +226,7 @@ class DaskEstimator(BaseEstimator):  # type: ignore[misc]
         """
         import dask.dataframe as dd
         import pandas as pd
-        from dask import delayed
+        from dask.delayed import delayed
 
         outcome = self._fitted()
         if not _source.is_dask_frame(pairs):
@@ -245,7 +245,9 @@ class DaskEstimator(BaseEstimator):  # type: ignore[misc]
                     needed(codes, side, group, layout, blocks[layout.groups[group] : layout.groups[group + 1]])
                     for group in range(layout.n_groups)
                 ]
-                for side, (layout, blocks) in enumerate(zip(outcome.layouts, (outcome.users, outcome.items), strict=True))
+                for side, (layout, blocks) in enumerate(
+                    zip(outcome.layouts, (outcome.users, outcome.items), strict=True)
+                )
             )
             parts.append(predicted(part, codes, rows, serving, _check.boolean("clip", clip)))
         meta = pd.Series([], dtype="float64", name="prediction", index=pairs._meta.index[:0])
@@ -275,8 +277,8 @@ class DaskEstimator(BaseEstimator):  # type: ignore[misc]
         strategy : {"propensity", "mean"}, default="propensity"
             As there; those that need to know uncertainty are not offered.
         to : path-like, default=None
-            A folder on a disk that client and workers share, for a Parquet file of each block of users. It gets its name when all of
-            it is there; one that an earlier call wrote is replaced. None: return a data frame of Dask, not computed yet.
+            A folder on a disk that client and workers share, for a Parquet file of each block of users. It gets its name when all
+            of it is there; one that an earlier call wrote is replaced. None: return a data frame of Dask, not computed yet.
 
         Returns
         -------
@@ -306,7 +308,9 @@ class DaskEstimator(BaseEstimator):  # type: ignore[misc]
             "min_ratings": _check.integer("min_ratings", min_ratings, 0),
         }  # fmt: skip
         if strategy not in ("propensity", "mean"):
-            raise ValueError(f'strategy is {strategy!r:.40}; on a cluster it must be "propensity" or "mean": others take to_local()')
+            raise ValueError(
+                f'strategy is {strategy!r:.40}; on a cluster it must be "propensity" or "mean": others take to_local()'
+            )
         for name in ("candidates", "exclude"):
             if isinstance(options[name], Mapping):
                 raise TypeError(f"{name} is a mapping; on a cluster it must be an array of ids for all users")
@@ -334,7 +338,8 @@ class DaskEstimator(BaseEstimator):  # type: ignore[misc]
         if (codes < 0).any():
             at = int(np.argmax(codes < 0))
             raise ValueError(
-                f"users: {np.atleast_1d(np.asarray(users))[at].item()!r:.44} (place {at}) is not among the training users; leave it out"
+                f"users: {np.atleast_1d(np.asarray(users))[at].item()!r:.44} (place {at}) is not among the training users; leave "
+                "it out"
             )
         if not len(codes):
             raise ValueError("users is empty; give at least one id, or None for all users")
@@ -344,26 +349,32 @@ class DaskEstimator(BaseEstimator):  # type: ignore[misc]
         return {b: codes[cuts[b] : cuts[b + 1]] for b in range(len(bounds) - 1) if cuts[b] < cuts[b + 1]}
 
     def _lists(
-        self, outcome: Outcome, session: Session, wanted: dict[int, npt.NDArray[np.int32]] | None, options: dict[str, Any]
+        self,
+        outcome: Outcome,
+        session: Session,
+        wanted: dict[int, npt.NDArray[np.int32]] | None,
+        options: dict[str, Any],
     ) -> list[Any]:
         """Return futures of the lists, by block of users."""
         users, items = outcome.layouts
-        serving, workers = self._serving(outcome), session.workers() or [None]
+        serving, workers = self._serving(outcome), session.workers()
         counts = session.submit("counts", _serving.add_counts, [
-            session.submit("counts", _serving.count_items, [outcome.local[b] for b in users.blocks(group)], outcome.needs[group], items)
+            session.submit(
+                "counts", _serving.count_items, [outcome.local[b] for b in users.blocks(group)], outcome.needs[group], items
+            )
             for group in range(users.n_groups)
         ])  # fmt: skip
         tables = []
         for group in range(users.n_groups):
-            at = workers[group % len(workers)]
+            at = workers[group % len(workers)] if workers else None
             blocks = [b for b in users.blocks(group) if wanted is None or b in wanted]
             if not blocks:
                 continue
             side = session.submit("items", _serving.items_side, outcome.items, counts, outcome.ids, serving, at=at)
             tables += [
                 session.submit(
-                    "recommend", _serving.lists_of_block, outcome.users[b], outcome.local[b], outcome.needs[group], outcome.ids, side,
-                    outcome.layouts, b, None if wanted is None else wanted[b], options, len(blocks), serving, at=at,
+                    "recommend", _serving.lists_of_block, outcome.users[b], outcome.local[b], outcome.needs[group], outcome.ids,
+                    side, outcome.layouts, b, None if wanted is None else wanted[b], options, len(blocks), serving, at=at,
                 )
                 for b in blocks
             ]  # fmt: skip
@@ -372,7 +383,7 @@ class DaskEstimator(BaseEstimator):  # type: ignore[misc]
     def _lazy_lists(self, outcome: Outcome, session: Session, tables: list[Any]) -> Any:
         """Return lists as a data frame of Dask."""
         import dask.dataframe as dd
-        from dask import delayed
+        from dask.delayed import delayed
 
         [meta] = session.collect([session.submit("facts", _serving.no_lists, outcome.ids)], "recommending")
         to_pandas = delayed(_serving.to_pandas, pure=False)
@@ -477,8 +488,8 @@ class DaskFactorALS(DaskEstimator):
     """Biases plus latent factors, fitted on a Dask cluster: the bits of ``alsx.FactorALS(implicit_features=None)``.
 
     For ratings and tables that one machine does not hold. Everything is the same to the last bit as on one machine, for any number
-    of workers, threads and parts of the source, in any order, as long as all use the same instruction set: workers are capped to the
-    lowest among them. Ratings are read and shuffled once; then each block of users, or items, is solved by one task, from its
+    of workers, threads and parts of the source, in any order, as long as all use the same instruction set: workers are capped to
+    the lowest among them. Ratings are read and shuffled once; then each block of users, or items, is solved by one task, from its
     ratings and the rows of the other side that it needs.
 
     A worker that is lost costs time: Dask computes again what it had, from the source if need be, so that the source must be one
@@ -583,13 +594,13 @@ class DaskFactorALS(DaskEstimator):
     def _local(self) -> FactorALS:
         if self.implicit_features is not None:
             raise ValueError(
-                f"implicit_features is {self.implicit_features!r:.40}; on a cluster it must be None: prior means of rated-item sets "
-                "are learned on one machine alone, by alsx.FactorALS"
+                f"implicit_features is {self.implicit_features!r:.40}; on a cluster it must be None: prior means of rated-item "
+                "sets are learned on one machine alone, by alsx.FactorALS"
             )
         if isinstance(self.reg, str):
             raise ValueError(
-                f"reg is {self.reg!r:.40}; on a cluster it must be a number, a pair of numbers (users, items) or None: choose it by "
-                'alsx.FactorALS(reg="auto") on a share of the ratings'
+                f"reg is {self.reg!r:.40}; on a cluster it must be a number, a pair of numbers (users, items) or None: choose it "
+                'by alsx.FactorALS(reg="auto") on a share of the ratings'
             )
         return FactorALS(
             self.k, reg=self.reg, reg_bias=self.reg_bias, reg_scaling=self.reg_scaling, implicit_features=None,

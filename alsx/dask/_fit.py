@@ -159,7 +159,8 @@ class Side:
 class Owners:
     """Which worker has what: slots, each with a worker's address.
 
-    A worker that was lost is replaced by one that has no slot, such as the one that its nanny started, or by the one with the fewest.
+    A worker that was lost is replaced by one that has no slot, such as the one that its nanny started, or by the one with the
+    fewest.
     """
 
     def __init__(self, addresses: Sequence[str]) -> None:
@@ -244,7 +245,9 @@ class ClusterFit:
         """Return futures of the parts with the codes of all ids."""
         session, reading = self.session, self.options.reading
         parts, is_text = self._parts(source)
-        facts: list[PartFacts] = session.collect([session.submit("facts", _source.part_facts, x) for x in parts], "reading source")
+        facts: list[PartFacts] = session.collect(
+            [session.submit("facts", _source.part_facts, x) for x in parts], "reading source"
+        )
         self._check_parts(facts)
         as_text = _source.mixed_kinds(facts, is_text)
         sets = [session.submit("ids", _source.own_ids, x) for x in parts]
@@ -357,7 +360,10 @@ class ClusterFit:
         """Return what is to know of a side's blocks, once it is certain that their ratings can be used."""
         session, with_digest = self.session, self.options.checkpoint is not None
         facts: list[RowsFacts] = session.collect(
-            [session.submit("facts", _blocks.rows_facts, x, n_columns, _blocks.ALIGN_ROWS, with_digest) for x in side.rows],
+            [
+                session.submit("facts", _blocks.rows_facts, x, n_columns, _blocks.ALIGN_ROWS, with_digest)
+                for x in side.rows
+            ],
             "shuffling ratings",
         )
         for one in facts:
@@ -440,7 +446,8 @@ class ClusterFit:
                 need = session.submit("need", _exchange.find_need, own, other.layout, at=at)
                 side.needs.append(need)
                 side.local += [
-                    session.submit("local", _exchange.localise, x, need, other.layout, self.totals.weighted, at=at) for x in own
+                    session.submit("local", _exchange.localise, x, need, other.layout, self.totals.weighted, at=at)
+                    for x in own
                 ]
             side.sizes = session.collect(
                 [session.submit("facts", _exchange.need_sizes, x) for x in side.needs], "finding what rows need"
@@ -493,7 +500,9 @@ class ClusterFit:
                 first, stop = layout.rows(block)
                 at = self.owners[self.items.slot(group)]
                 self.items.solved.append(
-                    session.submit("start", _sweeps.start_block, copy.deepcopy(generator), stop - first, self.model, at=at)
+                    session.submit(
+                        "start", _sweeps.start_block, copy.deepcopy(generator), stop - first, self.model, at=at
+                    )
                 )
                 # What the block draws is drawn here too, and forgotten, so that the next one goes on behind it.
                 generator.standard_normal((stop - first, self.model.k), dtype=self.model.dtype.type)
@@ -513,7 +522,11 @@ class ClusterFit:
     def _sweep(self, checkpoint: Checkpoint | None) -> None:
         """Sweep until the course ends the fit."""
         spec, course, options = self.specification, self.course, self.options
-        if self.n_done and self.n_done == len(course.iterations) and (self.n_done >= spec.max_iter or not self._goes_on()):
+        if (
+            self.n_done
+            and self.n_done == len(course.iterations)
+            and (self.n_done >= spec.max_iter or not self._goes_on())
+        ):
             return
         written = self.n_done
         self._count_traffic()
@@ -600,7 +613,9 @@ class ClusterFit:
                 blocks = other.layout.blocks(source)
                 starts = [int(other.layout.bounds[block]) - first for block in range(blocks.start, blocks.stop + 1)]
                 at = self.owners[other.slot(source)]
-                parts.append(self.session.submit("pick", _exchange.pick, tables, starts, side.sends[source, group], at=at))
+                parts.append(
+                    self.session.submit("pick", _exchange.pick, tables, starts, side.sends[source, group], at=at)
+                )
                 n_rows += size
         return parts, n_rows
 
@@ -636,7 +651,9 @@ class ClusterFit:
     def _write(self, checkpoint: Checkpoint) -> None:
         """Write a checkpoint, from which what is lost later is read."""
         session = self.session
-        checkpoint.write(session, (self.users.solved, self.items.solved, self.before), self.course.iterations, self.model.level)
+        checkpoint.write(
+            session, (self.users.solved, self.items.solved, self.before), self.course.iterations, self.model.level
+        )
         self.users.solved, self.items.solved, self.before = checkpoint.blocks(session, self._places())
 
     # Traffic
@@ -666,7 +683,9 @@ class ClusterFit:
         """Refuse a fit whose numbers left the range of their type."""
         session, dtype = self.session, self.model.dtype
         tables = [*self.users.solved, *self.items.solved]
-        whole = session.collect([session.submit("facts", _is_finite, x, self.totals.unit) for x in tables], "checking tables")
+        whole = session.collect(
+            [session.submit("facts", _is_finite, x, self.totals.unit) for x in tables], "checking tables"
+        )
         if not all(whole):
             reg = self.specification.penalties[0].reg
             raise FloatingPointError(

@@ -114,7 +114,9 @@ def gather(outcome: Outcome, n_threads: int) -> ModelState:
 def joined_rows(blocks: list[CSR]) -> CSR:
     """Return the ratings of all blocks."""
     counts = np.concatenate([np.diff(rows.indptr) for rows in blocks])
-    weights = None if blocks[0].weights is None else np.concatenate([x.weights for x in blocks if x.weights is not None])
+    weights = (
+        None if blocks[0].weights is None else np.concatenate([x.weights for x in blocks if x.weights is not None])
+    )
     indices, values = (np.concatenate([getattr(rows, name) for rows in blocks]) for name in ("indices", "values"))
     return CSR(offsets(counts), indices, values, weights)
 

@@ -62,7 +62,9 @@ class _Writer:
             for block in users.blocks(group)
         ]
         rows = [x for _, x in seen]
-        n_entries, n_counted = zip(*session.collect([session.submit("facts", entry_counts, x) for x in rows], "saving"), strict=True)
+        n_entries, n_counted = zip(
+            *session.collect([session.submit("facts", entry_counts, x) for x in rows], "saving"), strict=True
+        )
         starts = np.concatenate([[0], np.cumsum(n_entries)]).astype(np.int64)
         shapes: dict[str, tuple[tuple[int, ...], Any]] = {
             "seen_indptr": ((totals.n_users + 1,), np.int64),
@@ -84,7 +86,10 @@ class _Writer:
             for group in range(users.n_groups)
         ])  # fmt: skip
         folder, model = str(self.folder), outcome.model
-        written = [session.submit("write", write_ids, folder, outcome.ids), session.submit("write", write_counts, folder, counts)]
+        written = [
+            session.submit("write", write_ids, folder, outcome.ids),
+            session.submit("write", write_counts, folder, counts),
+        ]
         written += [
             session.submit("write", write_users, folder, users.rows(block)[0], int(starts[block]), solved, own, model)
             for block, (solved, own) in enumerate(zip(outcome.users, rows, strict=True))
@@ -94,8 +99,8 @@ class _Writer:
             for block, (solved, before) in enumerate(zip(outcome.items, outcome.before, strict=True))
         ]
         session.collect(written, "saving")
-        shape = self._error_shape(rows, np.array(n_counted, np.int64), counts)
-        for name, array in self._small(shape).items():
+        shape_of_errors = self._error_shape(rows, np.array(n_counted, np.int64), counts)
+        for name, array in self._small(shape_of_errors).items():
             archive.write_array_file(self.folder / f"{name}.npy", array)
 
     def _error_shape(self, rows: list[Any], n_counted: NDArray[np.int64], counts: Any) -> Floats:
@@ -140,7 +145,10 @@ class _Writer:
         if weights is not None:
             errors *= np.sqrt(weights, dtype=np.float64)
         [item_counts, total] = session.collect(
-            [session.submit("sample", counts_at, counts, items), session.submit("sample", total_error, outcome.items, model.unit)],
+            [
+                session.submit("sample", counts_at, counts, items),
+                session.submit("sample", total_error, outcome.items, model.unit),
+            ],
             "saving",
         )
         with np.errstate(all="ignore"):

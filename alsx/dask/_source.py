@@ -154,7 +154,9 @@ def refuse_other_sources(source: Any) -> None:
         return
     kind, remedy = type(source).__name__, "pass the address of files, or a data frame of Dask"
     if is_frame(source):
-        remedy = "fit alsx.FactorALS to it, which needs no cluster, or pass dask.dataframe.from_pandas(frame, npartitions=8)"
+        remedy = (
+            "fit alsx.FactorALS to it, which needs no cluster, or pass dask.dataframe.from_pandas(frame, npartitions=8)"
+        )
     raise TypeError(f"source is of type {kind}; it must be the address of files or a Dask data frame: {remedy}")
 
 
@@ -216,7 +218,9 @@ def pieces_of(address: Any, reading: Reading) -> list[Piece]:
             continue
         given_options = [x for x in LAYOUT_OPTIONS if getattr(reading.options.layout, x) is not None]
         if given_options:
-            raise TypeError(f"{given_options[0]} is given, but {path_name(name)} is a Parquet file, not text: leave it out")
+            raise TypeError(
+                f"{given_options[0]} is given, but {path_name(name)} is a Parquet file, not text: leave it out"
+            )
         columns = columns or _parquet_columns(filesystem, name, reading)
         pieces += _parquet_pieces(filesystem, name, url, columns)
     return pieces
@@ -364,8 +368,8 @@ class _Empty(Exception):
 def _coded(raw: RawRatings) -> Part:
     """Code the ids of a part."""
     users, items = (encode(x, name, 1, raw.place) for x, name in zip((raw.users, raw.items), raw.names, strict=True))
-    codes = (entry_codes(side.codes).astype(np.int32) for side in (users, items))
-    return Part(users.ids, items.ids, *codes, raw.values, raw.weights)
+    user_codes, item_codes = (entry_codes(side.codes).astype(np.int32) for side in (users, items))
+    return Part(users.ids, items.ids, user_codes, item_codes, raw.values, raw.weights)
 
 
 def joined(parts: list[Part], is_text: bool) -> Part:
@@ -379,7 +383,11 @@ def joined(parts: list[Part], is_text: bool) -> Part:
     except (TypeError, ValueError) as error:
         return Part(error=error)
     coded = [code(part, ids[0], ids[1]) for part in filled]
-    weights = None if filled[0].weights is None else np.concatenate([part.weights for part in coded if part.weights is not None])
+    weights = (
+        None
+        if filled[0].weights is None
+        else np.concatenate([part.weights for part in coded if part.weights is not None])
+    )
     return Part(
         ids[0], ids[1], np.concatenate([x.users for x in coded]), np.concatenate([x.items for x in coded]),
         np.concatenate([x.values for x in coded]), weights,
@@ -442,7 +450,9 @@ def own_ids(part: Part) -> tuple[Ids | None, Ids | None]:
     return part.users, part.items
 
 
-def merge_ids(several: list[tuple[Ids | None, Ids | None]], as_text: tuple[bool, bool]) -> tuple[Ids | None, Ids | None]:
+def merge_ids(
+    several: list[tuple[Ids | None, Ids | None]], as_text: tuple[bool, bool]
+) -> tuple[Ids | None, Ids | None]:
     """Return the ids of several parts together."""
     users, items = (merged_ids([x[side] for x in several if x[side] is not None], as_text[side]) for side in (0, 1))
     return users, items

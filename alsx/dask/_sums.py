@@ -8,6 +8,7 @@ answers adds them up the tree.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -95,7 +96,7 @@ class SumPlan:
             middle = _middle(begin, end)
             return self._total(begin, middle, known) + self._total(middle, end, known)
         cuts = [begin, *(int(x) for x in np.unique(self.bounds) if begin < x < end), end]
-        raw = [np.asarray(known[cut]) for cut in zip(cuts, cuts[1:], strict=False)]
+        raw = [np.asarray(known[cut]) for cut in itertools.pairwise(cuts)]
         return float(np.add.reduce(np.concatenate(raw)))
 
 

@@ -71,7 +71,14 @@ class Report(NamedTuple):
 
 
 def solve_block(
-    local: Local, panel: Array, side: str, penalty: Penalty, model: Model, first: int, requests: list[Request], n_tasks: int
+    local: Local,
+    panel: Array,
+    side: str,
+    penalty: Penalty,
+    model: Model,
+    first: int,
+    requests: list[Request],
+    n_tasks: int,
 ) -> Solved:
     """Solve the rows of a block.
 

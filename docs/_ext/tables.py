@@ -3,8 +3,8 @@
 ``python docs/_ext/tables.py`` puts them into README.md and the pages, between ``<!-- table NAME -->`` and
 ``<!-- end of table -->``; a test fails where one is not what its file says. The files are
 ``accuracy.csv`` (`benchmarks/accuracy.py --out`), ``time.csv`` (`benchmarks/time.py --out`), ``ranking.csv``
-(`benchmarks/ranking.py --out`) and ``growth.csv`` (`benchmarks/growth.py --out`). The public names of modules, on the page of the
-reference, are put there in the same way.
+(`benchmarks/ranking.py --out`), ``growth.csv`` (`benchmarks/growth.py --out`) and ``cluster.csv``
+(`benchmarks/dask_cluster.py cluster`). The public names of modules, on the page of the reference, are put there in the same way.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 DOCS = Path(__file__).parents[1]
-FILES = [DOCS.parent / "README.md", DOCS / "accuracy.md", DOCS / "speed.md", DOCS / "reference.md"]
+FILES = [DOCS.parent / "README.md", DOCS / "accuracy.md", DOCS / "speed.md", DOCS / "reference.md", DOCS / "cluster.md"]
 MARKED = re.compile(r"(<!-- table ([\w-]+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
 
 HUNDRED, SMALL = "ml-100k, u1 to u5", "ml-latest-small, 90/10, 3 seeds"
@@ -232,6 +232,17 @@ def growth() -> str:
     )  # fmt: skip
 
 
+def cluster() -> str:
+    """Return what a fit on two processes took, beside the estimate."""
+    found = {row["figure"]: float(row["value"]) for row in rows_of("cluster.csv")}
+    what = f"{found['ratings']:,.0f} ratings, {found['users']:,.0f} users, {found['items']:,.0f} items, k = {found['k']:.0f}"
+    names = {"memory of a worker beyond what its imports take": ("peak_gb", "peak_estimate_gb"),
+             "rows of tables sent in an iteration": ("planned_gb", "traffic_estimate_gb")}  # fmt: skip
+    rows = [[name, *(f"{found[x]:.2g} GB" for x in own)] for name, own in names.items()]
+    moved = f"all that workers sent each other, Dask's own moving of work among it: {found['moved_gb']:.2g} GB"
+    return table([f"{what}; two processes", "measured", "estimated"], [*rows, [moved, "", ""]])
+
+
 def public_names(module: str) -> str:
     """Return what makes a page for each public function and class of a module, functions first."""
     found = importlib.import_module(module)
@@ -254,6 +265,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "lists-of-new-users": lists_of_new_users,
     "in-short": in_short,
     "growth": growth,
+    "cluster": cluster,
     **{
         f"names-{module}": functools.partial(public_names, f"alsx.{module}")
         for module in ("model_selection", "metrics", "datasets", "plot", "explorer")
