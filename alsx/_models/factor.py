@@ -74,9 +74,9 @@ class FactorALS(PenalisedFactors):
         What a user's ratings of one time have in common. "day": an offset for each user and day (UTC), whose variance is learned
         after the first iteration, so that the loss never rises. "session": also one for each ten minutes and each minute, within
         the day's. Ratings need timestamps then. Predictions that are given `timestamps` of a day, or minute, in which the user has
-        training ratings have its offset: on random splits of MovieLens they are better by 0.4 % (day) and 1.5 % (session), which is
-        interpolation within a known session, no forecast; of each user's last fifth by 0.1 to 0.6 % (``docs/accuracy.md``). None by
-        default, since nothing is gained where test ratings are of days without ratings.
+        training ratings have its offset: on random splits of MovieLens they are better by 0.4 to 1 % ("day") and 1.3 to 2.7 %
+        ("session"), which is interpolation within known sessions and no forecast; of each user's last fifth by 0.1 to 1.3 %
+        (``docs/accuracy.md``). None by default, since nothing is gained where test ratings are of days without ratings.
     max_iter : int, default=20
         The most iterations, each of users and then items.
     tol : float, default=1e-4

@@ -36,7 +36,8 @@ class Updates(FittedModel):
         Parameters
         ----------
         R, y, sample_weight
-            Ratings as `fit` takes them, all that there are of these users (or items); None where there are none.
+            Ratings as `fit` takes them, all that there are of these users (or items); None where there are none. A model with
+            `time` solves users together with the offsets of ratings that come with times; without times they have none.
         side : {"user", "item"}, default="user"
             Whose rows are new. Their ids are of the kind that the model has; the ids of the other side must be known.
         features : sparse matrix, array or data frame, default=None
@@ -49,8 +50,9 @@ class Updates(FittedModel):
             It knows old and new rows; `folded_in_ids_` are the ids of the new ones. An id that was there before is replaced, so
             give all of its ratings. All other rows predict the same bits as before. This model stays as it is. Rows are solved from
             what those of the fit were solved from, so that somebody of the fit who is folded in again with the same ratings (and
-            features) keeps his row to rounding (not of `BayesALS`, whose rows are means of draws). With `implicit_features` what
-            the small rated-item set of somebody new says is mixed with what is expected of all, since it was not learned from.
+            features) keeps his row to rounding (with `time` as far as the fit has converged; not of `BayesALS`, whose rows are
+            means of draws). With `implicit_features` what the small rated-item set of somebody new says is mixed with what is
+            expected of all, since it was not learned from.
 
         Raises
         ------
@@ -139,7 +141,8 @@ class Updates(FittedModel):
         ----------
         R, y, sample_weight
             Ratings as `fit` takes them: those that are new or have changed alone. None where only features came. Of a sparse
-            matrix the rows and columns that have ratings count.
+            matrix the rows and columns that have ratings count. A model with `time` needs times, too; the offsets of users who
+            are solved again are solved with them, and their variance stays as in the fit.
         refine : int, default=0
             So many sweeps more.
         refine_rows : {"touched", "all"}, default="touched"

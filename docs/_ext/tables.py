@@ -138,7 +138,7 @@ def errors_with_time() -> str:
         ("`FactorALS(%s)`", "FactorALS(20%s)", ""),
         ("`FactorALS(%s)` with features", "FactorALS(20%s) with features", ""),
         ("`FactorALS(40%s)` with features", "FactorALS(40%s) with features", ", "),
-        ("`BayesALS(%s)` with features", "BayesALS(%s) with features", ""),
+        ("`BayesALS(%s)`", "BayesALS(%s)", ""),
     ):
         for time in ("", "day", "session"):
             ours = f'{told}time="{time}"' if time else ""
