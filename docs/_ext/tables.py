@@ -3,7 +3,8 @@
 ``python docs/_ext/tables.py`` puts them into README.md and the pages, between ``<!-- table NAME -->`` and
 ``<!-- end of table -->``; a test fails where one is not what its file says. The files are
 ``accuracy.csv`` (`benchmarks/accuracy.py --out`), ``ranking.csv`` (`benchmarks/ranking.py --out`), ``growth.csv``
-(`benchmarks/growth.py --out`) and ``cluster.csv`` (`benchmarks/dask_cluster.py cluster`). The public names of modules, on the page of the reference, are put there in the same way.
+(`benchmarks/growth.py --out`) and ``cluster.csv`` (`benchmarks/dask_cluster.py cluster`). The public names of modules,
+on the page of the reference, are put there in the same way.
 """
 
 from __future__ import annotations
