@@ -19,7 +19,7 @@ from alsx.ratings.folders import PARQUET_SUFFIXES
 from alsx.ratings.frames import from_frame
 from alsx.ratings.ids import encode, entry_codes
 from alsx.ratings.names import choose_columns
-from alsx.ratings.options import Options, check_options
+from alsx.ratings.options import Options, check_options, refuse_file_options
 from alsx.ratings.raw import MAX_RATING_VALUES, RawRatings
 
 Array = NDArray[Any]
@@ -31,6 +31,8 @@ MAX_PARTS = 256
 SPLIT_BYTES = 2**27
 
 SOURCE = Caller("source", weights="weight")
+# Parts are read by workers; what is suspicious is told by all parts together.
+PART = Caller("source", weights="weight", warns=False)
 
 
 class Reading(NamedTuple):
@@ -162,6 +164,7 @@ def refuse_other_sources(source: Any) -> None:
 
 def needed_columns(frame: Any, reading: Reading) -> list[str]:
     """Return the columns of a frame of Dask that are needed."""
+    refuse_file_options(reading.options, frame, SOURCE)
     names = list(frame.columns)
     roles = choose_columns(names, reading.options.columns, False, SOURCE)
     return [*roles.values(), *_weight_column(names, reading)]
@@ -315,7 +318,7 @@ def _located(error: Exception, where: str) -> Exception:
 def _read_frame(frame: Any, reading: Reading) -> RawRatings:
     options = reading.options
     weights = None if reading.weight is None else frame[reading.weight]
-    return from_frame(frame, None, options.columns, weights, options.missing, options.dtype, SOURCE)
+    return from_frame(frame, None, options.columns, weights, options.missing, options.dtype, PART)
 
 
 def _read_parquet(piece: Piece, reading: Reading) -> RawRatings:
@@ -357,7 +360,7 @@ def _read_text(piece: Piece, reading: Reading) -> RawRatings:
             filesystem, there = fsspec.core.url_to_fs(piece.address, **reading.storage)
             filesystem.get_file(there, path)
         return from_file(
-            path, None, options.columns, None, options.layout, options.id_types, options.missing, options.dtype, SOURCE
+            path, None, options.columns, None, options.layout, options.id_types, options.missing, options.dtype, PART
         )
 
 

@@ -122,6 +122,8 @@ class Caller:
         Where the options of `Ratings` are given: in the same call, in a `Ratings` around the data, or as flags.
     flags : tuple of (str, str)
         Names of the flags of the command line, by option; an option that is not there has no flag.
+    warns : bool
+        Whether it warns of what is suspicious among the ratings; not where it is given a part of them.
     """
 
     data: str = "data"
@@ -129,6 +131,7 @@ class Caller:
     weights: str = "sample_weight"
     options: str = "own"
     flags: tuple[tuple[str, str], ...] = ()
+    warns: bool = True
 
     def remedy(self, option: str, value: str) -> str:
         """Return how this caller is told an option, for instance ``pass item="anime_id"``.

@@ -228,7 +228,7 @@ def warn_of_sentinel(
     caller : Caller
         Whose remedies messages offer.
     """
-    if limits[0] not in (0.0, *SENTINELS) and limits[1] not in SENTINELS:
+    if not caller.warns or (limits[0] not in (0.0, *SENTINELS) and limits[1] not in SENTINELS):
         return
     distinct, counts = count()
     n = int(counts.sum())
