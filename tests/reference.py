@@ -211,12 +211,12 @@ def top_n(scores, n):
     return np.where(np.isneginf(best), -1, order), best
 
 
-def implicit_features(own, other, n_own, n_other, weights=None):
-    """Rated-item sets: the weights of ratings (1) where a row has some, over the root of their sum."""
+def implicit_features(own, other, n_own, n_other, weights=None, prior_count=0.0):
+    """Rated-item sets: the weights of ratings (1) where a row has some, over the root of their sum and `prior_count`."""
     F = np.zeros((n_own, n_other))
     F[own, other] = 1 if weights is None else weights
     total = F.sum(1)
-    return F / np.sqrt(np.where(total > 0, total, 1))[:, None]
+    return F / np.sqrt(np.where(total > 0, total + prior_count, 1))[:, None]
 
 
 def objective_in_ratings(u, i, r, w, mean, b, c, P, Q, reg, reg_bias, exponent, maps=((), ())):

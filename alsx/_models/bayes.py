@@ -13,7 +13,13 @@ from alsx import _check
 from alsx._models.latent import LatentFactors
 from alsx._models.training import SamplerOptions, Specification
 from alsx._solver.alternation import Iteration
-from alsx._solver.gibbs import START_FEATURE_RIDGES, START_IMPLICIT_RIDGES, START_PENALTY, Samples
+from alsx._solver.gibbs import (
+    SET_PRIOR_COUNT,
+    START_FEATURE_RIDGES,
+    START_IMPLICIT_RIDGES,
+    START_PENALTY,
+    Samples,
+)
 from alsx.typing import DType, RandomState
 
 Floats = NDArray[np.float64]
@@ -175,6 +181,7 @@ class BayesALS(LatentFactors):
             tol=None,
             implicit_ridges=(ridges[0], ridges[1]),
             feature_ridges=START_FEATURE_RIDGES,
+            set_prior_count=SET_PRIOR_COUNT,
             sampler=SamplerOptions(n_samples, burn_in, als_iter, wanted),
         )
 

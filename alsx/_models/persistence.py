@@ -406,9 +406,12 @@ def _restored_side(name: str, about: dict[str, Any], stored: dict[str, Array], k
     reg, reg_bias, exponent, min_count = (
         float(numbers[key]) for key in ("reg", "reg_bias", "exponent", "typical_min_count")
     )
+    prior_count = float(numbers.get("set_prior_count", 0.0))
     if not (0 <= reg < np.inf and 0 <= reg_bias < np.inf and 0 <= exponent <= 1 and 0 < min_count < np.inf):
         raise ValueError(f"its prior of {name}s is out of range")
-    prior = FittedPrior(reg, reg_bias, exponent, typical_min_count=min_count, **arrays)
+    if not 0 <= prior_count < np.inf:
+        raise ValueError(f"its set_prior_count of {name}s is {prior_count}")
+    prior = FittedPrior(reg, reg_bias, exponent, typical_min_count=min_count, set_prior_count=prior_count, **arrays)
     has_data = _checked(stored, f"{name}_has_data", (len(ids),), np.bool_)
     solved_at = None
     if f"{name}_solved_at" in stored:

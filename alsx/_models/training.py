@@ -79,6 +79,8 @@ class Specification(NamedTuple):
     implicit_ridges : pair of float or None (users, items)
         The ridges of the regressions on rated-item sets; None for no such regression.
     feature_ridges : pair of float (users, items)
+    set_prior_count : float
+        As of `PriorSources`.
     tune : bool
         Choose a multiple of the penalties by held-out ratings.
     sampler : SamplerOptions or None
@@ -97,6 +99,7 @@ class Specification(NamedTuple):
     tol: float | None
     implicit_ridges: tuple[float | None, float | None] = (None, None)
     feature_ridges: tuple[float, float] = (0.0, 0.0)
+    set_prior_count: float = 0.0
     tune: bool = False
     sampler: SamplerOptions | None = None
     missing: MissingOptions | None = None
@@ -209,7 +212,7 @@ def _train(
                 raise ValueError("reg_features is 0; it must be above 0 for a model with features")
     for place in range(2):
         ridges = specification.implicit_ridges[place], specification.feature_ridges[place]
-        sources.append(PriorSources(ridges[0], matrices[place], ridges[1]))
+        sources.append(PriorSources(ridges[0], matrices[place], ridges[1], specification.set_prior_count))
     pair = sources[0], sources[1]
     _check_memory(specification, ratings, run)
     if run.stopping.early_stopping and eval_set is None:

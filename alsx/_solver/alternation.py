@@ -124,6 +124,8 @@ class TrainingSide:
         The weighted squared error and the penalty of each row at its last solution.
     prior_means : PriorMeans or None
         What the prior means are learned by; None where they are 0.
+    set_prior_count : float
+        As of `PriorSources`.
     penalty_sum : float
         The side's part of the objective besides squared errors, at its last solution.
     n_solved : int
@@ -145,6 +147,7 @@ class TrainingSide:
         self.tasks = solve_tasks(counts, k, in_order)
         self.regularise(penalty)
         self.prior_means: PriorMeans | None = None
+        self.set_prior_count = 0.0
         self.penalty_sum = 0.0
         self.n_solved = 0
         self.solved_against: Array | None = None
@@ -174,6 +177,7 @@ class TrainingSide:
         ld, columns, dtype = self.table.shape[1], self.k + 1, self.table.dtype
         regressions = []
         if sources.implicit_ridge is not None:
+            self.set_prior_count = sources.set_prior_count
             regressions.append(
                 rated_item_regression(
                     self.ratings,
@@ -187,6 +191,7 @@ class TrainingSide:
                     ld,
                     dtype,
                     scratch,
+                    sources.set_prior_count,
                 )
             )
         if sources.features is not None:
@@ -336,8 +341,9 @@ class TrainingSide:
         scaled = {name: None if x is None else _times(x, scale) for name, x in effects.items()}
         penalty = self.penalty
         prior = FittedPrior(
-            penalty.reg * unit, penalty.reg_bias, penalty.exponent, typical_min_count=typical_min_count, **scaled
-        )
+            penalty.reg * unit, penalty.reg_bias, penalty.exponent, typical_min_count=typical_min_count,
+            set_prior_count=self.set_prior_count, **scaled,
+        )  # fmt: skip
         return SideSnapshot(copy, prior, self._basis(unit, prior))
 
     def _basis(self, unit: float, prior: FittedPrior) -> Basis | None:

@@ -39,6 +39,12 @@ Floats = NDArray[np.float64]
 # 5 (twice the variance that factors in use have) is worse by 0.005. All others are worth less than a row or two.
 SHAPE, RATE, RIDGE_RATE, MEAN_COUNT, EXTRA_DEGREES, PRECISION = 1.0, 1.0, 0.1, 1.0, 1.0, 100.0
 
+# A rated-item set of n is divided by the root of n + SET_PRIOR_COUNT. Divided by that of n, as by `FactorALS`, a set of one or
+# two says as much of its row as one of hundreds, and for the greater part it says it of the very ratings that it is made of, while
+# pairs that are predicted are in no set. On inner splits of latest-small 0 errs 0.821 and the more the longer the chain is, 5 to 30
+# err 0.817; on those of MovieLens 100k all err the same.
+SET_PRIOR_COUNT = 10.0
+
 # Where the chain starts: the regularisation of alternating least squares before it, and the first ridges of the regressions
 # (users, items). That of features is also the ridge of what is learned, in the end, of rows without ratings, as by `FactorALS`:
 # on ML-100k without a sixth of the films this errs less than the mean of the draws of W (1.025 to 1.052; for users 1.014 to
