@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +30,9 @@ from alsx._solver.prior import Penalty
 from alsx._solver.regression import PriorRegression
 from alsx._solver.rows import RowPrior
 from alsx._solver.tables import aligned, workspace
+
+if TYPE_CHECKING:
+    from alsx._solver.ordinal import OrdinalScale
 
 Array = NDArray[Any]
 Floats = NDArray[np.float64]
@@ -94,10 +97,13 @@ class Chain(NamedTuple):
     traces : dict of ndarray of float64, shape (1, n_samples)
         Hyper-parameters at each draw, by (chain, draw), in rating units.
     samples : Samples or None
+    scale : OrdinalScale or None
+        Of ordinal ratings, what turns predictions into distributions; see `ordinal`.
     """
 
     traces: dict[str, Floats]
     samples: Samples | None
+    scale: OrdinalScale | None = None
 
 
 class CoefficientSampler:
