@@ -35,9 +35,10 @@ from alsx._version import __version__
 from alsx.ratings import Ratings
 
 # Modules that cost time to import: they are there when they are asked for.
-_LAZY = ("datasets", "explorer", "metrics", "model_selection", "plot", "ratings", "typing")
+_LAZY = ("dask", "datasets", "explorer", "metrics", "model_selection", "plot", "ratings", "typing")
 
 if _typing.TYPE_CHECKING:  # so that type checkers know the modules, and still find names that do not exist
+    from alsx import dask as dask
     from alsx import datasets as datasets
     from alsx import explorer as explorer
     from alsx import metrics as metrics

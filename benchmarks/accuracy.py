@@ -33,7 +33,7 @@ from alsx.datasets import load_movielens
 
 PEERS = (
     *("surprise-baseline", "surprise-svd", "surprise-svdpp", "lenskit-biasedmf"),
-    *("cmfrec", "cmfrec-implicit", "myfm", "myfm-svdpp"),
+    *("cmfrec", "cmfrec-implicit", "myfm", "myfm-svdpp", "smurff-bpmf", "smurff-macau", "skrecsys-als"),
 )
 
 

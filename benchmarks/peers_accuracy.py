@@ -3,15 +3,16 @@
     python peers_accuracy.py TRAIN.npz TEST.npz PEER K [--features=X.npz] [--seed=0] [--threads=1] [--NAME=VALUE ...]
     python peers_accuracy.py TRAIN.npz - PEER K --tune [--features=X.npz]
 
-runs in an environment of the peers' own (pip install cmfrec lenskit scikit-surprise myfm 'setuptools<81'; myfm 0.4 imports
-pkg_resources). TRAIN and TEST hold u, i (int32 codes) and r (float32); X.npz holds X, a dense row of features for every code of
+runs in an environment of the peers' own (pip install cmfrec lenskit scikit-surprise myfm smurff skrecsys, with Python 3.12.5 or
+later). TRAIN and TEST hold u, i (int32 codes) and r (float32); X.npz holds X, a dense row of features for every code of
 the side that has cold rows. NAME=VALUE replaces one value of the peer's setting below. --tune prints the RMSE of every setting
 of the peer's grid on an inner split of TRAIN, best first: a tenth of the ratings or, for the cold peers, a sixth of the rows
 whole, three times over; --NAME=[1,2] replaces what the grid tries. Settings below were chosen so on MovieLens 100k, u1.base
 (cold: without the first sixth of the films, or of the users), at k = 20 (cold: 10); none has seen its own test part.
 
 Predictions are clipped to the range of the training ratings. Pairs with an unknown user or item get what the peer gives them, and
-the mean of the training ratings where it gives nothing. The seconds are those of the fit.
+the mean of the training ratings where it gives nothing. The seconds are those of
+the fit (SMURFF's fit is part of its predictions).
 """
 
 import itertools
@@ -168,6 +169,63 @@ def myfm(implicit):
     return fit
 
 
+def smurff(implicit):
+    """Gibbs samples of SMURFF: BPMF, or with `implicit` Macau with row-normalised rated-item matrices of both sides."""
+
+    def fit(train, shape, k, setting, X):
+        import smurff as s
+
+        u, i, r = train
+        setting, mean = dict(setting), r.mean()
+        session = s.TrainSession(
+            priors=["macau" if implicit else "normal"] * 2,
+            num_latent=k,
+            burnin=setting.pop("burn_in"),
+            nsamples=setting.pop("draws"),
+            verbose=0,
+            seed=SEED,
+            num_threads=THREADS,
+            save_freq=0,
+        )
+        # Its sessions of one call fix the noise at a precision of 5, far too much for ratings.
+        session.setTrain(sp.coo_matrix((r - mean, (u, i)), shape=shape), s.AdaptiveNoise(), True)
+        if implicit:
+            seen = sp.csr_matrix((np.ones(len(u)), (u, i)), shape=shape)
+            for mode, rated in enumerate((seen, seen.T.tocsr())):
+                known = sp.diags(1 / np.sqrt(np.maximum(np.diff(rated.indptr), 1))) @ rated
+                session.addSideInfo(mode, known.tocoo(), direct=False)
+        yield
+
+        def predict(u, i):
+            # It predicts while it draws, so that the fit waits for the pairs; what they hold changes nothing.
+            session.setTest(sp.coo_matrix((np.ones(len(u)), (u, i)), shape=shape))
+            session.run()
+            found = {tuple(x.coords): x.pred_avg for x in session.getTestPredictions()}
+            return mean + np.array([found[pair] for pair in zip(u.tolist(), i.tolist(), strict=True)])
+
+        yield predict
+
+    return fit
+
+
+def skrecsys(train, shape, k, setting, X):
+    """libFM's coordinate-wise alternating least squares."""
+    from skrecsys.recommendation import AlternatingLeastSquares
+
+    u, i, r = train
+    model = AlternatingLeastSquares(n_factors=k, random_state=SEED, **setting)
+    yield
+    model.fit(np.column_stack([u, i]), r)
+
+    def predict(u, i):
+        out = np.full(len(u), np.nan)
+        known = np.isin(u, train[0]) & np.isin(i, train[1])  # it refuses others
+        out[known] = model.predict(np.column_stack([u, i])[known])
+        return out
+
+    yield predict
+
+
 PEERS = {
     "surprise-baseline": (surprise("BaselineOnly"), "scikit-surprise"),
     "surprise-svd": (surprise("SVD"), "scikit-surprise"),
@@ -179,6 +237,9 @@ PEERS = {
     "lenskit-biasedmf": (lenskit, "lenskit"),
     "myfm": (myfm(False), "myfm"),
     "myfm-svdpp": (myfm(True), "myfm"),
+    "smurff-bpmf": (smurff(False), "smurff"),
+    "smurff-macau": (smurff(True), "smurff"),
+    "skrecsys-als": (skrecsys, "skrecsys"),
 }
 
 SETTINGS = {
@@ -202,6 +263,9 @@ SETTINGS = {
     # Nothing to tune: as in its documentation, 200 draws, all kept.
     "myfm": {"draws": 200},
     "myfm-svdpp": {"draws": 200},
+    "smurff-bpmf": {"burn_in": 50, "draws": 200},
+    "smurff-macau": {"burn_in": 50, "draws": 200},
+    "skrecsys-als": {"n_iter": 50, "reg_bias": 2.0, "reg_factors": 15.0},
 }
 
 # What --tune tries: the product of each, around what wider grids had found.
@@ -216,6 +280,9 @@ GRIDS = {
     "lenskit-biasedmf": {"regularization": [0.1, 0.12, 0.135, 0.15, 0.2], "damping": [2.0, 5.0, 10.0]},
     "myfm": {},
     "myfm-svdpp": {},
+    "smurff-bpmf": {},
+    "smurff-macau": {},
+    "skrecsys-als": {"n_iter": [20, 50, 100], "reg_bias": [1, 2, 5, 10], "reg_factors": [10, 12, 15, 17.5, 20]},
 }
 
 

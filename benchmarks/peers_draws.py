@@ -67,16 +67,24 @@ def smurff_draws(train, test, k, draws, threads, learned):
     shape = tuple(max(train[side].max(), test[side].max()) + 1 for side in (0, 1))
     mean = train[2].mean()
     Y, Y_test = (sp.coo_matrix((x[2] - mean, (x[0], x[1])), shape=shape) for x in (train, test))
-    options = {
-        "is_scarce": True, "num_latent": k, "burnin": BURN_IN, "nsamples": draws, "verbose": 0, "seed": 0, "num_threads": threads,
-        "save_freq": 0,
-    }  # fmt: skip
+    kind = "macau" if learned else "normal"
+    session = smurff.TrainSession(
+        priors=[kind] * 2,
+        num_latent=k,
+        burnin=BURN_IN,
+        nsamples=draws,
+        verbose=0,
+        seed=0,
+        num_threads=threads,
+        save_freq=0,
+    )
+    # Its sessions of one call fix the noise at a precision of 5, far too much for ratings.
+    session.addTrainAndTest(Y, Y_test, noise=smurff.AdaptiveNoise(), is_scarce=True)
     if learned:
         F = sp.csr_matrix((np.ones(len(train[0])), (train[0], train[1])), shape=shape)
-        sides = [sp.diags(1 / np.sqrt(np.maximum(np.asarray(x.sum(1)).ravel(), 1))) @ x for x in (F, F.T.tocsr())]
-        session = smurff.MacauSession(Y, Ytest=Y_test, side_info=[x.tocoo() for x in sides], direct=False, **options)
-    else:
-        session = smurff.BPMFSession(Y, Ytest=Y_test, **options)
+        for mode, x in enumerate((F, F.T.tocsr())):
+            side = sp.diags(1 / np.sqrt(np.maximum(np.asarray(x.sum(1)).ravel(), 1))) @ x
+            session.addSideInfo(mode, side.tocoo(), direct=False)
     start = time.perf_counter()
     session.run()
     seconds = time.perf_counter() - start

@@ -4,6 +4,7 @@ import itertools
 import math
 
 import numpy as np
+from scipy.stats import norm
 
 # Rows with fewer ratings are regularised as if they had so many.
 MIN_EFFECTIVE_COUNT = 30.0
@@ -219,16 +220,17 @@ def implicit_features(own, other, n_own, n_other, weights=None, prior_count=0.0)
     return F / np.sqrt(np.where(total > 0, total + prior_count, 1))[:, None]
 
 
-def objective_in_ratings(u, i, r, w, mean, b, c, P, Q, reg, reg_bias, exponent, maps=((), ())):
+def objective_in_ratings(u, i, r, w, mean, b, c, P, Q, reg, reg_bias, exponent, maps=((), ()), shifts=0.0):
     """
     The loss as the models document it, in rating units; `reg` and `reg_bias` are pairs (users, items).
 
-    `maps` has for users and for items the (F, W, ridge) of what prior means are learned from.
+    `maps` has for users and for items the (F, W, ridge) of what prior means are learned from, `shifts` what predictions have
+    besides.
     """
     w = np.ones(len(r)) if w is None else np.asarray(w, np.float64)
     r, b, c, P, Q = (np.asarray(x, np.float64) for x in (r, b, c, P, Q))
     sd = np.sqrt(np.average((r - np.average(r, weights=w)) ** 2, weights=w))
-    total = (w * (r - mean - b[u] - c[i] - (P[u] * Q[i]).sum(1)) ** 2).sum()
+    total = (w * (r - mean - b[u] - c[i] - (P[u] * Q[i]).sum(1) - shifts) ** 2).sum()
     for codes, bias, factors, side in ((u, b, P, 0), (i, c, Q, 1)):
         weight_sum = np.bincount(codes, w, len(bias))
         scale = np.mean(np.maximum(weight_sum[weight_sum > 0], MIN_EFFECTIVE_COUNT) ** exponent)
@@ -270,6 +272,52 @@ def fit(u, i, r, w, start, n_users, reg, reg_bias, exponent, n_iter):
                         s * reg_bias[side],
                     )[0]  # fmt: skip
     return mean, *tables
+
+
+def time_groups(users, times, seconds):
+    """Which group of each level each rating is in, as matrices of zeros and ones; groups ascend by user and period."""
+    found = []
+    for length in seconds:
+        pairs = list(zip(users.tolist(), [math.floor(t / length) for t in times.tolist()], strict=True))
+        groups = sorted(set(pairs))
+        found.append(np.array([[float(pair == group) for group in groups] for pair in pairs]).reshape(-1, len(groups)))
+    return found
+
+
+def time_row(design, targets, weights, prior, groups, ratios):
+    """
+    One least-squares problem for rows and offsets of time together, by its normal equations.
+
+    The design (n, m) and its prior (precision (m,), mean (m,)) are those of what is not an offset. Returns its solution, the
+    offsets of each level, and the inverse of the normal matrix.
+    """
+    whole = np.hstack([design, *groups])
+    sizes = [x.shape[1] for x in groups]
+    precision = np.concatenate(
+        [prior[0], *(np.full(n, 1 / v if v else 1e12) for n, v in zip(sizes, ratios, strict=True))]
+    )
+    mean = np.concatenate([prior[1], np.zeros(sum(sizes))])
+    inverse = np.linalg.inv((whole.T * weights) @ whole + np.diag(precision))
+    x = inverse @ (whole.T @ (weights * targets) + precision * mean)
+    m = design.shape[1]
+    return x[:m], np.split(x[m:], np.cumsum(sizes)[:-1]), inverse
+
+
+def variance_ratios(users, times, seconds, residuals, weights):
+    """Variances of nested offsets over the noise's: sums of squares between groups as expected, by projections."""
+    root = np.sqrt(weights)[:, None]
+    Z = [root * x for x in [np.eye(users.max() + 1)[users], *time_groups(users, times, seconds)]]
+    P = [z @ np.linalg.pinv(z) for z in Z]
+    y = root[:, 0] * residuals
+    free = (weights > 0).sum() - np.trace(P[-1])
+    noise = max(y @ y - y @ P[-1] @ y, 0) / free if free > 0.5 else 0.0
+    ratios = np.zeros(len(seconds))
+    for level in reversed(range(len(seconds) if noise > 0 else 0)):
+        Q = P[level + 1] - P[level]
+        expected = [np.trace(Q @ z @ z.T) for z in Z[1:]]
+        rest = y @ Q @ y / noise - np.trace(Q) - sum(expected[x] * ratios[x] for x in range(level + 1, len(seconds)))
+        ratios[level] = max(rest / expected[level], 0) if expected[level] > 1e-9 else 0
+    return ratios, noise
 
 
 def rank_terms(u, i, r, w, shape, value, weight):
@@ -531,3 +579,23 @@ def propensity_scores(mean, user, items, counts, rated, unit, ridge, prior_ratin
     if k and np.trace(second) > 0:
         ratio = q @ np.linalg.solve(second + ridge * np.trace(second) / k * np.eye(k), m)
     return predicted + unit * (np.log(1 + counts) + ratio)
+
+
+def leave_one_out_errors(features, target, weights, ridge):
+    """How far each row is from what a ridge regression on all other rows predicts, shapes (n, f), (n, c), (n, c)."""
+    n, f = features.shape
+    errors = np.empty(target.shape)
+    for column in range(target.shape[1]):
+        w = weights[:, column] / weights[:, column].mean()
+        for row in range(n):
+            rest = np.arange(n) != row
+            F, x = features[rest], target[rest, column]
+            W = np.linalg.solve((F.T * w[rest]) @ F + ridge * np.eye(f), F.T @ (w[rest] * x))
+            errors[row, column] = target[row, column] - features[row] @ W
+    return errors
+
+
+def ordinal_probabilities(latent, cut_points, std):
+    """The probability of each level of an ordered probit, one prediction after the other."""
+    ends = [-np.inf, *cut_points, np.inf]
+    return np.array([[norm.cdf(b, e, std) - norm.cdf(a, e, std) for a, b in itertools.pairwise(ends)] for e in latent])

@@ -148,6 +148,38 @@ def test_prior_means_and_precisions(simd, dtype, k, full, weighted):
     np.testing.assert_array_equal(out[3], means[3, : k + 1])  # no ratings: the prior
 
 
+def test_dual_rows_at_ranks_behind_a_vector_with_prior_means(simd, dtype):
+    problem = Problem(130, dtype, weighted=True, counts=(1, 15, 16, 17, 40, 41, 63, 95, 112, 113))
+    means = prior_means(problem)
+    failed, out, loss = problem.solve(means=means, starts=(0, 4, len(problem.order)))
+    assert failed == 0
+    for row, (m, scale) in enumerate(zip(means[:, :131].astype(np.float64), problem.row_scale, strict=True)):
+        part = slice(problem.indptr[row], problem.indptr[row + 1])
+        Lambda = scale * np.append(np.full(130, problem.reg), problem.reg_bias)
+        x, _, z, t, w = reference.row_posterior(
+            problem.values[part], problem.weights[part], problem.offset, problem.scale,
+            problem.table[problem.indices[part]], 130, np.diag(Lambda), m,
+        )  # fmt: skip
+        np.testing.assert_allclose(out[row], x, atol=2 * TOLERANCE[dtype] * np.abs(x).max())
+        expected = (w * (t - z @ x) ** 2).sum(), (Lambda * (x - m) ** 2).sum()
+        np.testing.assert_allclose(loss[row], expected, rtol=10 * TOLERANCE[dtype])
+
+
+def test_rows_that_the_dual_form_loses_take_the_other_one(simd, dtype):
+    # Rows of the table that are all the same: Z Z' has large entries and one large eigenvalue, Z'Z small ones and the same.
+    problem = Problem(72, dtype, counts=(5, 7))
+    problem.table[:, :73] = 0.5
+    problem.row_scale[:] = 1
+    ridge = 2 * np.finfo(dtype).eps * 72 * 0.5**2
+    failed, out, _ = problem.solve(starts=(0, 2), reg=ridge)
+    assert failed == 0
+    assert np.isfinite(out).all()
+    failed, out, loss = problem.solve(starts=(0, 2), reg=0.0)
+    assert failed == 2
+    assert (out == 7).all()
+    assert np.isnan(loss).all()
+
+
 @pytest.mark.parametrize("full", [False, True])
 @pytest.mark.parametrize("k", [0, 1, 5, 20, 64])
 def test_draws(simd, dtype, k, full):

@@ -6,11 +6,13 @@ import json
 import numpy as np
 import pyarrow as pa
 import pytest
+import reference
 import scipy.sparse as sp
 
 import alsx
-from alsx import FactorALS, Ratings
+from alsx import BayesALS, FactorALS, Ratings
 from alsx._models.features import FeatureEncoder
+from alsx._solver import ridges
 from alsx.datasets import load_demo, load_movielens
 from alsx.ratings import Ids
 
@@ -435,3 +437,64 @@ def test_cold_users_of_small_data_are_predicted_as_well_as_the_effects_say():
     error, expected = (np.sqrt(np.mean((x - truth) ** 2)) for x in (model.predict(cold, items, clip=False), by_effects))
     assert error < 1.05 * expected
     assert error < 0.6 * np.std(truth)
+
+
+def test_the_ridge_is_the_one_that_predicts_left_out_rows_best():
+    rng = np.random.default_rng(5)
+    features = sp.random_array((40, 6), density=0.5, rng=rng, format="csr") + sp.csr_array(np.eye(40, 6))
+    target = features @ rng.normal(size=(6, 3)) + rng.normal(size=(40, 3)) * [2.0, 3.0, 6.0]
+    for weights, error_weights in (
+        (rng.uniform(0.1, 2, (40, 3)), None),
+        (rng.uniform(0.1, 2, (40, 1)), rng.uniform(1, 9, 40)),
+    ):
+        by_column = np.broadcast_to(weights, target.shape)
+        counted = by_column / by_column.mean(axis=0) if error_weights is None else error_weights[:, None]
+        scores = []
+        for ridge in ridges.CANDIDATES:
+            errors = reference.leave_one_out_errors(features.toarray(), target, by_column, ridge)
+            scores.append(np.log((counted * errors**2).sum(axis=0)).sum())
+        best = ridges.leave_one_out_ridge(features, target, weights, error_weights)
+        assert best == ridges.CANDIDATES[np.argmin(scores)]
+        assert ridges.CANDIDATES[0] < best < ridges.CANDIDATES[-1]
+
+
+def test_there_may_be_nothing_to_choose_a_ridge_by():
+    ones = np.ones((3, 1))
+    assert ridges.leave_one_out_ridge(sp.csr_array(ones), np.zeros((3, 2)), ones) is None
+    assert ridges.leave_one_out_ridge(sp.csr_array(ones[:1]), ones[:1], ones[:1]) is None
+    wide = sp.csr_array((3, ridges.MAX_FEATURES + 1))
+    assert ridges.leave_one_out_ridge(wide, ones, ones) is None
+    R = Ratings.from_arrays([1, 1, 2], [1, 2, 1], [3.0, 4.0, 5.0])
+    model = FactorALS(1, random_state=0).fit(R, item_features=sp.csr_array((2, 600)))
+    assert model.reg_features_ == (None, 20.0)
+
+
+@pytest.mark.parametrize("model", [FactorALS(3, random_state=0), BayesALS(3, n_samples=20, random_state=0)])
+def test_effects_of_a_small_set_are_those_that_were_planted(model):
+    rng = np.random.default_rng(3)
+    n, n_items, each = 100, 150, 40
+    X = rng.normal(size=(n + 20, 3))
+    effects = np.array([0.8, -0.5, 0.3])
+    u = np.repeat(np.arange(n), each)
+    i = np.concatenate([rng.choice(n_items, each, replace=False) for _ in range(n)])
+    r = 3 + X[u] @ effects + rng.normal(0, 0.5, n_items)[i] + rng.normal(0, 0.3, len(u))
+    told = pa.table({"user": np.arange(n + 20), **{f"f{c}": X[:, c] for c in range(3)}})
+    fitted = model.fit(Ratings.from_arrays(u, i, r), user_features=told)
+    prior = fitted._users.prior
+    for found in (prior.feature_effects, prior.cold_feature_effects):
+        np.testing.assert_allclose(found[:3, -1], effects * X.std(axis=0), rtol=0.05)
+
+
+def test_a_warm_start_goes_on_with_its_ridge_and_files_keep_it(planted, tmp_path):
+    R, _, users, items = planted
+    model = FactorALS(2, max_iter=4, warm_start=True, random_state=0)
+    ridge = model.fit(R, user_features=users, item_features=items).reg_features_
+    loss = model.history_["loss"][-1]
+    assert all(0 < x < 10 for x in ridge)
+    model.save(tmp_path / "m.npz")
+    loaded = alsx.load(tmp_path / "m.npz")
+    assert loaded.reg_features_ == ridge
+    for earlier in (model, loaded):
+        again = earlier.fit(R, user_features=users, item_features=items)
+        assert again.reg_features_ == ridge
+        assert again.history_["loss"][0] <= loss * (1 + 1e-6)

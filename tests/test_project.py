@@ -28,9 +28,9 @@ ORDER = [
     {"_solver"},
     {"_models"},
     {"__init__"},
-    {"datasets", "plot", "explorer", "_cli", "_reader", "_model_commands", "__main__", "examples"},
+    {"datasets", "plot", "explorer", "dask", "_cli", "_reader", "_model_commands", "__main__", "examples"},
 ]
-LAZY = {"matplotlib", "fire", "pyarrow", "pooch", "pandas", "polars", "tqdm", "rich"}
+LAZY = {"matplotlib", "fire", "pyarrow", "pooch", "pandas", "polars", "tqdm", "rich", "dask", "distributed"}
 
 
 def room(path):
@@ -192,6 +192,8 @@ DOCTESTED = sorted(
 
 @pytest.mark.parametrize("name", DOCTESTED)
 def test_the_examples_in_docstrings(name):
+    if name.startswith("dask."):
+        pytest.importorskip("distributed")
     module = importlib.import_module(f"alsx.{name}")
     failed, tried = doctest.testmod(module)
     assert failed == 0

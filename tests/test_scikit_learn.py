@@ -350,7 +350,7 @@ def test_requests(routing):
     assert set(requests.fit.requests) == {"sample_weight", "eval_set", "user_features", "item_features"}
     assert not {"R", "y"} & set(requests.partial_fit.requests)
     assert set(requests.score.requests) == {"sample_weight"}
-    assert set(requests.predict.requests) == {"clip", "return_std"}
+    assert set(requests.predict.requests) == {"clip", "return_std", "timestamps"}
     assert set(FactorEncoder().get_metadata_routing().fit.requests) == {"sample_weight"}
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import struct
 import zipfile
+from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
@@ -109,3 +110,70 @@ def _check_sizes(file: IO[bytes]) -> None:
     file.seek(start)
     if said > MAX_EXPANSION * size:
         raise ValueError(f"its arrays are said to have {said:,} bytes, but the file has {size:,}")
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Arrays in a folder, each a file of its own, so that several processes can write them at the same time
+
+# Bytes behind an array, so that kernels, which load whole vectors, may read it where it is mapped.
+TAIL = 1024
+
+
+def make_array_file(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+    """Make a ``.npy`` file of an array of zeros, for `fill_array_file`."""
+    with path.open("wb") as file:
+        header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(file, header)
+        file.truncate(file.tell() + int(np.prod(shape, dtype=object)) * dtype.itemsize + TAIL)
+
+
+def fill_array_file(path: Path, first: int, rows: Array) -> None:
+    """Write rows of an array into its file, from the row `first` on, and put them on the disk."""
+    with path.open("r+b") as file:
+        shape, _, dtype = _header(file)
+        begin = file.tell()
+        width = int(np.prod(shape[1:], dtype=object)) * dtype.itemsize
+        file.seek(begin + first * width)
+        file.write(np.ascontiguousarray(rows, dtype).view(np.uint8).data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def write_array_file(path: Path, array: Array) -> None:
+    """Write a whole array to a file of its own."""
+    with path.open("wb") as file:
+        np.lib.format.write_array(file, array, allow_pickle=False)
+        file.write(bytes(TAIL))
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def read_folder(folder: Path, *, mmap: bool = False) -> dict[str, Array]:
+    """Return the arrays of a folder; those of numbers mapped into memory, read-only, where that is asked for.
+
+    Raises
+    ------
+    ValueError
+        If a file is not as long as it says.
+    """
+    found = {}
+    for path in sorted(folder.glob("*.npy")):
+        with path.open("rb") as file:
+            shape, fortran, dtype = _header(file)
+            first, size = file.tell(), int(np.prod(shape, dtype=object)) * dtype.itemsize
+            if fortran or dtype.hasobject or path.stat().st_size < first + size:
+                raise ValueError(f"{path.name} is said to have {size:,} bytes, but has {path.stat().st_size - first:,}")
+            if mmap and size and dtype.kind != "U":
+                whole = np.memmap(path, np.uint8, "r")
+                found[path.stem] = whole[first : first + size].view(dtype).reshape(shape)
+            else:
+                file.seek(0)
+                found[path.stem] = np.lib.format.read_array(file, allow_pickle=False)
+    return found
+
+
+def _header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Read the header of a ``.npy`` file."""
+    version = np.lib.format.read_magic(file)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    return read(file)

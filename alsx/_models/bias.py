@@ -9,6 +9,7 @@ import numpy as np
 
 from alsx import _check
 from alsx._models.recommender import Recommender
+from alsx._models.times import check_time
 from alsx._models.training import Specification
 from alsx._solver.alternation import Iteration
 from alsx._solver.prior import Penalty
@@ -34,6 +35,8 @@ class BiasALS(Recommender):
         0.1 % of RMSE (``benchmarks/defaults.py``).
     reg_scaling : float, default=0.0
         Exponent of a row's number of ratings that multiplies `reg`, from 0 (constant) to 1 ("weighted-lambda").
+    time : {"day", "session"} or None, default=None
+        What a user's ratings of one day, or of ten minutes and of one minute, have in common: as of `FactorALS`.
     max_iter : int, default=50
         The most iterations, each of users and then items.
     tol : float, default=1e-6
@@ -82,6 +85,11 @@ class BiasALS(Recommender):
         The ids that the last `fold_in` added or replaced; empty after a fit.
     rating_range_ : tuple of float
         Lowest and highest training rating; predictions are clipped to it.
+    time_offsets_ : pyarrow.Table
+        With `time`: for each user and period what predictions at that time have besides those without a time, in rating units:
+        ``user``, ``period``, ``start``, ``n_ratings``, ``offset``. The mean of a user's offsets is part of his bias.
+    time_std_ : dict of str to float
+        The standard deviation of the offsets of each period, in rating units.
     n_iter_ : int
         Iterations done.
     best_iter_ : int
@@ -130,6 +138,7 @@ class BiasALS(Recommender):
         reg: float | tuple[float, float] = (5.0, 2.0),
         *,
         reg_scaling: float = 0.0,
+        time: Literal["day", "session"] | None = None,
         max_iter: int = 50,
         tol: float = 1e-6,
         callback: Callable[[Iteration], object] | None = None,
@@ -144,6 +153,7 @@ class BiasALS(Recommender):
     ) -> None:
         self.reg = reg
         self.reg_scaling = reg_scaling
+        self.time = time
         self.max_iter = max_iter
         self.tol = tol
         self.callback = callback
@@ -166,4 +176,5 @@ class BiasALS(Recommender):
             penalties=(Penalty(0.0, users, exponent), Penalty(0.0, items, exponent)),
             max_iter=_check.integer("max_iter", self.max_iter, 1),
             tol=_check.real("tol", self.tol),
+            periods=check_time(self.time),
         )

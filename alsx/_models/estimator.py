@@ -18,7 +18,7 @@ from sklearn.utils.metadata_routing import UNUSED
 from sklearn.utils.validation import check_is_fitted
 
 from alsx._solver.alternation import Iteration
-from alsx.ratings import Caller, as_ratings, is_frame, pair_names, read_ratings
+from alsx.ratings import Caller, Ratings, as_ratings, is_frame, pair_names, read_ratings
 from alsx.typing import RatingsLike
 
 Method = TypeVar("Method", bound=Callable[..., Any])
@@ -194,23 +194,34 @@ class Estimator(DocumentationLinks, CallbackSupport, RegressorMixin, BaseEstimat
 
         check_is_fitted(self, "mean_")
         if y is None:
-            ids, y, sample_weight = ids_and_ratings(R, sample_weight)
-            predicted = self.predict(*ids)
+            ratings = ratings_of(R, sample_weight, timestamp=None if self._uses_time else False)
+            ids, y, sample_weight = ids_and_ratings(ratings)
+            times = {"timestamps": ratings.timestamps} if self._uses_time and ratings.timestamps is not None else {}
+            predicted = self.predict(*ids, **times)
         else:
             predicted = self.predict(R)
         return float(r2_score(y, predicted, sample_weight=sample_weight))
+
+    @property
+    def _uses_time(self) -> bool:
+        """Whether predictions depend on when a rating is given."""
+        return False
 
     def predict(self, users: Any, items: Any = None) -> Any:
         """Return predictions; every model has its own."""
         raise NotImplementedError
 
 
+def ratings_of(R: Any, sample_weight: Any = None, *, timestamp: bool | None = False) -> Ratings:
+    """Return the ratings that `score` is given; `timestamp` is None where times are read if there are any."""
+    if sample_weight is None:
+        return as_ratings(R, "R", timestamp=timestamp)
+    return read_ratings(R, caller=SCORED, sample_weight=sample_weight, timestamp=timestamp)
+
+
 def ids_and_ratings(R: Any, sample_weight: Any = None) -> tuple[tuple[Array, Array], Array, Array | None]:
     """Return ids (users, items), ratings and weights, in one order, of whatever holds all of them."""
-    if sample_weight is None:
-        ratings = as_ratings(R, "R", timestamp=False)
-    else:
-        ratings = read_ratings(R, caller=SCORED, sample_weight=sample_weight, timestamp=False)
+    ratings = ratings_of(R, sample_weight)
     users, items, values = ratings.triples()
     return (ratings.user_ids[users], ratings.item_ids[items]), values, ratings.by_user.weights
 

@@ -15,6 +15,7 @@ from alsx._models.fold_in import row_systems
 from alsx._models.frames import make_frame, text_column
 from alsx._models.side import FittedSide
 from alsx._models.state import Titles
+from alsx._models.times import TimeEffects, less_shifts
 from alsx._solver.missing import MissingPairs
 from alsx._solver.prior import PriorParts
 from alsx._solver.rows import Contributions
@@ -30,11 +31,12 @@ class Part(NamedTuple):
 
     Parameters
     ----------
-    part : {"mean", "bias", "rating", "prior", "update", ...}
+    part : {"mean", "bias", "rating", "prior", "time", "update", ...}
         "mean": of all ratings, or what a missing one counts as. "bias": of the item. "rating": a rating of the user's. "prior":
         what is expected of the user before his ratings are looked at: because he rated an item, whatever his rating, because of a
-        feature, or in any case. "missing pairs": what he has not rated, in a model that ranks. "update": what updates changed in
-        his ratings, or in the items that he rated, since his row was solved.
+        feature, or in any case. "time": what the user's ratings of that day have in common, or those of his average day. "missing
+        pairs": what he has not rated, in a model that ranks. "update": what updates changed in his ratings, or in the items that
+        he rated, since his row was solved.
     id : id or None
         The item, of a bias, a rating, or a prior that comes from having rated it.
     name : str
@@ -135,6 +137,8 @@ def explain(
     user: int,
     item: int,
     n_threads: int,
+    times: TimeEffects | None = None,
+    shift: float | None = None,
 ) -> Explanation:
     """Return all parts of the prediction for a user and an item by code.
 
@@ -151,10 +155,17 @@ def explain(
         What is taken apart.
     user, item : int
     n_threads : int
+    times : TimeEffects, default=None
+        Offsets of time.
+    shift : float, default=None
+        What the prediction has for its time; None where it has none.
     """
     k = users.k
     row = Row.of(users, seen, user)
     evidence = row.ratings if missing is None else missing.evidence(row.ratings)
+    if times is not None:
+        own = times.seen[seen.indptr[user] : seen.indptr[user + 1]]
+        evidence = less_shifts(evidence, times.own_offsets(np.full(len(own), user), own))
     of_mean = users.solving(items)[1].parts(evidence, row.features, k, learned_from=row.learned_from)
     z = np.append(items.table[item, :k].astype(np.float64), 1.0)
     found = _contributions(users, items, evidence, of_mean, mean, missing, z, n_threads)
@@ -173,6 +184,11 @@ def explain(
         Part("mean", None, "mean of all ratings" if missing is None else "a missing rating", None, mean),
         Part("bias", own_id, f"bias of {own_id}", None, bias),
     ]
+    if times is not None:
+        name = "the user's average day" if shift is None else "the user's ratings of that time"
+        of_time = float(times.means[user]) + (0.0 if shift is None else shift)
+        if shift is not None or of_time:
+            head.append(Part("time", None, name, None, of_time))
     parts = head + parts
     if row.is_stale(users, items):
         rest = prediction - sum(part.contribution for part in parts)

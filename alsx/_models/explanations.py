@@ -19,10 +19,16 @@ class Explanations(Recommendations):
     """Predictions taken apart."""
 
     @overload
-    def explain(self, user: Id, item: Id, n: int | None = 10, as_frame: Literal[False] = False) -> Explanation: ...
+    def explain(
+        self, user: Id, item: Id, n: int | None = 10, as_frame: Literal[False] = False, *, timestamp: Any = None
+    ) -> Explanation: ...
     @overload
-    def explain(self, user: Id, item: Id, n: int | None = 10, *, as_frame: bool | FrameKind) -> Any: ...
-    def explain(self, user: Any, item: Any, n: int | None = 10, as_frame: bool | str = False) -> Any:
+    def explain(
+        self, user: Id, item: Id, n: int | None = 10, *, as_frame: bool | FrameKind, timestamp: Any = None
+    ) -> Any: ...
+    def explain(
+        self, user: Any, item: Any, n: int | None = 10, as_frame: bool | str = False, *, timestamp: Any = None
+    ) -> Any:
         """Take a prediction apart, exactly: what each rating of the user contributes to it, and what his prior does.
 
         A user's factors and bias are the solution x = A^-1 h of a linear system, in which h is a sum over his ratings and his
@@ -40,17 +46,19 @@ class Explanations(Recommendations):
         as_frame : bool or {"pandas", "polars", "arrow"}, default=False
             Return a data frame of pandas (True), polars or pyarrow instead, with the columns ``part``, ``id``, ``name``,
             ``rating``, ``contribution`` and, after `set_titles`, ``title``.
+        timestamp : int or datetime, default=None
+            Of a model with `time`: when the rating is given, as `predict` takes `timestamps`. Default: on the user's average day.
 
         Returns
         -------
         explanation : Explanation
             ``prediction``, which is ``predict(user, item, clip=False)``, and ``parts``, a list that adds up to it: each part
-            has ``part`` ("mean", "bias" of the item, "rating", "prior", "missing pairs", "update"), ``id`` (of an item),
+            has ``part`` ("mean", "bias" of the item, "rating", "prior", "time", "missing pairs", "update"), ``id`` (of an item),
             ``name``, ``rating`` and ``contribution``. Printed, it is a table. "prior" is what is expected of the user before
             his ratings are looked at: with `implicit_features` because he rated an item at all, with features because of each
-            of them. "missing pairs" is what `RankALS` makes of what the user has not rated; its "mean" is what a missing rating
-            counts as. "update" is there only where `partial_fit` or `fold_in` changed the user's ratings, or items that he
-            rated, and did not solve his row again.
+            of them. "time" is what the user's ratings of that time, or of his average day, have in common. "missing pairs" is what
+            `RankALS` makes of what the user has not rated; its "mean" is what a missing rating counts as. "update" is there only
+            where `partial_fit` or `fold_in` changed the user's ratings, or items that he rated, and did not solve his row again.
 
         Raises
         ------
@@ -80,6 +88,7 @@ class Explanations(Recommendations):
                     f"{argument} has {len(one)} ids; explain takes one, such as {side.ids.values[0].item()!r}"
                 )
             codes.append(int(self._codes_of(side, one, argument, "raise")))
+        self._refuse_ordinal("a prediction is to be taken apart")
         if len(self._seen.values) != len(self._seen.indices):
             raise ValueError(
                 "the model was saved with with_ratings=False, so that it does not know the ratings that explain a prediction: "
@@ -91,7 +100,12 @@ class Explanations(Recommendations):
                 "has it as its solution. Fold the user in with his ratings, or explain with a FactorALS"
             )
         user_codes, item_codes = (np.array([code], np.int32) for code in codes)
+        times = self._times_given(timestamp, 1, "timestamp")
         prediction = float(self._predict_codes(user_codes, item_codes, clip=False)[0])
+        shift = None
+        if times is not None and self._times is not None:
+            shift = float(self._times.shifts(user_codes, times)[0])
+            prediction += shift
         found = explanation.explain(
             self._users,
             self._items,
@@ -102,6 +116,8 @@ class Explanations(Recommendations):
             codes[0],
             codes[1],
             self._n_threads(),
+            self._times,
+            shift,
         )
         found = Explanation(prediction, explanation.shortened(found.parts, n))
         return found if kind is None else found.frame(kind, self._titles)

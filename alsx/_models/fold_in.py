@@ -11,13 +11,16 @@ from numpy.typing import NDArray
 from alsx._models.features import place_features
 from alsx._models.seen import merge_items, merge_users
 from alsx._models.side import FittedSide, Merge
-from alsx._models.training import FIT, check_counts, singular_message
+from alsx._models.times import TimeEffects, less_shifts, user_means, with_values
+from alsx._models.training import FIT, check_counts, read_timed, singular_message
 from alsx._solver.missing import MissingPairs
 from alsx._solver.posterior import Evidence, counted
 from alsx._solver.rows import RowBase, RowSystems, SingularRowError
 from alsx._solver.tables import factor_table, weight_sums
+from alsx._solver.time_offsets import NO_TIME, Solved, solve_rows
 from alsx._solver.uncertainty import Uncertainty
 from alsx.ratings import CSR, Caller, Ids, Ratings, read_ratings
+from alsx.ratings.sorting import transpose
 
 Array = NDArray[Any]
 Floats = NDArray[np.float64]
@@ -37,6 +40,8 @@ class FoldedModel(NamedTuple):
     uncertainty : Uncertainty or None
     ids : ndarray
         Of the rows that were folded in, ascending.
+    times : TimeEffects or None
+        Offsets of time.
     """
 
     users: FittedSide
@@ -44,6 +49,7 @@ class FoldedModel(NamedTuple):
     seen: CSR
     uncertainty: Uncertainty | None
     ids: Array
+    times: TimeEffects | None = None
 
 
 def fold_in(
@@ -59,6 +65,7 @@ def fold_in(
     features: Any,
     n_jobs: int | None,
     n_threads: int,
+    times: TimeEffects | None = None,
 ) -> FoldedModel:
     """Return the model that knows new rows of one side.
 
@@ -78,16 +85,22 @@ def fold_in(
     n_jobs : int or None
         As the caller gave it.
     n_threads : int
+    times : TimeEffects, default=None
+        Offsets of time, of a model that has them.
     """
     ratings = CSR(np.zeros(1, np.int64), np.empty(0, np.int32), other.table[0:0, 0], None)
-    ids = None
+    ids, given = None, np.empty(0, np.int64)
     if R is not None:
-        ids, ratings = _new_ratings(own, other, R, y, sample_weight, n_jobs, missing)
+        ids, ratings, given = _new_ratings(
+            own, other, R, y, sample_weight, n_jobs, missing, needs_times=times is not None
+        )
     matrix = None
     if features is not None:
         ids, ratings, matrix = _new_features(own, ids, ratings, features)
     update = 1 + max(own.last_update, other.last_update)
-    new, errors = _solved(own, other, mean, missing, Ids(ids, own.name), ratings, matrix, n_threads, update)
+    new, errors, solved = _solved(
+        own, other, mean, missing, Ids(ids, own.name), ratings, matrix, n_threads, update, times, given
+    )
     merge = Merge.of(own.ids, new.ids, f"{own.name}s")
     merged = own.merged(new, merge)
     if uncertainty is not None:
@@ -97,8 +110,18 @@ def fold_in(
     other = other.after_merge(merge, merged)
     if own.name == "user":
         other.packed(n_threads)  # once, for all users to come
-        return FoldedModel(merged, other, merge_users(seen, ratings, merge), uncertainty, new.ids.values)
-    return FoldedModel(other, merged, merge_items(seen, ratings, merge), uncertainty, new.ids.values)
+        all_seen = merge_users(seen, ratings, merge)
+        if times is not None and solved is not None:
+            when = times.seen
+            if len(when) == len(seen.indices):
+                when = merge_users(with_values(seen, when), with_values(ratings, given), merge).values
+            times = times.among(merge.from_old, len(merge)).with_rows(merge.from_new, solved, when)
+        return FoldedModel(merged, other, all_seen, uncertainty, new.ids.values, times)
+    all_seen = merge_items(seen, ratings, merge)
+    if times is not None and len(times.seen) == len(seen.indices):
+        when = merge_items(with_values(seen, times.seen), with_values(ratings, given), merge).values
+        times = dataclasses.replace(times, seen=when)
+    return FoldedModel(other, merged, all_seen, uncertainty, new.ids.values, times)
 
 
 class Guests(NamedTuple):
@@ -139,8 +162,8 @@ def guests(
     R, y
         Ratings, as `fit` takes them.
     """
-    ids, ratings = _new_ratings(users, items, R, y, None, n_jobs, missing, RATINGS)
-    new, errors = _solved(users, items, mean, missing, Ids(ids, "users"), ratings, None, n_threads)
+    ids, ratings, _ = _new_ratings(users, items, R, y, None, n_jobs, missing, RATINGS)
+    new, errors, _ = _solved(users, items, mean, missing, Ids(ids, "users"), ratings, None, n_threads)
     if uncertainty is not None:
         counting = counted(ratings)
         evidence = Evidence(counting.indptr, counting.indices, users.solving(items)[0], errors)
@@ -157,12 +180,23 @@ def _new_ratings(
     n_jobs: int | None,
     missing: MissingPairs | None,
     caller: Caller = FIT,
-) -> tuple[Array, CSR]:
-    """Return the ids of new rows, and their ratings with codes of the other side, ascending in each row."""
-    ratings = read_more(missing, R, y, sample_weight, other.table.dtype, n_jobs, caller)
+    *,
+    needs_times: bool = False,
+) -> tuple[Array, CSR, Array]:
+    """Return the ids of new rows, their ratings with codes of the other side, ascending in each row, and when they were given.
+
+    Times are `NO_TIME` where they are not known, and none where they are not needed.
+    """
+    timestamp = None if needs_times else False
+    ratings = read_more(missing, R, y, sample_weight, other.table.dtype, n_jobs, caller, timestamp=timestamp)
     mine, theirs, rows = ratings.user_ids, ratings.item_ids, ratings.by_user
+    times = np.empty(0, np.int64)
+    if needs_times:
+        times = np.full(ratings.n_ratings, NO_TIME) if ratings.timestamps is None else ratings.timestamps
     if own.name == "item":
         mine, theirs, rows = theirs, mine, ratings.by_item
+        if needs_times:
+            times = transpose(with_values(ratings.by_user, times), ratings.n_items, 1).values
     # Ids of another kind are refused: they cannot be in one model with those that are there.
     own.ids.codes(mine, caller.data)
     codes = np.asarray(other.ids.codes(theirs, caller.data))
@@ -174,7 +208,7 @@ def _new_ratings(
             f"{caller.data}: {other.name} {theirs[unknown[0]].item()!r} was not among the training ratings, so it can tell nothing "
             f"of a new {own.name}: leave it out, or fold it in first with side={other.name!r}"
         )
-    return mine, rows._replace(indices=codes[rows.indices])
+    return mine, rows._replace(indices=codes[rows.indices]), times
 
 
 def read_more(
@@ -185,13 +219,24 @@ def read_more(
     dtype: np.dtype[Any],
     n_jobs: int | None,
     caller: Caller = FIT,
+    *,
+    timestamp: bool | None = False,
 ) -> Ratings:
-    """Read ratings that come after a fit; of implicit feedback they are counts, which are added up."""
+    """Read ratings that come after a fit; of implicit feedback they are counts, which are added up.
+
+    `timestamp` is True where times are needed, None where they are read if there are any.
+    """
     implicit = missing is not None and missing.confidence is not None
-    ratings = read_ratings(
-        R, y, caller=caller, sample_weight=sample_weight, timestamp=False, dtype=dtype, n_jobs=n_jobs,
-        duplicates="sum" if implicit else "raise",
-    )  # fmt: skip
+    options = {
+        "sample_weight": sample_weight,
+        "dtype": dtype,
+        "n_jobs": n_jobs,
+        "duplicates": "sum" if implicit else "raise",
+    }
+    if timestamp is None:
+        ratings = read_ratings(R, y, caller=caller, timestamp=None, **options)
+    else:
+        ratings = read_timed(R, y, caller, timestamp, **options)
     if implicit:
         check_counts(ratings, caller)
     return ratings
@@ -224,14 +269,21 @@ def _solved(
     features: Any,
     n_threads: int,
     update: int = 0,
-) -> tuple[FittedSide, Floats]:
-    """Return new rows as a side, and their squared errors; `update` is the number of the update that they come with."""
+    times: TimeEffects | None = None,
+    given: Array | None = None,
+) -> tuple[FittedSide, Floats, Solved | None]:
+    """Return new rows as a side, their squared errors, and offsets of time of users.
+
+    `update` is the number of the update that they come with, `given` is when the ratings were given.
+    """
     learned_from = own.were_fitted(np.asarray(own.ids.codes(ids.values)))
-    out, errors = solve(own, other, mean, missing, ids.values, ratings, features, learned_from, n_threads)
+    out, errors, solved = solve(
+        own, other, mean, missing, ids.values, ratings, features, learned_from, n_threads, times, given
+    )
     counts = np.diff(ratings.indptr)
     has_data = counts > 0 if features is None else (counts > 0) | (np.diff(features.indptr) > 0)
     side = FittedSide(own.name, ids, counts, has_data, out, own.k, own.prior, own.encoder, features, own.basis)
-    return dataclasses.replace(side, solved_at=np.full(len(ids), update, np.int32)), errors
+    return dataclasses.replace(side, solved_at=np.full(len(ids), update, np.int32)), errors, solved
 
 
 def solve(
@@ -244,7 +296,9 @@ def solve(
     features: Any,
     learned_from: Array,
     n_threads: int,
-) -> tuple[Array, Floats]:
+    times: TimeEffects | None = None,
+    given: Array | None = None,
+) -> tuple[Array, Floats, Solved | None]:
     """Solve rows of one side from what those of the fit were solved from.
 
     Parameters
@@ -262,20 +316,34 @@ def solve(
     learned_from : ndarray of bool, shape (n,)
         Which rows took part in the fit.
     n_threads : int
+    times : TimeEffects, default=None
+        Offsets of time, of a model that has them: those of users are solved with them, and items' ratings are less those of users.
+    given : ndarray of int64, shape (n_ratings,), default=None
+        When the ratings were given.
 
     Returns
     -------
     rows : ndarray, shape (n, ld)
     errors : ndarray of float64, shape (n,)
         Their squared errors.
+    solved : Solved or None
+        The offsets of users; the mean of each one's is part of his bias.
     """
     k, dtype, n = own.k, other.table.dtype, len(ids)
     out, means, loss = factor_table(n, k, dtype), factor_table(n, k, dtype), np.zeros((n, 2))
     evidence = ratings if missing is None else missing.evidence(ratings)
     means[:, : k + 1] = own.solving(other)[1].means(evidence, features, k, learned_from)
+    solved = None
+    if times is not None and given is not None and own.name == "item":
+        evidence = less_shifts(evidence, times.shifts(evidence.indices, given))
+    systems = row_systems(own, other, mean, missing, evidence, means, n_threads)
     try:
         with np.errstate(all="ignore"):
-            row_systems(own, other, mean, missing, evidence, means, n_threads).solve(out, loss, n_threads)
+            if times is None or given is None or own.name == "item":
+                systems.solve(out, loss, n_threads)
+            else:
+                solved = solve_rows(systems, given, times.seconds, times.ratios, out, loss, n_threads)
+                out[:, k] += user_means(solved.levels, solved.counts, solved.offsets, n)
     except SingularRowError as error:
         raise np.linalg.LinAlgError(singular_message(error, ids)) from None
     beyond = np.flatnonzero(~(np.isfinite(out).all(axis=1) & np.isfinite(loss[:, 0])))
@@ -284,7 +352,7 @@ def solve(
             f"R: the ratings of {own.name} {ids[beyond[0]].item()!r} leave the range of {dtype} numbers: give them on the "
             "scale of the fit"
         )
-    return out, loss[:, 0]
+    return out, loss[:, 0], solved
 
 
 def row_systems(

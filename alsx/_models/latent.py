@@ -297,6 +297,7 @@ class PenalisedFactors(LatentFactors):
     reg_bias: float | tuple[float, float] | None
     reg_scaling: float
     reg_implicit: float | tuple[float, float]
+    reg_features: float | tuple[float, float] | None
 
     @property
     def reg_(self) -> tuple[float, float]:
@@ -309,6 +310,12 @@ class PenalisedFactors(LatentFactors):
         """The regularisation of the biases in the fit, (users, items)."""
         check_is_fitted(self, "mean_")
         return self._reg_bias
+
+    @property
+    def reg_features_(self) -> tuple[float | None, float | None]:
+        """The ridges of the regressions on features in the fit, (users, items); None for a side without features."""
+        check_is_fitted(self, "mean_")
+        return self._users.prior.feature_ridge, self._items.prior.feature_ridge
 
     def _penalties(self, reg: Any, default_reg_bias: Any, dtype: np.dtype[Any]) -> tuple[Penalty, Penalty]:
         """Return the penalties of users and of items that the parameters ask for, with this `reg`."""
@@ -329,3 +336,9 @@ class PenalisedFactors(LatentFactors):
             if learned and ridge == 0:
                 raise ValueError("reg_implicit is 0; it must be above 0 where implicit_features is not None")
         return ridges[0] if learns[0] else None, ridges[1] if learns[1] else None
+
+    def _feature_ridges(self) -> tuple[float | None, float | None]:
+        """Return the ridges of the regressions on features; None for those that the fit is to choose."""
+        if self.reg_features is None:
+            return None, None
+        return _check.by_side("reg_features", self.reg_features)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,6 +13,7 @@ from alsx._models.fold_in import read_more, solve
 from alsx._models.seen import add_ratings, columns_of, count_items, rows_of
 from alsx._models.side import FittedSide, Merge
 from alsx._models.state import ModelState
+from alsx._models.times import TimeEffects, times_of_rows, with_values
 from alsx._models.training import fitted_uncertainty
 from alsx._solver.tables import factor_table
 from alsx._solver.uncertainty import Errors, Uncertainty
@@ -30,12 +32,15 @@ class Coming(NamedTuple):
         Ids, ascending by user and then by item.
     values : ndarray, shape (n,)
     weights : ndarray, shape (n,), or None
+    times : ndarray of int64, shape (n,), or None
+        When they were given; of a model with offsets of time.
     """
 
     users: Array
     items: Array
     values: Array
     weights: Array | None
+    times: Array | None = None
 
 
 class Described(NamedTuple):
@@ -83,10 +88,17 @@ def partial_fit(
         for side, given in zip((state.users, state.items), features, strict=True)
     ]
     users, items, seen = _with_unseen(state, coming, told)
+    times = state.times
+    if times is not None:
+        times = times.among(np.asarray(users.ids.codes(state.users.ids.values)), len(users))
     user_codes, item_codes = np.asarray(users.ids.codes(coming.users)), np.asarray(items.ids.codes(coming.items))
     change = add_ratings(seen, user_codes, item_codes, coming.values, coming.weights)
+    is_change = change.is_change
+    if times is not None and coming.times is not None:
+        moved = add_ratings(with_values(seen, times.seen), user_codes, item_codes, coming.times, None)
+        times, is_change = dataclasses.replace(times, seen=moved.seen.values), is_change | moved.is_change
     sides = [users, items]
-    touched = [user_codes[change.is_change], item_codes[change.is_change]]
+    touched = [user_codes[is_change], item_codes[is_change]]
     for place, one in enumerate(told):
         if one is not None:
             codes = np.asarray(sides[place].ids.codes(one.ids))
@@ -94,7 +106,7 @@ def partial_fit(
             touched[place] = np.append(touched[place], codes)
     if not (refine or len(touched[0]) or len(touched[1])):
         return state, count_items(state.seen, len(state.items))
-    update = _Update(state, sides[0], sides[1], change.seen, n_threads)
+    update = _Update(state, sides[0], sides[1], change.seen, n_threads, times)
     codes_of_users, codes_of_items = (np.unique(codes) for codes in touched)
     # Unseen users are solved before the items, whose rows would be solved from somebody average else.
     update.solve_users(codes_of_users[np.asarray(state.users.ids.codes(sides[0].ids.values[codes_of_users])) < 0])
@@ -111,7 +123,16 @@ def partial_fit(
 class _Update:
     """A model while rows of it are solved again."""
 
-    def __init__(self, state: ModelState, users: FittedSide, items: FittedSide, seen: CSR, n_threads: int) -> None:
+    def __init__(
+        self,
+        state: ModelState,
+        users: FittedSide,
+        items: FittedSide,
+        seen: CSR,
+        n_threads: int,
+        times: TimeEffects | None,
+    ) -> None:
+        self.times = times
         self.before, self.users, self.items, self.seen, self.n_threads = state, users, items, seen, n_threads
         self.number = 1 + max(state.users.last_update, state.items.last_update)
         self.errors = None if state.uncertainty is None else _errors(state, users, items)
@@ -119,20 +140,26 @@ class _Update:
     def solve_users(self, codes: Array) -> None:
         """Solve users again."""
         if len(codes):
-            self.users = self._solved(self.users, self.items, codes, rows_of(self.seen, codes), 0)
+            given = None if self.times is None else times_of_rows(self.seen, self.times.seen, codes)
+            self.users = self._solved(self.users, self.items, codes, rows_of(self.seen, codes), 0, given)
             self.items = self.items.after_solve(codes, self.users)
 
     def solve_items(self, codes: Array) -> None:
         """Solve items again."""
         if len(codes):
-            ratings = columns_of(self.seen, codes, len(self.items), self.n_threads)
-            self.items = self._solved(self.items, self.users, codes, ratings, 1)
+            ratings, given = columns_of(self.seen, codes, len(self.items), self.n_threads), None
+            if self.times is not None:
+                timed = with_values(self.seen, self.times.seen)
+                given = columns_of(timed, codes, len(self.items), self.n_threads).values
+            self.items = self._solved(self.items, self.users, codes, ratings, 1, given)
             self.users = self.users.after_solve(codes, self.items)
 
-    def _solved(self, own: FittedSide, other: FittedSide, codes: Array, ratings: CSR, place: int) -> FittedSide:
-        """Return one side with rows solved again from their ratings."""
+    def _solved(
+        self, own: FittedSide, other: FittedSide, codes: Array, ratings: CSR, place: int, given: Array | None
+    ) -> FittedSide:
+        """Return one side with rows solved again from their ratings; `given` is when these were given."""
         features = None if own.features is None else own.features[codes]
-        rows, errors = solve(
+        rows, errors, solved = solve(
             own,
             other,
             self.before.mean,
@@ -142,7 +169,11 @@ class _Update:
             features,
             own.were_fitted(codes),
             self.n_threads,
+            self.times,
+            given,
         )
+        if self.times is not None and solved is not None:
+            self.times = self.times.with_rows(codes, solved, self.times.seen)
         if self.errors is not None:
             self.errors[place][codes] = errors
         counts = np.diff(ratings.indptr)
@@ -168,21 +199,26 @@ class _Update:
             uncertainty=uncertainty,
             chain=chain,
             rating_range=(low, high),
+            times=self.times,
         )
 
 
 def _read(state: ModelState, R: Any, y: Any, sample_weight: Any, n_jobs: int | None) -> Coming:
     """Return the ratings that come, by ids."""
     dtype = state.users.table.dtype
+    has_times = state.times is not None
     if R is None:
-        none = np.empty(0, dtype)
-        return Coming(state.users.ids.values[:0], state.items.ids.values[:0], none, None)
-    ratings = read_more(state.missing, R, y, sample_weight, dtype, n_jobs)
+        none, no_times = np.empty(0, dtype), np.empty(0, np.int64)
+        return Coming(
+            state.users.ids.values[:0], state.items.ids.values[:0], none, None, no_times if has_times else None
+        )
+    ratings = read_more(state.missing, R, y, sample_weight, dtype, n_jobs, timestamp=has_times)
     # Ids of another kind are refused: they cannot be in one model with those that are there.
     state.users.ids.codes(ratings.user_ids, "R")
     state.items.ids.codes(ratings.item_ids, "R")
     users, items, values = ratings.triples()
-    return Coming(ratings.user_ids[users], ratings.item_ids[items], values, ratings.by_user.weights)
+    times = ratings.timestamps if has_times else None
+    return Coming(ratings.user_ids[users], ratings.item_ids[items], values, ratings.by_user.weights, times)
 
 
 def _described(side: FittedSide, given: Any, name: str) -> Described | None:

@@ -18,13 +18,16 @@ from alsx._models import archive
 from alsx._models.features import FeatureEncoder
 from alsx._models.side import FittedSide
 from alsx._models.state import ModelState, Titles
+from alsx._models.times import TIME, TimeEffects
 from alsx._models.training import fitted_uncertainty
 from alsx._solver import SIDES
 from alsx._solver.gibbs import Chain, Samples
 from alsx._solver.missing import TRANSFORMS, Confidence, MissingPairs
+from alsx._solver.ordinal import OrdinalScale
 from alsx._solver.posterior import Evidence, Posterior, SeenEvidence
 from alsx._solver.prior import Basis, FittedPrior
 from alsx._solver.tables import row_width
+from alsx._solver.time_offsets import GroupLevel
 from alsx._solver.uncertainty import SHAPE_LEVELS, Errors, Noise, Uncertainty
 from alsx._version import __version__
 from alsx.ratings import CSR, Ids
@@ -81,16 +84,18 @@ def read(
             raise ValueError("mmap is True, but path is a file object; give the path of a file, or leave mmap out")
         return _read(path, getattr(path, "name", "the file object"), make)
     file = Path(path).expanduser()
+    if file.is_dir():
+        return _read(file, file, make, mmap=mmap)
     with file.open("rb") as opened:
         return _read(opened, file, make, mmap=mmap)
 
 
 def _read(
-    file: IO[bytes], name: Any, make: Callable[[str, dict[str, Any], ModelState], Model], *, mmap: bool = False
+    file: IO[bytes] | Path, name: Any, make: Callable[[str, dict[str, Any], ModelState], Model], *, mmap: bool = False
 ) -> Model:
-    """Read a model from an open file that messages call `name`."""
+    """Read a model from an open file, or a folder, that messages call `name`."""
     try:
-        stored = archive.read(file, mmap=mmap)
+        stored = archive.read_folder(file, mmap=mmap) if isinstance(file, Path) else archive.read(file, mmap=mmap)
         about = json.loads(str(stored["about"]))
         # Asked first: a later version may have other arrays and parameters.
         newer = about["format"] > FORMAT
@@ -166,6 +171,9 @@ def arrays_of(
         arrays[f"{name}_table"] = side.table
         arrays |= {f"{name}_{key}": x for key, x in side.prior._asdict().items() if isinstance(x, np.ndarray)}
         arrays |= {f"{name}_{key}": x for key, x in _solving_arrays(side).items()}
+    if state.times is not None:
+        about["time"] = {"seconds": state.times.seconds, "span": state.times.span}
+        arrays |= _time_arrays(state.times, with_ratings=with_ratings)
     arrays |= _chain_arrays(state.chain)
     if state.titles is not None:
         arrays |= {"title_ids": state.titles.ids.values, "title_texts": state.titles.texts}
@@ -203,8 +211,21 @@ def _chain_arrays(chain: Chain | None) -> dict[str, Array]:
     if chain is None:
         return {}
     arrays: dict[str, Array] = {f"trace_{name}": values for name, values in chain.traces.items()}
+    if chain.scale is not None:
+        arrays |= {f"scale_{name}": np.asarray(values) for name, values in chain.scale._asdict().items()}
     if chain.samples is not None:
         arrays |= {f"samples_{name}": values for name, values in chain.samples._asdict().items()}
+    return arrays
+
+
+def _time_arrays(times: TimeEffects, *, with_ratings: bool) -> dict[str, Array]:
+    """Return the arrays of offsets of time."""
+    arrays = {f"time_{name}": getattr(times, name) for name in ("ratios", "variances", "means")}
+    if with_ratings:
+        arrays["time_seen"] = times.seen
+    for place, level in enumerate(times.levels):
+        arrays |= {f"time_{place}_{name}": getattr(level, name) for name in ("users", "periods", "parents")}
+        arrays |= {f"time_{place}_counts": times.counts[place], f"time_{place}_offsets": times.offsets[place]}
     return arrays
 
 
@@ -306,6 +327,7 @@ def _restored(about: dict[str, Any], stored: dict[str, Array]) -> tuple[str, dic
         _check.integer("best_iter", about.get("best_iter", len(history["loss"])), 1, len(history["loss"])),
         _restored_titles(stored, items),
         _restored_missing(about.get("missing")),
+        _restored_times(about.get("time"), stored, len(users), len(seen.indices)),
     )
     return str(about["model"]), parameters, state
 
@@ -324,6 +346,42 @@ def _restored_missing(numbers: dict[str, Any] | None) -> MissingPairs | None:
     if not (np.isfinite(value) and 0 < weight < np.inf and missing.unit_weight > 0):
         raise ValueError(f"its missing ratings are {value} of weight {weight}")
     return missing
+
+
+def _restored_times(
+    about: dict[str, Any] | None, stored: dict[str, Array], n_users: int, n_seen: int
+) -> TimeEffects | None:
+    """Return offsets of time; None in a model that has none."""
+    if about is None:
+        return None
+    seconds, span = tuple(about["seconds"]), about["span"]
+    if seconds not in TIME.values() or not seconds:
+        raise ValueError(f"its offsets of time are of {seconds} seconds")
+    ratios, variances = (
+        _checked(stored, f"time_{name}", (len(seconds),), np.float64) for name in ("ratios", "variances")
+    )
+    if min(ratios.min(), variances.min()) < 0:
+        raise ValueError("the variances of its offsets of time are not all at least 0")
+    levels, counts, offsets, n_above = [], [], [], n_users
+    for place, length in enumerate(seconds):
+        shape = stored[f"time_{place}_users"].shape[:1]
+        users, parents = (_checked(stored, f"time_{place}_{name}", shape, np.int32) for name in ("users", "parents"))
+        periods = _checked(stored, f"time_{place}_periods", shape, np.int64)
+        for codes, n, what in ((users, n_users, "users"), (parents, n_above, "parents")):
+            if len(codes) and (codes.min() < 0 or codes.max() >= n):
+                raise ValueError(f"its time_{place}_{what} are not codes that it has")
+        # Groups are looked for by bisection.
+        if ((users[1:] < users[:-1]) | ((users[1:] == users[:-1]) & (periods[1:] <= periods[:-1]))).any():
+            raise ValueError(f"its time_{place}_periods do not ascend")
+        levels.append(GroupLevel(length, users, periods, parents))
+        counts.append(_checked(stored, f"time_{place}_counts", shape, np.float64))
+        offsets.append(_checked(stored, f"time_{place}_offsets", shape, np.float64))
+        n_above = shape[0]
+    seen = np.empty(0, np.int64)
+    if "time_seen" in stored:
+        seen = _checked(stored, "time_seen", (n_seen,), np.int64)
+    means = _checked(stored, "time_means", (n_users,), np.float64)
+    return TimeEffects(tuple(levels), counts, offsets, ratios, variances, means, seen, (int(span[0]), int(span[1])))
 
 
 def _checked(stored: dict[str, Array], name: str, shape: tuple[int, ...], kind: Any) -> Array:
@@ -411,7 +469,12 @@ def _restored_side(name: str, about: dict[str, Any], stored: dict[str, Array], k
         raise ValueError(f"its prior of {name}s is out of range")
     if not 0 <= prior_count < np.inf:
         raise ValueError(f"its set_prior_count of {name}s is {prior_count}")
-    prior = FittedPrior(reg, reg_bias, exponent, typical_min_count=min_count, set_prior_count=prior_count, **arrays)
+    ridge = None if numbers.get("feature_ridge") is None else float(numbers["feature_ridge"])
+    if ridge is not None and not 0 < ridge < np.inf:
+        raise ValueError(f"its ridge of {name} features is out of range")
+    prior = FittedPrior(
+        reg, reg_bias, exponent, typical_min_count=min_count, feature_ridge=ridge, set_prior_count=prior_count, **arrays
+    )
     has_data = _checked(stored, f"{name}_has_data", (len(ids),), np.bool_)
     solved_at = None
     if f"{name}_solved_at" in stored:
@@ -506,4 +569,18 @@ def _restored_chain(stored: dict[str, Array], users: FittedSide, items: FittedSi
         for name, array, side in (("users", samples.users, users), ("items", samples.items, items)):
             if array.shape != (len(samples.draws), len(side), side.k + 1) or array.dtype.kind != "f":
                 raise ValueError(f"its samples_{name} is {array.dtype} of shape {array.shape}")
-    return Chain(traces, samples)
+    return Chain(traces, samples, _restored_scale(stored))
+
+
+def _restored_scale(stored: dict[str, Array]) -> OrdinalScale | None:
+    """Return what turns predictions into distributions of ordinal ratings; None where ratings are numbers."""
+    if "scale_levels" not in stored:
+        return None
+    n_levels = len(stored["scale_levels"])
+    levels, cut_points, std = (
+        _checked(stored, f"scale_{name}", shape, np.float64)
+        for name, shape in (("levels", (n_levels,)), ("cut_points", (n_levels - 1,)), ("std", ()))
+    )
+    if n_levels < 2 or not (np.diff(levels) > 0).all() or not (np.diff(cut_points) > 0).all() or not std > 0:
+        raise ValueError("its scale_levels and scale_cut_points are not ascending, or its scale_std is not above 0")
+    return OrdinalScale(levels, cut_points, float(std))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import os
 import warnings
-from typing import IO, Any, ClassVar, Literal, Self, overload
+from typing import IO, TYPE_CHECKING, Any, ClassVar, Literal, Self, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -25,9 +25,13 @@ from alsx._models.updates import Updates
 from alsx._models.vectors import Vectors
 from alsx._models.warm_start import WarmStart
 from alsx._solver.posterior import CHUNK_PAIRS
+from alsx._solver.time_offsets import NO_TIME, PERIODS, find_groups
 from alsx._solver.uncertainty import deviations
-from alsx.ratings import Caller, Ratings, id_pairs
+from alsx.ratings import Caller, Ratings, id_pairs, pair_times
 from alsx.typing import Floats, Id, IdArray, RatingsLike
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 Array = npt.NDArray[Any]
 
@@ -122,7 +126,7 @@ class Recommender(Explanations, Updates, Vectors, FittedModel):
         )
         start = None
         if _check.boolean("warm_start", self.warm_start) and hasattr(self, "mean_"):
-            start = WarmStart(self._users, self._items)
+            start = WarmStart(self._users, self._items, self._times)
             start.check(specification.k)
         tasks = CallbackTasks.of(self, specification.max_iter, R, y, sample_weight, self._attributes_of)
         run = Run(
@@ -168,13 +172,13 @@ class Recommender(Explanations, Updates, Vectors, FittedModel):
         self._uncertainty, self._chain = state.uncertainty, state.chain
         self._reg, self._reg_bias = state.reg, state.reg_bias
         self._titles = state.titles
-        self._missing = state.missing
+        self._missing, self._times = state.missing, state.times
 
     def _state(self) -> ModelState:
         """Return what this fitted model is."""
         return ModelState(
             self.mean_, self.rating_range_, self.history_, self._users, self._items, self._seen, self._uncertainty, self._chain,
-            self._reg, self._reg_bias, self.folded_in_ids_, self.best_iter_, self._titles, self._missing,
+            self._reg, self._reg_bias, self.folded_in_ids_, self.best_iter_, self._titles, self._missing, self._times,
         )  # fmt: skip
 
     def _with_state(self, state: ModelState, item_counts: npt.NDArray[np.int64] | None = None) -> Self:
@@ -191,11 +195,11 @@ class Recommender(Explanations, Updates, Vectors, FittedModel):
     # A string is an id, and to type checkers also a sequence of strings; hence the overlaps.
     @overload
     def predict(  # type: ignore[overload-overlap]
-        self, users: Id, items: Id, *, clip: bool = True, return_std: Literal[False] = False
+        self, users: Id, items: Id, *, clip: bool = True, return_std: Literal[False] = False, timestamps: Any = None
     ) -> float: ...
     @overload
     def predict(  # type: ignore[overload-overlap]
-        self, users: Id, items: Id, *, clip: bool = True, return_std: Literal[True]
+        self, users: Id, items: Id, *, clip: bool = True, return_std: Literal[True], timestamps: Any = None
     ) -> tuple[float, float]: ...
     @overload
     def predict(
@@ -205,6 +209,7 @@ class Recommender(Explanations, Updates, Vectors, FittedModel):
         *,
         clip: bool = True,
         return_std: Literal[False] = False,
+        timestamps: Any = None,
     ) -> Floats: ...
     @overload
     def predict(
@@ -214,6 +219,7 @@ class Recommender(Explanations, Updates, Vectors, FittedModel):
         *,
         clip: bool = True,
         return_std: Literal[True],
+        timestamps: Any = None,
     ) -> tuple[Floats, Floats]: ...
     @overload
     def predict(
@@ -223,8 +229,17 @@ class Recommender(Explanations, Updates, Vectors, FittedModel):
         *,
         clip: bool = True,
         return_std: bool,
+        timestamps: Any = None,
     ) -> Any: ...
-    def predict(self, users: Any, items: Any = None, *, clip: bool = True, return_std: bool = False) -> Any:
+    def predict(
+        self,
+        users: Any,
+        items: Any = None,
+        *,
+        clip: bool = True,
+        return_std: bool = False,
+        timestamps: Any = None,
+    ) -> Any:
         """Predict ratings, in rating units.
 
         Parameters
@@ -239,6 +254,10 @@ class Recommender(Explanations, Updates, Vectors, FittedModel):
         return_std : bool, default=False
             Also say how far from its prediction a rating is expected to be. The first such call after a fit takes about as
             long as two or three iterations of it. Sample weights of the fit, unless they are 0, count as 1 here.
+        timestamps : int, datetime, or array-like of them, shape (n,), default=None
+            Of a model with `time`: when the ratings are given, as `Ratings` takes times. What the user's other ratings of that day
+            (and session) have in common is added; of a day without ratings, that of the nearest day that has some. Default: the
+            times of the data frame, the file or the `Ratings`, where it has any; else predictions are for the user's average day.
 
         Returns
         -------
@@ -256,9 +275,10 @@ class Recommender(Explanations, Updates, Vectors, FittedModel):
         sklearn.exceptions.NotFittedError
             If the model was not fitted.
         TypeError
-            If ids are of another kind than those the model was fitted to.
+            If ids are of another kind than those the model was fitted to; if `timestamps` are no times.
         ValueError
-            If there are not as many users as items.
+            If there are not as many users as items; if there are not as many `timestamps`, one is missing (NaT), they are in
+            another unit than those of the fit, or the model was fitted without `time`.
 
         Warns
         -----
@@ -267,15 +287,16 @@ class Recommender(Explanations, Updates, Vectors, FittedModel):
             `Ratings` was made from rows in another order than that of the predictions.
         """
         user_codes, item_codes, scalar = self._pairs(users, items)
-        out = self._predict_codes(user_codes, item_codes, clip)
+        times = self._times_of(users, items, timestamps, len(user_codes))
+        out = self._predict_at(user_codes, item_codes, times, clip)
         if not return_std:
             return float(out[0]) if scalar else out
-        std = np.sqrt(sum(self._variances(user_codes, item_codes)))
+        std = self._deviations(user_codes, item_codes, times)
         return (float(out[0]), float(std[0])) if scalar else (out, std)
 
     @overload
     def predict_interval(  # type: ignore[overload-overlap]
-        self, users: Id, items: Id, level: float = 0.9, *, clip: bool = True
+        self, users: Id, items: Id, level: float = 0.9, *, clip: bool = True, timestamps: Any = None
     ) -> tuple[float, float]: ...
     @overload
     def predict_interval(
@@ -285,8 +306,11 @@ class Recommender(Explanations, Updates, Vectors, FittedModel):
         level: float = 0.9,
         *,
         clip: bool = True,
+        timestamps: Any = None,
     ) -> tuple[Floats, Floats]: ...
-    def predict_interval(self, users: Any, items: Any = None, level: float = 0.9, *, clip: bool = True) -> Any:
+    def predict_interval(
+        self, users: Any, items: Any = None, level: float = 0.9, *, clip: bool = True, timestamps: Any = None
+    ) -> Any:
         """Predict within which limits ratings lie, in rating units.
 
         Parameters
@@ -297,13 +321,16 @@ class Recommender(Explanations, Updates, Vectors, FittedModel):
             The share of ratings that the limits are to hold, above 0 and below 1.
         clip : bool, default=True
             Keep the limits within the range of the training ratings, where there are enough of them to tell their noise.
+        timestamps : int, datetime, or array-like of them, shape (n,), default=None
+            As of `predict`.
 
         Returns
         -------
         low, high : float, or ndarray of float64, shape (n,)
             As far below and above the prediction. How many standard deviations of `predict` that is tells the distribution
             of the standardised training errors, scaled to a standard deviation of 1: ratings on a few steps have more small
-            errors, and fewer large ones, than the Gaussian.
+            errors, and fewer large ones, than the Gaussian. With ``likelihood="ordinal"`` the quantiles of the distribution over
+            the levels instead, each level's probability spread over half the way to the levels beside it.
 
         Raises
         ------
@@ -338,13 +365,20 @@ class Recommender(Explanations, Updates, Vectors, FittedModel):
         if not 0 < level < 1:
             raise ValueError(f"level is {level:g}; it must be above 0 and below 1, such as 0.9 for nine ratings in ten")
         user_codes, item_codes, scalar = self._pairs(users, items)
-        mean = self._predict_codes(user_codes, item_codes, clip)
-        std = np.sqrt(sum(self._variances(user_codes, item_codes)))
-        uncertainty = self._uncertainty_of_fit()
-        half = deviations(level, uncertainty.error_shape) * std
-        low, high = mean - half, mean + half
+        times = self._times_of(users, items, timestamps, len(user_codes))
+        if self._scale is not None:
+            latent = self._latent_codes(user_codes, item_codes)
+            low, high = (self._scale.quantile(latent, share) for share in ((1 - level) / 2, (1 + level) / 2))
+        else:
+            mean = self._predict_at(user_codes, item_codes, times, clip)
+            half = deviations(level, self._uncertainty_of_fit().error_shape) * self._deviations(
+                user_codes, item_codes, times
+            )
+            low, high = mean - half, mean + half
         # Where the noise is not known, nor is the range of ratings.
-        if clip and np.isfinite(uncertainty.noise(self._n_threads()).sigma2):
+        if clip and (
+            self._scale is not None or np.isfinite(self._uncertainty_of_fit().noise(self._n_threads()).sigma2)
+        ):
             for limit in (low, high):
                 np.clip(limit, *self.rating_range_, out=limit)
         return (float(low[0]), float(high[0])) if scalar else (low, high)
@@ -379,6 +413,55 @@ class Recommender(Explanations, Updates, Vectors, FittedModel):
         user_codes, item_codes = np.broadcast_arrays(np.atleast_1d(user_codes), np.atleast_1d(item_codes))
         self._warn_unknown(user_codes, item_codes, stacklevel=4)
         return np.ascontiguousarray(user_codes), np.ascontiguousarray(item_codes), scalar
+
+    def _times_of(self, users: Any, items: Any, given: Any, n: int) -> Array | None:
+        """Return the times of n pairs as `predict` takes them, in seconds; None where there are none."""
+        if given is None and items is None and self._times is not None:
+            found = users.timestamps if isinstance(users, Ratings) else pair_times(users, PAIRS)
+            return None if found is None else self._times.checked(found, n)
+        return self._times_given(given, n, "timestamps")
+
+    def _predict_at(self, user_codes: Array, item_codes: Array, times: Array | None, clip: bool) -> Array:
+        """Return predictions of pairs of codes, at times where there are any."""
+        out = self._predict_codes(user_codes, item_codes, clip=clip and times is None)
+        if times is not None and self._times is not None:
+            out += self._times.shifts(user_codes, times)
+            if clip:
+                np.clip(out, *self.rating_range_, out=out)
+        return out
+
+    def _deviations(self, user_codes: Array, item_codes: Array, times: Array | None) -> Array:
+        """Return the standard deviations of the ratings of pairs of codes, at times where there are any."""
+        if self._scale is not None:
+            return np.asarray(np.sqrt(self._scale.variance(self._latent_codes(user_codes, item_codes))))
+        total = sum(self._variances(user_codes, item_codes))
+        if self._times is not None:
+            at = np.full(len(user_codes), NO_TIME) if times is None else times
+            total += self._times.variances_at(find_groups(self._times.levels, user_codes, at))
+        return np.asarray(np.sqrt(total))
+
+    @property
+    def time_std_(self) -> dict[str, float]:
+        """The standard deviation of the offsets of each period ("day", "ten_minutes", "minute"), in rating units.
+
+        Empty where the model was fitted without `time`.
+        """
+        check_is_fitted(self, "mean_")
+        if self._times is None:
+            return {}
+        names = (PERIODS[seconds] for seconds in self._times.seconds)
+        return dict(zip(names, np.sqrt(self._times.variances).tolist(), strict=True))
+
+    @property
+    def time_offsets_(self) -> pa.Table:
+        """What users' ratings of one time have in common: a pyarrow table with the columns ``user``, ``period`` ("day", and of
+        ``time="session"`` also "ten_minutes" and "minute"), ``start`` (when the period begins, UTC), ``n_ratings`` (weighted) and
+        ``offset`` (rating units that predictions at that time have besides those without a time, all longer periods included).
+        """
+        check_is_fitted(self, "mean_")
+        if self._times is None:
+            raise AttributeError('there are no offsets of time: the model was fitted with time=None; pass time="day"')
+        return self._times.table(self.user_ids_)
 
     def _variances(self, user_codes: Array, item_codes: Array) -> tuple[Array, Array]:
         """Return the variances of the ratings of pairs of codes: noise, and what is not known of the two."""
@@ -453,7 +536,7 @@ def load(path: str | os.PathLike[str] | IO[bytes], *, mmap: bool = False) -> Rec
     Parameters
     ----------
     path : path-like or binary file object
-        The file.
+        The file, or the folder that a model of `alsx.dask` wrote.
     mmap : bool, default=False
         Map the arrays of a file into memory instead of reading them: processes that load the same file share one copy, and what is
         not asked for need not stay in memory. All of the file is read once all the same, since every array is checked. The file

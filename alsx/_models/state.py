@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alsx._models.side import FittedSide
+from alsx._models.times import TimeEffects
 from alsx._models.training import Fitted, fitted_uncertainty
 from alsx._solver.gibbs import Chain
 from alsx._solver.missing import MissingPairs
@@ -61,6 +62,8 @@ class ModelState(NamedTuple):
         Of the items, for tables that people read.
     missing : MissingPairs or None
         What pairs without a rating count as, in a model that ranks; None for nothing.
+    times : TimeEffects or None
+        Offsets of time; None where the model has none.
     """
 
     mean: float
@@ -77,6 +80,7 @@ class ModelState(NamedTuple):
     best_iter: int
     titles: Titles | None = None
     missing: MissingPairs | None = None
+    times: TimeEffects | None = None
 
     @classmethod
     def of(cls, fitted: Fitted) -> ModelState:
@@ -96,4 +100,5 @@ class ModelState(NamedTuple):
             fitted.users.ids.values[:0],
             fitted.best_iter,
             missing=fitted.missing,
+            times=fitted.times,
         )

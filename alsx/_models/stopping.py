@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from alsx import _check
 from alsx._solver.alternation import Iteration, SideSnapshot
+from alsx._solver.time_offsets import TimeSnapshot
 
 Floats = NDArray[np.float64]
 Model = TypeVar("Model", covariant=True)
@@ -85,12 +86,15 @@ class Iterate(NamedTuple):
     squared_errors : pair of ndarray of float64, or None
         The squared errors of the rows of each side in squared rating units; None where the trainer has none that belong to the
         iterate.
+    times : TimeSnapshot or None
+        Offsets of time.
     """
 
     number: int
     users: SideSnapshot
     items: SideSnapshot
     squared_errors: tuple[Floats, Floats] | None
+    times: TimeSnapshot | None = None
 
 
 class Course:

@@ -22,18 +22,22 @@ from alsx._models.progress import Progress
 from alsx._models.seen import own_copy
 from alsx._models.side import FittedSide
 from alsx._models.stopping import Course, Iterate, StoppingRules, Watch
+from alsx._models.times import TimeEffects
 from alsx._models.warm_start import WarmStart
 from alsx._solver import SIDES
 from alsx._solver.alternation import Alternation, Trainer, sweeps
 from alsx._solver.gibbs import Chain, Gibbs
+from alsx._solver.latent_ratings import OrdinalGibbs
 from alsx._solver.missing import MissingOptions, MissingPairs, RankAlternation
+from alsx._solver.ordinal import MAX_LEVELS, rating_levels
 from alsx._solver.posterior import Posterior, SeenEvidence
 from alsx._solver.prediction import HeldOut
 from alsx._solver.prior import Penalty, PriorSources
 from alsx._solver.rows import SingularRowError
+from alsx._solver.tables import factor_table
 from alsx._solver.tuning import best_multiple
 from alsx._solver.uncertainty import Errors, Uncertainty, training_errors
-from alsx.ratings import CSR, Caller, Ids, Ratings, as_ratings, read_ratings
+from alsx.ratings import CSR, Caller, Ids, Ratings, as_ratings, is_frame, is_path, read_ratings
 
 Array = NDArray[Any]
 
@@ -54,12 +58,15 @@ class SamplerOptions(NamedTuple):
         As of `BayesALS`.
     wanted : ndarray of int64
         Which draws of the factors are kept.
+    is_ordinal : bool
+        Whether ratings are levels of an ordered probit model instead of numbers.
     """
 
     n_samples: int
     burn_in: int
     als_iter: int
     wanted: NDArray[np.int64]
+    is_ordinal: bool = False
 
 
 class Specification(NamedTuple):
@@ -78,7 +85,8 @@ class Specification(NamedTuple):
         The share of the loss whose fall ends the fit; None runs all iterations.
     implicit_ridges : pair of float or None (users, items)
         The ridges of the regressions on rated-item sets; None for no such regression.
-    feature_ridges : pair of float (users, items)
+    feature_ridges : pair of float or None (users, items)
+        The ridges of the regressions on features; None: the fit chooses them.
     set_prior_count : float
         As of `PriorSources`.
     tune : bool
@@ -89,6 +97,8 @@ class Specification(NamedTuple):
         What pairs without a rating count as; None for nothing.
     duplicates : str
         What becomes of pairs that are there twice, as of `Ratings`.
+    periods : tuple of int
+        The seconds of the periods whose ratings by one user share an offset; none for no offsets of time.
     """
 
     name: str
@@ -98,12 +108,13 @@ class Specification(NamedTuple):
     max_iter: int
     tol: float | None
     implicit_ridges: tuple[float | None, float | None] = (None, None)
-    feature_ridges: tuple[float, float] = (0.0, 0.0)
+    feature_ridges: tuple[float | None, float | None] = (None, None)
     set_prior_count: float = 0.0
     tune: bool = False
     sampler: SamplerOptions | None = None
     missing: MissingOptions | None = None
     duplicates: str = "raise"
+    periods: tuple[int, ...] = ()
 
 
 class Run(NamedTuple):
@@ -155,6 +166,8 @@ class Fitted(NamedTuple):
         Whether an interruption ended the fit.
     missing : MissingPairs or None
         What pairs without a rating count as.
+    times : TimeEffects or None
+        Offsets of time.
     """
 
     mean: float
@@ -169,6 +182,7 @@ class Fitted(NamedTuple):
     best_iter: int
     is_interrupted: bool = False
     missing: MissingPairs | None = None
+    times: TimeEffects | None = None
 
 
 def train(
@@ -196,10 +210,10 @@ def _train(
     run: Run,
 ) -> Fitted:
     """Fit a model, as `train`; the ratings seen may share memory with a sparse `R`."""
-    # A matrix of the caller's need not be copied while nothing can change it. No model uses timestamps yet, so that a file's or
-    # a frame's are not read; those of a `Ratings` come along.
-    ratings = read_ratings(
-        R, y, caller=FIT, sample_weight=sample_weight, timestamp=False, dtype=specification.dtype, n_jobs=run.n_jobs,
+    # A matrix of the caller's need not be copied while nothing can change it. Timestamps of a file or a frame are read where the
+    # model uses them; those of a `Ratings` come along.
+    ratings = read_timed(
+        R, y, FIT, bool(specification.periods), sample_weight=sample_weight, dtype=specification.dtype, n_jobs=run.n_jobs,
         copy=False, duplicates=specification.duplicates,
     )  # fmt: skip
     encoders: list[FeatureEncoder | None] = [None, None]
@@ -217,6 +231,8 @@ def _train(
     _check_memory(specification, ratings, run)
     if run.stopping.early_stopping and eval_set is None:
         ratings, eval_set = _held_out_share(ratings, run)
+    is_ordinal = specification.sampler is not None and specification.sampler.is_ordinal
+    levels = _levels(ratings) if is_ordinal else None
     penalties = _tuned(specification, ratings, pair, run) if specification.tune else specification.penalties
     alternation = _alternation(specification, ratings, penalties, pair, run)
     if run.start is not None:
@@ -231,7 +247,7 @@ def _train(
         if specification.sampler is not None:
             # The sums of small matrices would depend on the number of threads, and gain nothing by them.
             stack.enter_context(_threads.one_blas_thread())
-            trainer = _chain_start(alternation, specification.sampler, run)
+            trainer = _chain_start(alternation, specification.sampler, levels, run)
 
         def fitted(course: Course) -> Fitted:
             return _fitted(specification, ratings, trainer, alternation, encoders, course, penalties, run)
@@ -257,11 +273,34 @@ def _alternation(
 ) -> Alternation:
     """Return the alternation that a specification asks for, at its random start."""
     if specification.missing is None:
-        return Alternation(ratings, specification.k, penalties, run.generator, run.n_threads, sources)
+        return Alternation(
+            ratings, specification.k, penalties, run.generator, run.n_threads, sources, specification.periods
+        )
     if specification.missing.confidence is not None:
         check_counts(ratings, FIT)
     missing = specification.missing.pairs(ratings)
     return RankAlternation(ratings, specification.k, penalties, run.generator, run.n_threads, sources, missing)
+
+
+def read_timed(R: Any, y: Any, caller: Caller, needs_times: bool, **options: Any) -> Ratings:
+    """Read ratings, with their timestamps where these are needed.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As of `Ratings`; where there are no timestamps although they are needed.
+    """
+    if not needs_times:
+        return read_ratings(R, y, caller=caller, timestamp=False, **options)
+    is_table = not isinstance(R, Ratings) and not scipy.sparse.issparse(R) and (is_path(R) or is_frame(R))
+    # Of a table a column of times must be recognised, or the message says what is there.
+    ratings = read_ratings(R, y, caller=caller, timestamp=True if is_table else None, **options)
+    if ratings.timestamps is None:
+        raise ValueError(
+            f"{caller.data} has no timestamps, but time is not None: pass a data frame or file with a column of times, or "
+            "Ratings.from_arrays(users, items, ratings, timestamps=...); or set time=None"
+        )
+    return ratings
 
 
 def check_counts(ratings: Ratings, caller: Caller) -> None:
@@ -318,7 +357,7 @@ def _tuned(
         return penalties
     train, test = ratings.select(~held_out), ratings.select(held_out)
     start = np.random.default_rng(TUNING_SEED)
-    fit = Alternation(train, specification.k, penalties, start, run.n_threads, sources)
+    fit = Alternation(train, specification.k, penalties, start, run.n_threads, sources, specification.periods)
     with _named_singular_rows(ratings):
         factor = best_multiple(fit, held_out_ratings(test, train, fit), penalties)
     return penalties[0].times(factor), penalties[1].times(factor)
@@ -328,10 +367,11 @@ def held_out_ratings(eval_set: Any, ratings: Ratings, alternation: Alternation) 
     """Return held-out ratings, with the codes of the training ratings."""
     if isinstance(eval_set, tuple) and len(eval_set) != 2:
         raise ValueError(f"eval_set has {len(eval_set)} parts; it must be a pair (X, y), or ratings as fit takes them")
+    timestamp = False if alternation.times is None else None
     if isinstance(eval_set, tuple):
-        test = read_ratings(*eval_set, caller=EVAL_PAIR, timestamp=False, dtype=ratings.dtype)
+        test = read_ratings(*eval_set, caller=EVAL_PAIR, timestamp=timestamp, dtype=ratings.dtype)
     else:
-        test = as_ratings(eval_set, "eval_set", timestamp=False, dtype=ratings.dtype)
+        test = as_ratings(eval_set, "eval_set", timestamp=timestamp, dtype=ratings.dtype)
     users, items, values = test.triples()
     users = np.asarray(ratings.user_codes(test.user_ids))[users]
     items = np.asarray(ratings.item_codes(test.item_ids))[items]
@@ -347,14 +387,42 @@ def held_out_ratings(eval_set: Any, ratings: Ratings, alternation: Alternation) 
         alternation.mean,
         alternation.unit,
         alternation.k,
+        None if alternation.times is None else test.timestamps,
     )
 
 
-def _chain_start(alternation: Alternation, options: SamplerOptions, run: Run) -> Gibbs:
-    """Return the sampler after the sweeps of alternating least squares that it starts from."""
+def _chain_start(alternation: Alternation, options: SamplerOptions, levels: Any, run: Run) -> Gibbs:
+    """Return the sampler after the sweeps of least squares that it starts from; `levels` are those of ordinal ratings."""
     for _ in itertools.islice(sweeps(alternation), options.als_iter):
         pass
-    return Gibbs(alternation, run.generator, options.burn_in, options.wanted)
+    if not options.is_ordinal:
+        return Gibbs(alternation, run.generator, options.burn_in, options.wanted)
+    return OrdinalGibbs(alternation, run.generator, options.burn_in, options.wanted, levels)
+
+
+def _levels(ratings: Ratings) -> NDArray[np.float64]:
+    """Return the levels of ordinal ratings, ascending, or say why these have none."""
+    weights, values = ratings.by_user.weights, ratings.by_user.values
+    if weights is not None:
+        wrong = weights[(weights != 0) & (weights != 1)]
+        if len(wrong):
+            raise ValueError(
+                f'sample_weight holds {wrong[0]:g}, but with likelihood="ordinal" weights must be 0 or 1: leave it out, or use '
+                'likelihood="gaussian"'
+            )
+        values = values[weights > 0]
+    levels = rating_levels(values)
+    if levels is None:
+        raise ValueError(
+            f'likelihood is "ordinal", but R holds more than {MAX_LEVELS} different ratings; there must be 2 to {MAX_LEVELS}: '
+            'round them to steps, or use likelihood="gaussian"'
+        )
+    if len(levels) < 2:
+        raise ValueError(
+            f'likelihood is "ordinal", but all ratings of R are {levels[0]:g}; there must be 2 to {MAX_LEVELS} different ones: use '
+            'likelihood="gaussian"'
+        )
+    return levels
 
 
 def run_sweeps(
@@ -427,7 +495,7 @@ def _iterate(specification: Specification, trainer: Trainer, alternation: Altern
         with np.errstate(all="ignore"):
             by_user, by_item = (alternation.unit**2 * x.loss[:, 0] for x in (alternation.users, alternation.items))
         sums = by_user, by_item
-    return Iterate(number, users, items, sums)
+    return Iterate(number, users, items, sums, trainer.time_snapshot())
 
 
 def _fitted(
@@ -455,12 +523,24 @@ def _fitted(
         raise FloatingPointError(
             "the loss left the range of float64 numbers: rescale the ratings, or take a smaller reg"
         )
+    times = shifts = None
+    if iterate.times is not None and alternation.times is not None:
+        assert ratings.timestamps is not None
+        times = TimeEffects.of(alternation.times, iterate.times, ratings.timestamps, ratings.n_users)
+        # The mean of a user's offsets is part of his bias from now on; the iterate stays as it is.
+        table = factor_table(len(users.table), k, dtype)
+        table[:] = users.table
+        table[:, k] += times.means
+        users = users._replace(table=table)
+        shifts = times.shifts_of_fit(alternation.times)
+        if ratings.by_user.weights is not None and not ratings.by_user.weights.all():
+            shifts = shifts[ratings.by_user.weights > 0]
     errors = None
-    if specification.missing is None:
+    if specification.missing is None and trainer.scale is None:
         # Where numbers are next to the ends of their range, only uncertainty suffers.
         with np.errstate(all="ignore"):
             tables = users.table, items.table
-            errors = training_errors(_counted(ratings), tables, k, iterate.squared_errors, run.n_threads)
+            errors = training_errors(counted_ratings(ratings), tables, k, iterate.squared_errors, run.n_threads, shifts)
     fitted_users, fitted_items = (
         FittedSide(
             side.name,
@@ -495,10 +575,11 @@ def _fitted(
         iterate.number,
         course.is_interrupted,
         alternation.missing if isinstance(alternation, RankAlternation) else None,
+        times,
     )
 
 
-def _counted(ratings: Ratings) -> Ratings:
+def counted_ratings(ratings: Ratings) -> Ratings:
     """Return the ratings of a weight above 0, see `posterior.counted`."""
     weights = ratings.by_user.weights
     return ratings if weights is None or weights.all() else ratings.select(weights > 0)

@@ -77,6 +77,7 @@ class Updates(FittedModel):
         check_is_fitted(self, "mean_")
         if side not in SIDES:
             raise ValueError(f'side is {side!r}; it must be "user" or "item"')
+        self._refuse_ordinal("rows are to be folded in")
         if R is None and features is None:
             raise ValueError("R and features are both None: give ratings of the new rows, their features, or both")
         own, other = (self._users, self._items) if side == "user" else (self._items, self._users)
@@ -86,7 +87,7 @@ class Updates(FittedModel):
             )
         folded = fold_in(
             own, other, self._seen, self.mean_, self._missing, self._uncertainty, R, self._values_of(R, y), sample_weight,
-            features, self.n_jobs, self._n_threads(),
+            features, self.n_jobs, self._n_threads(), self._times,
         )  # fmt: skip
         state = self._state()._replace(
             users=folded.users,
@@ -96,6 +97,7 @@ class Updates(FittedModel):
             # Kept draws have rows for the users and items of the fit.
             chain=None if self._chain is None else self._chain._replace(samples=None),
             folded_in_ids=folded.ids,
+            times=folded.times,
         )
         model: Self = self._with_state(state)
         return model
@@ -182,6 +184,7 @@ class Updates(FittedModel):
             told = {"user_features": user_features, "item_features": item_features}
             self.fit(R, y, sample_weight, **{name: x for name, x in told.items() if x is not None})
             return self
+        self._refuse_ordinal("more ratings are to be learned")
         if R is None and user_features is None and item_features is None:
             raise ValueError("R is None and there are no features; give ratings, features, or both")
         if len(self._seen.values) != len(self._seen.indices):

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from alsx._models.features import FeatureEncoder
 from alsx._models.side import FittedSide
+from alsx._models.times import TimeEffects
 from alsx._solver.alternation import Alternation, unit_factors
 from alsx._solver.regression import PriorRegression
 from alsx.ratings import Ids, Ratings
@@ -23,10 +24,13 @@ class WarmStart(NamedTuple):
     ----------
     users, items : FittedSide
         Of the earlier model.
+    times : TimeEffects or None
+        Of the earlier model.
     """
 
     users: FittedSide
     items: FittedSide
+    times: TimeEffects | None = None
 
     def check(self, k: int) -> None:
         """Refuse a model of another rank, of which nothing could be taken over."""
@@ -55,7 +59,10 @@ class WarmStart(NamedTuple):
             coefficients = [_coefficients(part, earlier, other_codes, encoder) for part in side.regressions]
             scaled = [None if x is None else x / scale for x in coefficients]
             rows = earlier.table[codes[known], : alternation.k + 1] / scale
-            side.go_on_from(known, rows, scaled, n_threads)
+            side.go_on_from(known, rows, scaled, earlier.prior.feature_ridge, n_threads)
+        times, earlier_times = alternation.times, self.times
+        if times is not None and earlier_times is not None and times.seconds == earlier_times.seconds:
+            times.take_variances(earlier_times.ratios, earlier_times.variances)
 
 
 def _codes(earlier: Ids, ids: Array) -> Array:

@@ -21,19 +21,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alsx._solver import SIDES
+from alsx._solver.ordinal import OrdinalScale
 from alsx._solver.prior import Basis, FittedPrior, Penalty, PriorSources
 from alsx._solver.regression import (
     Evidence,
     PriorMeans,
     PriorRegression,
     Scratch,
+    SparseOperator,
     column_sums,
     feature_regression,
     rated_item_regression,
     ridge_regression,
 )
+from alsx._solver.ridges import MAX_FEATURES, leave_one_out_ridge
 from alsx._solver.rows import RowPrior, RowSystems, solve_workspace
-from alsx._solver.tables import aligned, factor_table, row_scales, solve_tasks, weight_sums
+from alsx._solver.tables import aligned, factor_table, kernel_table, row_scales, solve_tasks, weight_sums
+from alsx._solver.time_offsets import TimeOffsets, TimeSnapshot
 from alsx.ratings import CSR, Ratings, is_mapped
 
 Array = NDArray[Any]
@@ -42,6 +46,10 @@ Floats = NDArray[np.float64]
 # How many ratings make a row half as reliable as it can be, where features are judged by all rows: MovieLens 100k with a
 # sixth of the films withheld is predicted best from about 200 on (benchmarks/coldstart.py), since errors are counted by rating.
 HALF_RELIABILITY_COUNT = 200.0
+
+# The ridges of features, in numbers of average rows, where the fit has nothing to choose them by: good ones on MovieLens 100k and
+# latest-small, with as many rows as these have.
+FEATURE_RIDGES = {"user": 60.0, "item": 20.0}
 
 # The standard deviation of the random start of the items' factors, in units of the ratings': small, so that the first
 # half-sweep is close to a fit of biases.
@@ -196,11 +204,20 @@ class TrainingSide:
             )
         if sources.features is not None:
             ridge = sources.feature_ridge
+            if ridge is None and sources.features.shape[1] > MAX_FEATURES:
+                ridge = FEATURE_RIDGES[self.name]
             regressions.append(feature_regression(sources.features, ridge, self.fit_scale, columns, ld, dtype, scratch))
         if regressions:
             self.prior_means = PriorMeans(regressions, aligned(len(self.table), ld, dtype))
 
-    def go_on_from(self, places: Array, rows: Array, coefficients: list[Array | None], n_threads: int) -> None:
+    def go_on_from(
+        self,
+        places: Array,
+        rows: Array,
+        coefficients: list[Array | None],
+        feature_ridge: float | None,
+        n_threads: int,
+    ) -> None:
         """Go on from an earlier fit, in units in which the ratings have standard deviation 1.
 
         Parameters
@@ -211,12 +228,48 @@ class TrainingSide:
             Their factors and biases.
         coefficients : list of ndarray, shape (f, k+1), or None
             Of each of the `regressions`; None for what the earlier fit has not learned.
+        feature_ridge : float or None
+            What the earlier fit took; None where it did not keep it.
         n_threads : int
         """
         self.table[places, : self.k + 1] = rows
         for part, earlier in zip(self.regressions, coefficients, strict=True):
             if earlier is not None and self.prior_means is not None:
+                if part.awaits_ridge:  # another ridge now might raise the loss
+                    part.regularise(feature_ridge or FEATURE_RIDGES[self.name])
                 part.go_on_from(earlier, self.prior_means.means, n_threads)
+
+    def choose_ridges(self, other: TrainingSide, n_threads: int) -> None:
+        """Choose the ridges that were left to the fit, once the rows have been solved with effects of 0.
+
+        A change of the ridge changes no loss so long. Rows with many ratings say more of what features do than those whose factors
+        are mostly prior: what the ratings alone say of a column, and how precisely, is told from its prior, one column at a time.
+        """
+        for part in self.regressions:
+            if not part.awaits_ridge or self.prior_means is None:
+                continue
+            if not self.n_solved:
+                part.regularise(FEATURE_RIDGES[self.name])
+                continue
+            columns = self.k + 1
+            squares = other.table * other.table
+            squares[:, self.k] = 1.0
+            information = aligned(len(self.table), self.table.shape[1], self.table.dtype)
+            ones = np.ones(len(self.table))
+            rated_items = SparseOperator.of_ratings(self.ratings, 1.0, self.tasks, self.table.dtype)
+            rated_items.times(kernel_table(squares, self.k), columns, ones, n_threads, information)
+            rated = np.flatnonzero(self.fit_scale > 0)
+            of_ratings = np.maximum(information[rated, :columns].astype(np.float64), np.finfo(np.float32).tiny)
+            of_prior = self.row_scale[rated, None] * self.precision
+            rows = self.table[rated, :columns].astype(np.float64)
+            # Rows are means of what their ratings and their prior say, weighed by precision.
+            target = rows + of_prior / of_ratings * (rows - self.prior_means.means[rated, :columns])
+            # With effects of features of 0, the rest of the prior mean is what other regressions say already.
+            target -= self.prior_means.means[rated, :columns]
+            with np.errstate(divide="ignore"):
+                weights = 1 / (1 / of_ratings + 1 / of_prior)
+            ridge = leave_one_out_ridge(part.features[rated], target, weights)
+            part.regularise(FEATURE_RIDGES[self.name] if ridge is None else ridge)
 
     def remember_basis(self, other: TrainingSide) -> None:
         """Keep what the rows were just solved from: a row can be explained, and solved again, from that alone."""
@@ -320,7 +373,7 @@ class TrainingSide:
         cold_start = self.cold_start_vector(table, common_mean)
         without_data = self.without_data()
         effects: dict[str, Any] = {"unrated_mean": cold_start}
-        typical_min_count = 1.0
+        typical_min_count, feature_ridge = 1.0, None
         if cold_start is not None:
             typical_min_count = float(np.quantile(self.weight_sum[self.weight_sum > 0], UNTYPICAL_SHARE))
             copy[without_data, : k + 1] = cold_start
@@ -329,30 +382,39 @@ class TrainingSide:
                 effects["implicit_effects"] = learned[:, : k + 1]
                 continue
             effects["feature_effects"] = learned[:, : k + 1]
-            ridge = part.relative_ridge
+            ridge = self._cold_ridge(part, copy)
             cold = ridge_regression(part.features, copy[:, : k + 1], self._reliability(), ridge)
+            feature_ridge = None if part.awaits_ridge else part.relative_ridge
             unrated = np.flatnonzero((self.fit_scale == 0) & ~without_data)
             copy[unrated, : k + 1] = part.features[unrated] @ cold
             effects["cold_feature_effects"] = cold.astype(dtype)
-        root = np.sqrt(unit)
-        copy[:, :k] *= root
-        copy[:, k] *= unit
+        to_rating_units(copy, unit, k)
         scale = unit_factors(unit, k)
         scaled = {name: None if x is None else _times(x, scale) for name, x in effects.items()}
         penalty = self.penalty
         prior = FittedPrior(
             penalty.reg * unit, penalty.reg_bias, penalty.exponent, typical_min_count=typical_min_count,
-            set_prior_count=self.set_prior_count, **scaled,
+            set_prior_count=self.set_prior_count, feature_ridge=feature_ridge, **scaled,
         )  # fmt: skip
         return SideSnapshot(copy, prior, self._basis(unit, prior))
+
+    def _cold_ridge(self, part: PriorRegression, table: Array) -> float:
+        """Return the ridge of the regression that predicts rows without ratings; errors are counted by rating."""
+        ridge = None
+        if part.chooses_ridge:
+            rated = np.flatnonzero(self.fit_scale > 0)
+            rows = table[rated, : self.k + 1].astype(np.float64)
+            weights = self._reliability()[rated, None]
+            ridge = leave_one_out_ridge(part.features[rated], rows, weights, self.weight_sum[rated])
+            if ridge is None and part.awaits_ridge:
+                ridge = FEATURE_RIDGES[self.name]
+        return part.relative_ridge if ridge is None else ridge
 
     def _basis(self, unit: float, prior: FittedPrior) -> Basis | None:
         """Return what the rows were last solved from, in rating units; None where that is the model as it stands."""
         if self.solved_against is None:
             return None
-        table = factor_table(len(self.solved_against), self.k, self.table.dtype)
-        _times(self.solved_against[:, : self.k + 1], unit_factors(unit, self.k), table[:, : self.k + 1])
-        return Basis(table, prior)
+        return Basis(basis_table(self.solved_against, unit, self.k), prior)
 
 
 def unit_factors(unit: float, k: int) -> Floats:
@@ -361,6 +423,19 @@ def unit_factors(unit: float, k: int) -> Floats:
     Both sides' factors take the root, so that their products are in rating units.
     """
     return np.append(np.full(k, np.sqrt(unit)), unit)
+
+
+def to_rating_units(table: Array, unit: float, k: int) -> None:
+    """Bring a table from units in which the ratings have standard deviation 1 to rating units, in place."""
+    table[:, :k] *= np.sqrt(unit)
+    table[:, k] *= unit
+
+
+def basis_table(table: Array, unit: float, k: int) -> Array:
+    """Return a table that rows were solved from in rating units, for `Basis`."""
+    out = factor_table(len(table), k, table.dtype)
+    _times(table[:, : k + 1], unit_factors(unit, k), out[:, : k + 1])
+    return out
 
 
 def _times(x: Array, scale: Floats, out: Array | None = None) -> Array:
@@ -386,12 +461,15 @@ class Alternation:
         Threads; they change no bit of the result.
     sources : pair of PriorSources (users, items)
         What the prior means of each side are learned from.
+    periods : tuple of int, default=()
+        The seconds of the periods whose ratings by one user share an offset, see `TimeOffsets`; the ratings have timestamps then.
 
     Attributes
     ----------
     mean, unit : float
         The mean and the standard deviation of the ratings (1 where they are all the same).
     users, items : TrainingSide
+    times : TimeOffsets or None
     objective : float
         After the last half-sweep, in units in which the ratings have standard deviation 1; infinite where the next one
         cannot be compared with the last, since the regularisation or a table was changed.
@@ -402,8 +480,9 @@ class Alternation:
         is done.
     """
 
-    # A sampler has one, see `Trainer`.
+    # Samplers have them, see `Trainer`.
     noise_sd: float | None = None
+    scale: OrdinalScale | None = None
 
     def __init__(
         self,
@@ -413,6 +492,7 @@ class Alternation:
         generator: np.random.Generator,
         n_threads: int,
         sources: tuple[PriorSources, PriorSources] = (PriorSources(), PriorSources()),
+        periods: tuple[int, ...] = (),
     ) -> None:
         dtype = ratings.dtype
         self.k, self.n_threads = k, n_threads
@@ -425,6 +505,13 @@ class Alternation:
             TrainingSide(name, self._evidence(rows), k, penalty, dtype, in_order)
             for name, rows, penalty in zip(SIDES, (ratings.by_user, ratings.by_item), penalties, strict=True)
         )
+        self.times: TimeOffsets | None = None
+        if periods:
+            assert ratings.timestamps is not None
+            self.times = TimeOffsets(
+                self.users.ratings, self.items.ratings, ratings.timestamps, periods, self.mean, self.unit, n_threads
+            )
+            self.users.ratings, self.items.ratings = self.times.by_user, self.times.by_item
         self.weight_sum = float(ratings.n_ratings)
         if ratings.by_user.weights is not None:
             self.weight_sum = float(ratings.by_user.weights.sum(dtype=np.float64))
@@ -469,8 +556,11 @@ class Alternation:
         SingularRowError
             If the normal equations of a row are singular.
         """
+        if side is self.users and self.times is not None:
+            self._improve_offsets(self.times)
         other, means, takes_step = self.other(side), side.prior_means, side.takes_step(self.other(side))
         if means is not None and side.n_solved:
+            side.choose_ridges(other, self.n_threads)
             evidence = side.evidence(other, self.shared_information(side), self.n_threads) if takes_step else None
             means.improve(side.table, self.n_threads, evidence)
         objective = self._solved(side)
@@ -483,11 +573,19 @@ class Alternation:
         side.n_solved += 1
         side.remember_basis(other)
 
+    def _improve_offsets(self, times: TimeOffsets) -> None:
+        """Improve the offsets of time, whose variances are learned once the ratings have been fitted without them."""
+        if times.ratios is None:
+            if not self.users.n_solved:
+                return
+            times.learn(self.users.table, self.items.table, self.k)
+        times.improve(self.users.table, self.items.table, self.k, self.users.row_prior())
+
     def _solved(self, side: TrainingSide) -> float:
         """Solve every row of one side; returns the objective in units in which the ratings have standard deviation 1."""
         systems = self.systems(side, side.row_prior())
         side.solve(systems, self.n_threads, self.work, self.report_of(side))
-        return side.squared_error + side.penalty_sum + self.other(side).penalty_sum
+        return side.squared_error + side.penalty_sum + self.other(side).penalty_sum + self._time_penalty
 
     def shared_information(self, side: TrainingSide) -> Floats:
         """Return what every row of one side has besides its ratings' precision, by column: nothing here."""
@@ -504,7 +602,22 @@ class Alternation:
     @property
     def loss(self) -> float:
         """The regularised loss, in squared rating units, after a half-sweep of the items."""
-        return self.unit**2 * (self.items.squared_error + self.users.penalty_sum + self.items.penalty_sum)
+        fit = self.items.squared_error + self.users.penalty_sum + self.items.penalty_sum
+        return self.unit**2 * (fit + self._time_penalty)
+
+    @property
+    def _time_penalty(self) -> float:
+        """The part of the objective that offsets of time have."""
+        return 0.0 if self.times is None else self.times.penalty
+
+    @property
+    def time_offsets(self) -> list[Floats]:
+        """The offsets of time as they stand, in units in which the ratings have standard deviation 1."""
+        return [] if self.times is None else self.times.offsets
+
+    def time_snapshot(self) -> TimeSnapshot | None:
+        """Return a copy of the offsets of time in rating units; None where there are none."""
+        return None if self.times is None else self.times.snapshot()
 
     @property
     def train_rmse(self) -> float:
@@ -571,8 +684,15 @@ class Trainer(Protocol):
     def train_rmse(self) -> float: ...
     @property
     def noise_sd(self) -> float | None: ...
+    @property
+    def scale(self) -> OrdinalScale | None: ...
     def update(self, side: TrainingSide) -> None: ...
     def end_sweep(self) -> None: ...
+    @property
+    def times(self) -> TimeOffsets | None: ...
+    @property
+    def time_offsets(self) -> list[Floats]: ...
+    def time_snapshot(self) -> TimeSnapshot | None: ...
     def estimate(self, *, cold_start: bool = True) -> Estimate: ...
     def snapshot(self) -> tuple[SideSnapshot, SideSnapshot]: ...
 

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,13 +26,12 @@ from numpy.typing import NDArray
 from alsx import _core, _regression
 from alsx._solver.alternation import Alternation, Estimate, SideSnapshot, TrainingSide, unit_factors
 from alsx._solver.missing import missing_gram
+from alsx._solver.ordinal import OrdinalScale
 from alsx._solver.prior import Penalty
 from alsx._solver.regression import PriorRegression
 from alsx._solver.rows import RowPrior
 from alsx._solver.tables import aligned, workspace
-
-if TYPE_CHECKING:
-    from alsx._solver.ordinal import OrdinalScale
+from alsx._solver.time_offsets import PERIODS, TimeSnapshot
 
 Array = NDArray[Any]
 Floats = NDArray[np.float64]
@@ -48,13 +47,12 @@ SHAPE, RATE, RIDGE_RATE, MEAN_COUNT, EXTRA_DEGREES, PRECISION = 1.0, 1.0, 0.1, 1
 # err 0.817; on those of MovieLens 100k all err the same.
 SET_PRIOR_COUNT = 10.0
 
-# Where the chain starts: the regularisation of alternating least squares before it, and the first ridges of the regressions
-# (users, items). That of features is also the ridge of what is learned, in the end, of rows without ratings, as by `FactorALS`:
-# on ML-100k without a sixth of the films this errs less than the mean of the draws of W (1.025 to 1.052; for users 1.014 to
-# 1.015).
+# Where the chain starts: the regularisation of alternating least squares before it, and the first ridges of the regressions on
+# rated-item sets (users, items). Those on features are chosen by the sweeps before the chain. In the end rows without ratings are
+# predicted by a regression whose ridge is chosen too, as by `FactorALS`: on ML-100k without a sixth of the films this errs less
+# than the mean of the draws of W.
 START_PENALTY = Penalty(12.0, 4.0, 0.0)
 START_IMPLICIT_RIDGES = (2.0, 1.0)
-START_FEATURE_RIDGES = (20.0, 20.0)
 
 # Rows that are summed in the tables' own type before the sums go on in double precision.
 CHUNK_ROWS = 8192
@@ -437,7 +435,12 @@ class Gibbs:
     def __init__(self, start: Alternation, generator: np.random.Generator, burn_in: int, wanted: Any = ()) -> None:
         self.start, self.generator, self.burn_in = start, generator, burn_in
         self.users, self.items, self.k, self.unit = start.users, start.items, start.k, start.unit
+        self.times = start.times
+        if self.times is not None and self.times.ratios is None:
+            self.times.learn(self.users.table, self.items.table, self.k)
         self.seed, self.draw_index = int(generator.integers(2**63)), 0
+        for side, other in ((start.users, start.items), (start.items, start.users)):
+            side.choose_ridges(other, start.n_threads)
         # The error of a fit is below the noise's; a few sweeps forget it.
         self.alpha = (SHAPE + start.weight_sum / 2) / (RATE + self.items.squared_error / 2)
         self.hyperparameters = {
@@ -452,6 +455,10 @@ class Gibbs:
 
     def update(self, side: TrainingSide) -> None:
         """Draw every row of one side given all the rest, then what its rows have in common."""
+        if side is self.users and self.times is not None:
+            self.times.draw(
+                side.table, self.items.table, self.k, self.row_prior(side), self.alpha**-0.5, self.generator
+            )
         self.draw_rows(side)
         self.hyperparameters[side.name].draw(turn=self.has_turn(side))
 
@@ -471,17 +478,23 @@ class Gibbs:
 
     def draw_rows(self, side: TrainingSide) -> None:
         """Draw every row of one side given all the rest."""
-        common, start = self.hyperparameters[side.name], self.start
-        prior = RowPrior(0.0, 0.0, side.row_scale, precision=common.precision / self.alpha, means=common.expected)
-        start.systems(side, prior).draw(
+        start = self.start
+        start.systems(side, self.row_prior(side)).draw(
             side.table, side.loss, self.alpha**-0.5, self.seed, self.draw_index, start.n_threads, start.work,
             start.report_of(side),
         )  # fmt: skip
         self.draw_index += 1
 
+    def row_prior(self, side: TrainingSide) -> RowPrior:
+        """Return the prior of one side's rows, relative to the noise."""
+        common = self.hyperparameters[side.name]
+        return RowPrior(0.0, 0.0, side.row_scale, precision=common.precision / self.alpha, means=common.expected)
+
     def end_sweep(self) -> None:
         """Draw the noise's precision, and keep the draw after the burn-in."""
         self.draw_noise()
+        if self.times is not None:
+            self.times.draw_variances(1.0 / self.alpha, self.generator)
         self.n_draws += 1
         if self.n_draws > self.burn_in:
             self.keep()
@@ -506,6 +519,11 @@ class Gibbs:
         """The standard deviation of the noise, in rating units."""
         return float(self.unit * self.alpha**-0.5)
 
+    @property
+    def scale(self) -> OrdinalScale | None:
+        """What turns predictions into distributions of ratings, in a sampler that does not take them for numbers."""
+        return None
+
     def state(self) -> dict[str, float]:
         """Return the hyper-parameters that do not depend on the rotation of the factors, in rating units."""
         values = {"noise_sd": self.noise_sd}
@@ -516,6 +534,9 @@ class Gibbs:
                 values[f"{name}_factor_sd"] = float(np.sqrt(self.unit * variances[:-1].mean()))
             for part in common.regressions:
                 values[f"{name}_{'implicit' if part.features is None else 'features'}_ridge"] = part.ridge
+        if self.times is not None:
+            for level, variance in zip(self.times.groups.levels, self.times.variances.tolist(), strict=True):
+                values[f"user_{PERIODS.get(level.seconds, level.seconds)}_sd"] = self.unit * float(np.sqrt(variance))
         return values
 
     def _arrays(self) -> dict[str, Array]:
@@ -528,6 +549,9 @@ class Gibbs:
             arrays[f"{side.name}_precision"] = common.precision / self.alpha
             for place, part in enumerate(common.regressions):
                 arrays[f"{side.name}_coefficients_{place}"] = part.coefficients
+        if self.times is not None:
+            arrays |= {f"time_offsets_{place}": own for place, own in enumerate(self.times.offsets)}
+            arrays["time_variances"], arrays["time_noise"] = self.times.variances, np.array([1.0 / self.alpha])
         return arrays
 
     def align_to_mean(self) -> None:
@@ -595,6 +619,21 @@ class Gibbs:
             mean = self.sums[f"{side.name}_mean"] / self.n_kept
             vectors.append(side.cold_start_vector(table, mean) if cold_start else None)
         return Estimate(*tables, *vectors)
+
+    @property
+    def time_offsets(self) -> list[Floats]:
+        """The means of the drawn offsets of time so far, in units in which the ratings have standard deviation 1."""
+        if self.times is None or not self.n_kept:
+            return self.start.time_offsets
+        return [self.sums[f"time_offsets_{place}"] / self.n_kept for place in range(len(self.times.offsets))]
+
+    def time_snapshot(self) -> TimeSnapshot | None:
+        """Return the means of the drawn offsets of time and of their variances; None where there are none."""
+        if self.times is None or not self.n_kept:
+            return self.start.time_snapshot()
+        variances = self.sums["time_variances"] / self.n_kept
+        ratios = self.sums["time_variances"] / self.sums["time_noise"]
+        return TimeSnapshot([self.unit * own for own in self.time_offsets], ratios, self.unit**2 * variances)
 
     def snapshot(self) -> tuple[SideSnapshot, SideSnapshot]:
         """Return the means of the draws kept, in rating units, and what is expected of rows that come later."""

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from alsx import _regression, _scores, metrics
 from alsx._solver.alternation import Estimate, Trainer
+from alsx._solver.ordinal import OrdinalScale
+from alsx._solver.time_offsets import Places, find_groups
 
 Array = NDArray[Any]
 Floats = NDArray[np.float64]
@@ -75,6 +77,8 @@ class HeldOut:
     mean, unit : float
         Of the training ratings.
     k : int
+    timestamps : ndarray of int64, shape (n,), or None
+        Where the model has offsets of time.
     """
 
     users: Array
@@ -85,6 +89,7 @@ class HeldOut:
     mean: float
     unit: float
     k: int
+    timestamps: Array | None = None
 
     @cached_property
     def half_known(self) -> Array:
@@ -93,7 +98,14 @@ class HeldOut:
 
     def rmse(self, trainer: Trainer, n_threads: int) -> float:
         """Return the (weighted) RMSE of clipped predictions of the model as it stands, in rating units."""
+        if self.timestamps is not None and trainer.times is not None:
+            return self._rmse_with_offsets(trainer, n_threads)
         others = self.half_known
+        if trainer.scale is not None:
+            estimate = trainer.estimate(cold_start=len(others) > 0)
+            return float(
+                metrics.rmse(self.values, self._predict(slice(None), estimate, n_threads, trainer.scale), self.weights)
+            )
         estimate = trainer.estimate(cold_start=len(others) > 0)
         # Most pairs are known on both sides: their errors are added up where they are predicted, in one pass.
         partial = np.empty(_regression.n_chunks(len(self.values)))
@@ -113,7 +125,24 @@ class HeldOut:
         # Squares out of range, or weights to refuse.
         return float(metrics.rmse(self.values, self._predict(slice(None), estimate, n_threads), self.weights))
 
-    def _predict(self, part: Any, estimate: Estimate, n_threads: int) -> Floats:
+    def _rmse_with_offsets(self, trainer: Trainer, n_threads: int) -> float:
+        """Return the error where predictions have an offset for their time."""
+        assert self.timestamps is not None
+        assert trainer.times is not None
+        estimate = trainer.estimate(cold_start=len(self.half_known) > 0)
+        standardised = predict_codes(self.users, self.items, *estimate, self.k, 0.0, n_threads)
+        # The groups of a fit do not change.
+        places: Places | None = self.__dict__.get("_places")
+        if places is None:
+            places = find_groups(trainer.times.groups.levels, self.users, self.timestamps)
+            self.__dict__["_places"] = places
+        standardised += places.sums(trainer.time_offsets)
+        predicted = np.clip(self.mean + self.unit * standardised, *self.range)
+        return float(metrics.rmse(self.values, predicted, self.weights))
+
+    def _predict(self, part: Any, estimate: Estimate, n_threads: int, scale: OrdinalScale | None = None) -> Floats:
         """Return clipped predictions of some of the pairs."""
         standardised = predict_codes(self.users[part], self.items[part], *estimate, self.k, 0.0, n_threads)
+        if scale is not None:
+            return scale.expected(self.mean + self.unit * standardised)
         return np.asarray(np.clip(self.mean + self.unit * standardised, *self.range))

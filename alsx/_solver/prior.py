@@ -45,15 +45,15 @@ class PriorSources(NamedTuple):
         The ridge of the regression on rated-item sets; None for no such regression.
     features : scipy CSR matrix or None
         Features of the side's rows, shape (n, f).
-    feature_ridge : float
-        The ridge of the regression on features.
+    feature_ridge : float or None
+        The ridge of the regression on features; None: the fit chooses it.
     set_prior_count : float, default=0
         What is added to the (weighted) number of ratings by whose root rated-item sets are divided.
     """
 
     implicit_ridge: float | None = None
     features: Any = None
-    feature_ridge: float = 0.0
+    feature_ridge: float | None = None
     set_prior_count: float = 0.0
 
 
@@ -101,6 +101,8 @@ class FittedPrior(NamedTuple):
     typical_min_count : float
         A number of ratings that hardly any row of the fit was below. What a small rated-item set says that no effects were learned
         from is extrapolated, so that it is mixed with `unrated_mean`.
+    feature_ridge : float or None
+        The ridge of the regression on features, in numbers of average rows; None where there are none, or it is not known.
     set_prior_count : float
         As of `PriorSources`.
     """
@@ -115,6 +117,7 @@ class FittedPrior(NamedTuple):
     cold_feature_effects: Array | None = None
     unrated_mean: Array | None = None
     typical_min_count: float = 1.0
+    feature_ridge: float | None = None
     set_prior_count: float = 0.0
 
     def cold_start_vector(self, k: int) -> Floats:

@@ -166,8 +166,8 @@ class PriorRegression:
         F by row, (n, f), and by column, (f, n), both without `factor`.
     factor : ndarray of float64, shape (n,)
         What each row of F is multiplied by.
-    ridge : float
-        Penalty of W, in numbers of rows of mean scale.
+    ridge : float or None
+        Penalty of W, in numbers of rows of mean scale; None: it is chosen once the rows have been solved, see `regularise`.
     row_scale : ndarray of float64, shape (n,)
         The scale s of each row's prior, 0 for rows that W must not learn from.
     columns, ld : int
@@ -183,7 +183,9 @@ class PriorRegression:
     coefficients : ndarray, shape (f, ld)
         W.
     ridge, relative_ridge : float
-        The penalty of W as it is used, in units of `scale_unit`, and as it was given.
+        The penalty of W as it is used, in units of `scale_unit`, and in numbers of rows of mean scale.
+    chooses_ridge, awaits_ridge : bool
+        Whether the ridge was left to the fit, and whether it has still to be chosen; W is 0 so long.
     scale_unit : float
         The unit of `row_scale` and `ridge`.
     cholesky : tuple or None
@@ -199,7 +201,7 @@ class PriorRegression:
         forward: SparseOperator,
         backward: SparseOperator,
         factor: Array,
-        ridge: float,
+        ridge: float | None,
         row_scale: Array,
         columns: int,
         ld: int,
@@ -212,25 +214,33 @@ class PriorRegression:
         self.factor = np.asarray(factor, np.float64)
         self.features = features
         self.scratch = Scratch() if scratch is None else scratch
-        self.relative_ridge = ridge
+        self.chooses_ridge = self.awaits_ridge = ridge is None
         rated = row_scale > 0
-        mean_scale = float(row_scale[rated].mean()) if rated.any() else 1.0
+        self.mean_scale = mean_scale = float(row_scale[rated].mean()) if rated.any() else 1.0
         # Scales and ridge are in this unit, or those of heavy weights would lead out of the range of float32. A power of 4, whose
         # root is exact, changes no bit.
         self.scale_unit = power_of_4(mean_scale)
-        self.ridge = ridge * mean_scale / self.scale_unit
         self.row_scale = row_scale / self.scale_unit
         self.coefficients = aligned(f, ld, dtype)
         self.ones = np.ones(f)
         self.cholesky: Any = None
+        self.relative_ridge = 0.0 if ridge is None else ridge
+        self.ridge = self.relative_ridge * mean_scale / self.scale_unit
         if features is not None and f <= MAX_EXACT_FEATURES:
-            self.cholesky = scipy.linalg.cho_factor(self.normal_matrix())
+            if ridge is not None:
+                self.regularise(ridge)
             return
         self.diagonal = self._diagonal()
         # All sums are in this unit, or heavy weights would make the squares of sums overflow. A power of two changes no bit.
         largest = float(self.diagonal.max(initial=np.finfo(np.float64).tiny))
         self.unit = 2.0 ** math.floor(math.log2(largest)) if math.isfinite(largest) else 1.0
         self.last_step, self.last_change = aligned(f, ld, dtype), aligned(n, ld, dtype)
+
+    def regularise(self, ridge: float) -> None:
+        """Set the ridge, in numbers of rows of mean scale, of a regression on few features."""
+        self.relative_ridge, self.ridge = ridge, ridge * self.mean_scale / self.scale_unit
+        self.awaits_ridge = False
+        self.cholesky = scipy.linalg.cho_factor(self.normal_matrix())
 
     @property
     def step(self) -> Array:
@@ -475,7 +485,7 @@ def inverse_root(weight_sum: Array, prior_count: float = 0.0) -> Floats:
 
 def feature_regression(
     features: scipy.sparse.csr_array,
-    ridge: float,
+    ridge: float | None,
     row_scale: Array,
     columns: int,
     ld: int,

@@ -106,7 +106,12 @@ def deviations(level: float, shape: Floats) -> float:
 
 
 def training_errors(
-    ratings: Ratings, tables: tuple[Array, Array], k: int, sums: tuple[Floats, Floats] | None, n_threads: int
+    ratings: Ratings,
+    tables: tuple[Array, Array],
+    k: int,
+    sums: tuple[Floats, Floats] | None,
+    n_threads: int,
+    shift: Floats | None = None,
 ) -> Errors:
     """What is kept of the training errors.
 
@@ -119,6 +124,8 @@ def training_errors(
     sums : pair of ndarray of float64, or None
         The squared errors of each row, where the fit has them already; None takes a pass over the ratings.
     n_threads : int
+    shift : ndarray of float64, shape (n_ratings,), default=None
+        What predictions are besides the tables', by user. Default: nothing.
     """
     rows, n = ratings.by_user, ratings.n_ratings
 
@@ -129,6 +136,8 @@ def training_errors(
         items = rows.indices[places]
         errors = np.empty(len(places))
         _scores.predict_pairs(users, items, *tables, k, ratings.mean, n_threads, errors)
+        if shift is not None:
+            errors += shift[places]
         errors -= rows.values[places]
         if rows.weights is not None:
             errors *= np.sqrt(rows.weights[places], dtype=np.float64)
@@ -141,18 +150,38 @@ def training_errors(
             users, items, errors = errors_at(np.arange(start, min(n, start + CHUNK_ERRORS)))
             for total, codes in zip(sums, (users, items), strict=True):
                 total += np.bincount(codes, errors**2, len(total))
-    users, items, errors = errors_at(np.arange(min(n, SHAPE_SAMPLE)) * n // min(n, SHAPE_SAMPLE))
+    users, items, errors = errors_at(sample_places(n))
     by_user, by_item = sums
-    overall = float(by_item.sum()) / n
+    counts = np.diff(rows.indptr)[users], np.diff(ratings.by_item.indptr)[items]
+    shape = error_shape(errors, float(by_item.sum()) / n, (by_user[users], by_item[items]), counts)
+    return Errors(by_user, by_item, shape)
+
+
+def sample_places(n: int) -> NDArray[np.int64]:
+    """Return the places of the ratings, of n by user, whose errors tell the shape."""
+    return np.asarray(np.arange(min(n, SHAPE_SAMPLE)) * n // min(n, SHAPE_SAMPLE))
+
+
+def error_shape(
+    errors: Floats, overall: float, sums: tuple[Floats, Floats], counts: tuple[NDArray[np.int64], NDArray[np.int64]]
+) -> Floats:
+    """Return the shape of the errors of some ratings, see `Errors`.
+
+    Parameters
+    ----------
+    errors : ndarray of float64, shape (m,)
+    overall : float
+        The mean squared error of all ratings.
+    sums, counts : pairs of ndarray, shape (m,)
+        The squared error of the user and of the item of each, and how many ratings they have.
+    """
     if not (overall > 0 and np.isfinite(overall)):
-        return Errors(by_user, by_item, np.ones(SHAPE_LEVELS))
+        return np.ones(SHAPE_LEVELS)
     # The rows' errors as they are: what the fit took up of the training ratings is in them, as it is in each error.
     user_size, item_size = (
-        (part / overall + NOISE_PRIOR_COUNT) / (np.diff(side.indptr) + NOISE_PRIOR_COUNT)
-        for part, side in ((by_user, rows), (by_item, ratings.by_item))
+        (part / overall + NOISE_PRIOR_COUNT) / (n + NOISE_PRIOR_COUNT) for part, n in zip(sums, counts, strict=True)
     )
-    standardised = errors / np.sqrt(overall) / np.sqrt(user_size[users] * item_size[items])
-    return Errors(by_user, by_item, shape_of(standardised))
+    return shape_of(errors / np.sqrt(overall) / np.sqrt(user_size * item_size))
 
 
 @dataclass(frozen=True, eq=False)

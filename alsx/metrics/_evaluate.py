@@ -117,7 +117,10 @@ def _predicts_ratings(model: Any) -> bool:
 def predict_all(model: Any, ratings: Ratings) -> Array:
     """Return the model's predictions of ratings, in the order of their `triples`."""
     users, items, _ = ratings.triples()
-    return np.asarray(model.predict(ratings.user_ids[users], ratings.item_ids[items]))
+    ids = ratings.user_ids[users], ratings.item_ids[items]
+    if ratings.timestamps is not None and getattr(model, "_uses_time", False):
+        return np.asarray(model.predict(*ids, timestamps=ratings.timestamps))
+    return np.asarray(model.predict(*ids))
 
 
 def _listed(

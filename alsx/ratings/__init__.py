@@ -6,7 +6,7 @@ This package knows no model.
 """
 
 from alsx.ratings._caller import Caller
-from alsx.ratings.container import Ratings, as_ratings, id_pairs, read_ratings
+from alsx.ratings.container import Ratings, as_ratings, id_pairs, pair_times, ratings_of_rows, read_ratings
 from alsx.ratings.files import is_path
 from alsx.ratings.frames import described_rows, is_frame, pair_names
 from alsx.ratings.ids import Ids
@@ -24,5 +24,7 @@ __all__ = [
     "is_mapped",
     "is_path",
     "pair_names",
+    "pair_times",
+    "ratings_of_rows",
     "read_ratings",
 ]

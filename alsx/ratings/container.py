@@ -632,6 +632,13 @@ class Ratings:
         return scipy.sparse.csr_array((user.values.copy(), user.indices.copy(), offsets), shape=self.shape)
 
 
+def ratings_of_rows(users: Ids, items: Ids, by_user: CSR, n_threads: int) -> Ratings:
+    """Return `Ratings` of rows that are sorted and checked already, as those of another `Ratings` are."""
+    new = Ratings.__new__(Ratings)
+    new._set(users, items, by_user, transpose(by_user, len(items), n_threads), None)
+    return new
+
+
 def as_ratings(data: Any, argument: str = "ratings", **options: Any) -> Ratings:
     """Return the ratings that another function was given: a `Ratings` as it is, all else as `Ratings` reads it.
 
@@ -708,6 +715,25 @@ def id_pairs(data: Any, caller: Caller = OWN, id_types: Any = None) -> tuple[Any
     frames.refuse_lazy(data, caller.data)
     pairs.refuse_other_shapes(data, caller.data)
     return pairs.split_pairs(data, caller)
+
+
+def pair_times(data: Any, caller: Caller = OWN) -> npt.NDArray[np.int64] | None:
+    """Return when the ratings of what `predict` takes are given, in seconds, in the order of its rows; None where it does not say.
+
+    Parameters
+    ----------
+    data : data frame, path, or array-like of shape (n, 2)
+    caller : Caller
+        Whose argument this is.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Where a column of times cannot be read.
+    """
+    if files.is_path(data):
+        return files.file_times(data, caller)
+    return frames.frame_times(data, caller) if frames.is_frame(data) else None
 
 
 def _percent(share: float) -> str:

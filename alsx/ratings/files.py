@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from alsx.ratings._caller import Caller, Place, path_name
-from alsx.ratings.columns import id_column
+from alsx.ratings.columns import id_column, time_column
 from alsx.ratings.csvfile import CsvFile
-from alsx.ratings.names import PAIR_COLUMNS, choose_columns
+from alsx.ratings.names import PAIR_COLUMNS, TIMED_PAIR_COLUMNS, choose_columns
 from alsx.ratings.parquet import ParquetFile
 from alsx.ratings.raw import Column, Missing, RawRatings, check_columns
 from alsx.ratings.text import LayoutOptions
@@ -133,6 +134,17 @@ def file_pairs(path: Any, id_types: dict[str, str | None], caller: Caller) -> tu
     roles = choose_columns(file.names, PAIR_COLUMNS, True, caller)
     columns = file.read(roles, np.dtype(np.float32), id_types, Missing())
     return id_column(*columns["user"][:3]), id_column(*columns["item"][:3])
+
+
+def file_times(path: Any, caller: Caller) -> npt.NDArray[np.int64] | None:
+    """Return when the ratings of the rows of a file were given, in seconds; None where it has no column of times."""
+    file = open_file(path, LayoutOptions(), set(), caller)
+    roles = choose_columns(file.names, TIMED_PAIR_COLUMNS, True, caller)
+    if "timestamp" not in roles:
+        return None
+    # Readers of plain files take no column without ids.
+    columns = file.read(roles, np.dtype(np.float32), {"user": None, "item": None}, Missing())
+    return time_column(*columns["timestamp"][:3])
 
 
 def open_file(path: Any, options: LayoutOptions, asked: set[Any], caller: Caller) -> RatingsFile:

@@ -13,9 +13,9 @@ import numpy.typing as npt
 import scipy.sparse
 
 from alsx.ratings._caller import OWN, Caller, listed, quoted, show, show_name
-from alsx.ratings.columns import arrow_column, id_column
+from alsx.ratings.columns import arrow_column, id_column, time_column
 from alsx.ratings.ids import encode, entry_codes
-from alsx.ratings.names import PAIR_COLUMNS, choose_columns, is_recognised
+from alsx.ratings.names import PAIR_COLUMNS, TIMED_PAIR_COLUMNS, choose_columns, is_recognised
 from alsx.ratings.raw import Column, Missing, RawRatings, check_columns
 
 if TYPE_CHECKING:
@@ -182,6 +182,13 @@ def frame_pairs(data: Any, caller: Caller) -> tuple[Any, Any]:
     frame = Frame(data)
     roles = choose_columns(frame.names, PAIR_COLUMNS, True, caller)
     return frame.column(roles["user"]), frame.column(roles["item"])
+
+
+def frame_times(data: Any, caller: Caller) -> npt.NDArray[np.int64] | None:
+    """Return when the ratings of the rows of a data frame were given, in seconds; None where it has no column of times."""
+    frame = Frame(data)
+    name = choose_columns(frame.names, TIMED_PAIR_COLUMNS, True, caller).get("timestamp")
+    return None if name is None else time_column(frame.column(name), f"{caller.data}[{show_name(name)}]")
 
 
 def pair_names(data: Any, caller: Caller = OWN) -> list[Any]:

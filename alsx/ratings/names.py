@@ -20,6 +20,7 @@ COLUMN_NAMES = {
 
 # What is looked for where pairs are asked for and not ratings.
 PAIR_COLUMNS: dict[str, Any] = {"user": None, "item": None, "rating": None, "timestamp": False}
+TIMED_PAIR_COLUMNS: dict[str, Any] = {**PAIR_COLUMNS, "timestamp": None}
 
 
 def is_recognised(role: str, name: Any) -> bool:
