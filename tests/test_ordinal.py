@@ -60,7 +60,7 @@ def latent(data, seed=0):
 )
 def test_probabilities_are_their_slow_twin(cut_points, std, at):
     levels = np.cumsum(np.arange(1.0, len(cut_points) + 2))
-    scale = OrdinalScale(levels, np.array(cut_points), std)
+    scale = OrdinalScale(levels, np.array(cut_points), std, np.zeros(1))
     expected = reference.ordinal_probabilities(at, cut_points, std)
     got = scale.probabilities(np.array(at))
     np.testing.assert_allclose(got, expected, atol=1e-12)
@@ -78,10 +78,20 @@ def test_probabilities_are_their_slow_twin(cut_points, std, at):
 
 
 def test_far_tails_keep_their_digits():
-    scale = OrdinalScale(np.arange(3.0), np.array([-1.0, 1.0]), 1.0)
+    scale = OrdinalScale(np.arange(3.0), np.array([-1.0, 1.0]), 1.0, np.zeros(1))
     left, right = scale.probabilities(np.array([-20.0, 20.0]))
     np.testing.assert_allclose(left, right[::-1], rtol=1e-12)
     assert 0 < left[2] < left[1] < 1e-70
+
+
+@pytest.mark.parametrize("level", [0.5, 0.8, 0.9])
+def test_intervals_hold_their_share(level):
+    rng = np.random.default_rng(0)
+    scale = OrdinalScale(np.arange(1.0, 6.0), CUTS, 0.9, rng.standard_normal(1000))
+    latent = rng.standard_normal(20_000)
+    ratings = 1.0 + np.digitize(latent + 0.9 * rng.standard_normal(20_000), CUTS)
+    low, high = scale.interval(latent, level)
+    assert np.mean((low <= ratings) & (ratings <= high)) == pytest.approx(level, abs=0.015)
 
 
 def test_levels_are_found():
@@ -216,8 +226,8 @@ def test_joint_distribution(monkeypatch):
 
 
 def test_planted_cut_points_and_probabilities_are_found():
-    u, i, level, means = planted(200, 100, 12_000, seed=1)
-    model = small(n_samples=60, burn_in=20, implicit_features=None).fit(np.stack([u, i], 1), level.astype(float))
+    u, i, level, means = planted(120, 80, 6_000, seed=1)
+    model = small(n_samples=40, burn_in=20, implicit_features=None).fit(np.stack([u, i], 1), level.astype(float))
     # Up to the scale of latent numbers, which is arbitrary: cut points over the standard deviation of the noise.
     noise = model.traces_["noise_sd"][0, 0]
     np.testing.assert_allclose(np.diff(model.cut_points_) / noise, np.diff(CUTS) / 0.7, rtol=0.08)

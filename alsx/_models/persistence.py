@@ -583,4 +583,7 @@ def _restored_scale(stored: dict[str, Array]) -> OrdinalScale | None:
     )
     if n_levels < 2 or not (np.diff(levels) > 0).all() or not (np.diff(cut_points) > 0).all() or not std > 0:
         raise ValueError("its scale_levels and scale_cut_points are not ascending, or its scale_std is not above 0")
-    return OrdinalScale(levels, cut_points, float(std))
+    sample = _checked(stored, "scale_sample", (stored["scale_sample"].size,), np.float64)
+    if not len(sample):
+        raise ValueError("its scale_sample is empty")
+    return OrdinalScale(levels, cut_points, float(std), sample)

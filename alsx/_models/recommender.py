@@ -329,8 +329,8 @@ class Recommender(Explanations, Updates, Vectors, FittedModel):
         low, high : float, or ndarray of float64, shape (n,)
             As far below and above the prediction. How many standard deviations of `predict` that is tells the distribution
             of the standardised training errors, scaled to a standard deviation of 1: ratings on a few steps have more small
-            errors, and fewer large ones, than the Gaussian. With ``likelihood="ordinal"`` the quantiles of the distribution over
-            the levels instead, each level's probability spread over half the way to the levels beside it.
+            errors, and fewer large ones, than the Gaussian. With ``likelihood="ordinal"`` they are quantiles of the distribution
+            over the levels, which hold the share `level` of the ratings on average.
 
         Raises
         ------
@@ -368,7 +368,7 @@ class Recommender(Explanations, Updates, Vectors, FittedModel):
         times = self._times_of(users, items, timestamps, len(user_codes))
         if self._scale is not None:
             latent = self._latent_codes(user_codes, item_codes)
-            low, high = (self._scale.quantile(latent, share) for share in ((1 - level) / 2, (1 + level) / 2))
+            low, high = self._scale.interval(latent, level)
         else:
             mean = self._predict_at(user_codes, item_codes, times, clip)
             half = deviations(level, self._uncertainty_of_fit().error_shape) * self._deviations(

@@ -268,7 +268,7 @@ class LatentRatings:
     def draw(self) -> None:
         """Draw the latent numbers given tables and cut points; the sides have them for ratings, in rating units."""
         start = self.start
-        observed = OrdinalScale(self.levels, self.cut_points, 1 / self.scale)
+        observed = OrdinalScale(self.levels, self.cut_points, 1 / self.scale, np.empty(0))
         # Expected ratings, at places so near that the nearest one does.
         margin = 6 / self.scale
         first, last = self.cut_points[0] - margin, self.cut_points[-1] + margin
@@ -348,10 +348,13 @@ class OrdinalGibbs(Gibbs):
             names = [f"cut_point_{place}" for place in range(1, len(cut_points) + 1)]
             drawn = np.array([[state[name] for name in names] for state in self._states[:n_draws]])
             in_units = drawn.mean(axis=0)
-            variance += float(np.stack(self._predictions[:n_draws]).astype(np.float64).var(axis=0).mean())
+            predicted = np.stack(self._predictions[:n_draws]).astype(np.float64)
+            variance += float(predicted.var(axis=0).mean())
+            sample = self.start.mean + self.unit * predicted.mean(axis=0)
         else:
             in_units = self.start.mean + self.unit * cut_points
-        return OrdinalScale(self.latent.levels, in_units, float(self.unit * np.sqrt(variance)))
+            sample = in_units
+        return OrdinalScale(self.latent.levels, in_units, float(self.unit * np.sqrt(variance)), sample)
 
     @property
     def scale(self) -> OrdinalScale:

@@ -18,6 +18,9 @@ Floats = NDArray[np.float64]
 # More levels than these are a scale to measure on, not steps: each takes some ratings to place its cut points.
 MAX_LEVELS = 20
 
+# Halvings that find the share between two quantiles, to a ten-thousandth.
+BISECTIONS = 14
+
 
 class OrdinalScale(NamedTuple):
     """What turns predictions of latent numbers into distributions over the levels of ratings.
@@ -30,11 +33,14 @@ class OrdinalScale(NamedTuple):
         Ascending, in the unit of predictions.
     std : float
         s, the standard deviation of a latent number around its prediction.
+    sample : ndarray of float64, shape (m,)
+        Predictions of pairs of users and items, for whose ratings intervals hold the share that they are to hold.
     """
 
     levels: Floats
     cut_points: Floats
     std: float
+    sample: Floats
 
     def cumulative(self, latent: Array) -> Floats:
         """Return the probabilities of a rating of at most each level but the last, shape (..., L-1)."""
@@ -62,8 +68,7 @@ class OrdinalScale(NamedTuple):
         """Return below what a share of the ratings lie, of the shape of `latent`.
 
         The probability of a level is spread evenly between the middles to the levels beside it (as far on the other side, at the
-        ends), so that intervals between two quantiles hold their share of the ratings on average, and move with the predictions
-        instead of jumping from level to level.
+        ends), so that limits move with the predictions instead of jumping from level to level.
         """
         half = np.diff(self.levels) / 2
         edges = np.concatenate([[self.levels[0] - half[0]], self.levels[:-1] + half, [self.levels[-1] + half[-1]]])
@@ -75,6 +80,22 @@ class OrdinalScale(NamedTuple):
         part = np.divide(share - low, high - low, out=np.zeros(shape), where=high > low)[..., 0]
         place = place[..., 0]
         return np.asarray(edges[place] + np.clip(part, 0.0, 1.0) * (edges[place + 1] - edges[place]))
+
+    def interval(self, latent: Array, level: float) -> tuple[Floats, Floats]:
+        """Return limits that hold a share `level` of the ratings, of the shape of `latent`.
+
+        They are two quantiles, as far from both ends. A level is either within them or not, so that between the quantiles of 25 %
+        and 75 % there are not half of the ratings: the share between them is the one for which half of those of `sample` are.
+        """
+        probabilities = self.probabilities(self.sample)
+        narrow, wide = 0.0, 1.0
+        for _ in range(BISECTIONS):
+            share = (narrow + wide) / 2
+            low, high = (self.quantile(self.sample, end)[:, None] for end in ((1 - share) / 2, (1 + share) / 2))
+            held = float((probabilities * ((self.levels >= low) & (self.levels <= high))).sum(axis=1).mean())
+            narrow, wide = (share, wide) if held < level else (narrow, share)
+        low, high = (self.quantile(latent, end) for end in ((1 - wide) / 2, (1 + wide) / 2))
+        return low, high
 
     def variance(self, latent: Array) -> Floats:
         """Return the variance of a rating, of the shape of `latent`."""
