@@ -1,7 +1,7 @@
 """Test RMSE and MAE of the models on the splits that others publish, and by time; beside other libraries in the same run.
 
     python benchmarks/accuracy.py [--folder=DIR] [--sets=u1-u5,small,time] [--k=20,40] [--bayes] [--peer-python=PATH]
-        [--peers=...] [--out=FILE.csv]
+        [--peers=...] [--out=FILE.csv] [--only=TEXT]
 
 DIR holds ml-100k.zip and ml-latest-small.zip (or set ALSX_TEST_DATA). One setting for all folds, the defaults, chosen without
 the test folds. Predictions are clipped to the range of the training ratings; films and users without training ratings are
@@ -9,8 +9,9 @@ scored by what the prior knows. PATH is a Python with the peers installed; peers
 
 u1-u5: the canonical folds of MovieLens 100k. small: MovieLens latest-small, 90/10 at random, seeds 0, 1, 2. time: MovieLens
 100k, the last fifth of the ratings by time held out, and of each user's ratings his last fifth ("own time"). --bayes adds
-BayesALS, on u1-u5. --out writes the rows that were measured, in place of those of the same set and model that the file has:
-docs/accuracy.csv is such a file, and the tables of the documentation are made of it.
+BayesALS, on u1-u5 and small; --only measures the models that have a text in their name. --out writes the rows that were measured,
+in place of those of the same set and model that the file has: docs/accuracy.csv is such a file, and the tables of the documentation
+are made of it.
 """
 
 import csv
@@ -118,7 +119,14 @@ def write_row(file, row):
 
 
 def main(
-    folder=None, sets=("u1-u5", "small", "time"), k=(20, 40), bayes=False, peer_python=None, peers=PEERS, out=None
+    folder=None,
+    sets=("u1-u5", "small", "time"),
+    k=(20, 40),
+    bayes=False,
+    peer_python=None,
+    peers=PEERS,
+    out=None,
+    only="",
 ):
     """Print the table."""
     folder = folder or os.environ.get("ALSX_TEST_DATA")
@@ -148,17 +156,26 @@ def main(
                 model = alsx.FactorALS(rank, random_state=0, **options)
                 text = f"FactorALS({rank}{', ' + label if options else ''}){' ' + label if told else ''}"
                 jobs.append((text, lambda a, b, m=model, t=told: measured(m, a, b, t)))
-        if bayes and name == "ml-100k, u1 to u5":
+        if bayes and len(splits) > 1:
             for label, options, told in (
                 ("BayesALS(implicit_features=None)", {"implicit_features": None}, {}),
                 ("BayesALS()", {}, {}),
                 ("BayesALS() with features", {}, features),
+                (
+                    "BayesALS(likelihood='ordinal', implicit_features=None)",
+                    {"likelihood": "ordinal", "implicit_features": None},
+                    {},
+                ),
+                ("BayesALS(likelihood='ordinal')", {"likelihood": "ordinal"}, {}),
+                ("BayesALS(likelihood='ordinal') with features", {"likelihood": "ordinal"}, features),
             ):
                 model = alsx.BayesALS(random_state=0, **options)
                 jobs.append((label, lambda a, b, m=model, t=told: measured(m, a, b, t)))
         if peer_python:
             jobs += [of_peer(peer_python, peer, int(next(iter(ranks)))) for peer in peers]
         for label, run in jobs:
+            if only not in label:
+                continue
             found = np.array([run(*split) for split in splits])
             each = " ".join(f"{x:.4f}" for x in found[:, 0])
             rmse, mae = found[:, :2].mean(axis=0)

@@ -10,6 +10,9 @@ The splits are those of accuracy.py, the settings the defaults, no test rating h
     rho         Spearman correlation of |error| and standard deviation
     ratio       mean squared error over mean variance
     first, then seconds of the first call of `predict` with `return_std`, and of a second one; of the fit for comparison
+
+and for a model with `predict_proba` the test ratings in ten parts of equal size by the probability of a level: the largest
+difference between the mean probability and the share of the ratings, level by level, and minus the mean log probability.
 """
 
 import os
@@ -36,6 +39,7 @@ def models():
     }
     if hasattr(alsx, "BayesALS"):
         named["BayesALS"] = alsx.BayesALS(random_state=0)
+        named['BayesALS(likelihood="ordinal")'] = alsx.BayesALS(likelihood="ordinal", random_state=0)
     return named
 
 
@@ -45,6 +49,15 @@ def constant_variance(model, training):
     freedom = sum(side.degrees_of_freedom(1).sum() for side in sides)
     errors = training.triples()[2] - model.predict(training)
     return (errors**2).sum() / (training.n_ratings - freedom)
+
+
+def calibration(probabilities, is_level, n_bins=10):
+    """For each level the largest difference of mean probability and share among bins of equal size."""
+    gaps = []
+    for predicted, happened in zip(probabilities.T, is_level.T, strict=True):
+        bins = np.array_split(np.argsort(predicted, kind="stable"), n_bins)
+        gaps.append(max(abs(predicted[part].mean() - happened[part].mean()) for part in bins))
+    return gaps
 
 
 def density(errors, variance):
@@ -67,7 +80,7 @@ def main(folder=None, model=None):
         for title, estimator in models().items():
             if model and model not in title:
                 continue
-            rows = []
+            rows, distributions = [], []
             for training, test in parts:
                 times = [time.perf_counter()]
                 estimator.fit(training)
@@ -81,14 +94,25 @@ def main(folder=None, model=None):
                 for level in LEVELS:
                     low, high = estimator.predict_interval(test, level=level)
                     inside.append(np.mean((truth >= low) & (truth <= high)))
+                if hasattr(estimator, "predict_proba"):
+                    distributions.append((estimator.predict_proba(test), truth[:, None] == estimator.rating_levels_))
                 fit, first, then = np.diff(times)
                 rows.append(
-                    [*inside, density(errors, std**2), density(errors, constant_variance(estimator, training)),
+                    [*inside, density(errors, std**2),
+                     np.nan if distributions else density(errors, constant_variance(estimator, training)),
                      spearmanr(np.abs(errors), std)[0], np.mean(errors**2) / np.mean(std**2), np.mean(errors**2) ** 0.5,
                      first, then, fit]
                 )  # fmt: skip
             numbers = "\t".join(f"{x:.4f}" for x in np.mean(rows, axis=0))
             print(f"{name}\t{title}\t{numbers}", flush=True)
+            if distributions:
+                probabilities, is_level = (np.concatenate(x) for x in zip(*distributions, strict=True))
+                gaps = " ".join(f"{100 * x:.1f}" for x in calibration(probabilities, is_level))
+                logs = -np.log(np.maximum(probabilities[is_level], 1e-12)).mean()
+                print(
+                    f"{name}\t{title}\tlargest gap of each level, points: {gaps}; mean log probability {logs:.4f}",
+                    flush=True,
+                )
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import itertools
 import math
 
 import numpy as np
+from scipy.stats import norm
 
 # Rows with fewer ratings are regularised as if they had so many.
 MIN_EFFECTIVE_COUNT = 30.0
@@ -211,12 +212,12 @@ def top_n(scores, n):
     return np.where(np.isneginf(best), -1, order), best
 
 
-def implicit_features(own, other, n_own, n_other, weights=None):
-    """Rated-item sets: the weights of ratings (1) where a row has some, over the root of their sum."""
+def implicit_features(own, other, n_own, n_other, weights=None, prior_count=0.0):
+    """Rated-item sets: the weights of ratings (1) where a row has some, over the root of their sum and `prior_count`."""
     F = np.zeros((n_own, n_other))
     F[own, other] = 1 if weights is None else weights
     total = F.sum(1)
-    return F / np.sqrt(np.where(total > 0, total, 1))[:, None]
+    return F / np.sqrt(np.where(total > 0, total + prior_count, 1))[:, None]
 
 
 def objective_in_ratings(u, i, r, w, mean, b, c, P, Q, reg, reg_bias, exponent, maps=((), ()), shifts=0.0):
@@ -592,3 +593,9 @@ def leave_one_out_errors(features, target, weights, ridge):
             W = np.linalg.solve((F.T * w[rest]) @ F + ridge * np.eye(f), F.T @ (w[rest] * x))
             errors[row, column] = target[row, column] - features[row] @ W
     return errors
+
+
+def ordinal_probabilities(latent, cut_points, std):
+    """The probability of each level of an ordered probit, one prediction after the other."""
+    ends = [-np.inf, *cut_points, np.inf]
+    return np.array([[norm.cdf(b, e, std) - norm.cdf(a, e, std) for a, b in itertools.pairwise(ends)] for e in latent])

@@ -14,6 +14,7 @@ from alsx import BayesALS, FactorALS, Ratings, _core
 from alsx._solver import gibbs as gibbs_module
 from alsx._solver.alternation import Alternation, sweeps
 from alsx._solver.prior import PriorSources
+from alsx.ratings import CSR
 
 NOTHING = PriorSources()
 
@@ -237,6 +238,33 @@ def test_maps_too_large_to_be_drawn_exactly():
     np.testing.assert_allclose(got.std(0), spread, rtol=0.12)
     correlation = np.mean([np.corrcoef(got[:, row].T)[0, 1] for row in range(80)])
     assert correlation == pytest.approx(0.2 / np.sqrt(0.04 + 0.09), abs=0.03)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_small_sets_say_little(weighted):
+    """In the chain and in the fitted prior a rated-item set is divided by the root of its size and a prior count."""
+    u, i, r = pairs(40, 30, 300)
+    w = np.random.default_rng(2).integers(1, 4, len(r)) if weighted else None
+    ratings = Ratings.from_arrays(u, i, r, sample_weight=w, dtype="float64")
+    count = gibbs_module.SET_PRIOR_COUNT
+    assert count > 0
+    weights = np.ones(len(r)) if w is None else w
+    F = reference.implicit_features(u, i, 40, 30, weights, prior_count=count)
+    start = alternation(ratings, 2, (PriorSources(2.0, set_prior_count=count), NOTHING))
+    for _ in range(3):
+        sweep(start)
+    part, means = start.users.regressions[0], start.users.prior_means.means
+    assert np.abs(means[:, :3]).max() > 0.01
+    np.testing.assert_allclose(means[:, :3], F @ part.coefficients[:, :3], atol=1e-9)
+    model = small(dtype="float64", k=2).fit(ratings)
+    prior = model._users.prior
+    expected = prior.mean + F @ prior.implicit_effects
+    got = prior.means(model._seen, None, 2, learned_from=True)
+    np.testing.assert_allclose(got, expected, atol=1e-9)
+    row = CSR(model._seen.indptr[:2], model._seen.indices[: model._seen.indptr[1]], None, None)
+    row = row._replace(weights=None if w is None else model._seen.weights[: row.indptr[1]])
+    parts = prior.parts(row, None, 2, learned_from=True)
+    np.testing.assert_allclose(parts.common + parts.rated.sum(0), expected[0], atol=1e-9)
 
 
 @pytest.mark.parametrize("implicit", [False, True])

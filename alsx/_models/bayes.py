@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from alsx import _check
@@ -14,10 +15,20 @@ from alsx._models.latent import LatentFactors
 from alsx._models.times import check_time
 from alsx._models.training import SamplerOptions, Specification
 from alsx._solver.alternation import Iteration
-from alsx._solver.gibbs import START_IMPLICIT_RIDGES, START_PENALTY, Samples
+from alsx._solver.gibbs import SET_PRIOR_COUNT, START_IMPLICIT_RIDGES, START_PENALTY, Samples
+from alsx._solver.ordinal import OrdinalScale
 from alsx.typing import DType, RandomState
 
 Floats = NDArray[np.float64]
+
+
+def _is_ordinal(model: BayesALS) -> bool:
+    """Say whether a model predicts distributions; `available_if` hides the method of others."""
+    if model.likelihood != "ordinal":
+        raise AttributeError(
+            f'likelihood is {model.likelihood!r:.80}; predict_proba is there with likelihood="ordinal" alone'
+        )
+    return True
 
 
 class BayesALS(LatentFactors):
@@ -49,6 +60,13 @@ class BayesALS(LatentFactors):
     keep_samples : int, default=0
         How many draws of the factors, evenly spread, to keep in `samples_`, for intervals and Thompson sampling. Each takes
         4 (k + 1) bytes a user and an item.
+    likelihood : {"gaussian", "ordinal"}, default="gaussian"
+        What ratings are. "gaussian": numbers with normal noise. "ordinal": levels of an ordered probit model, which need not be
+        equally far apart; latent numbers, drawn in every sweep, fall between cut points, which are drawn too (Albert & Chib 1993,
+        Cowles 1996). There are then `predict_proba`, and `predict_interval` and the standard deviation of `predict` come from the
+        distribution over the levels; `predict` is its mean. Ratings must have 2 to 20 different values and weights of 0 or 1, and
+        `time` must be None; `fold_in`, `partial_fit`, ``recommend(ratings=...)``, `explain` and the strategies "lower", "upper" and
+        "thompson" are refused. A draw takes about twice as long (``docs/accuracy.md`` has what it is worth).
     time : {"day", "session"} or None, default=None
         What a user's ratings of one day, or of ten minutes and of one minute, have in common: as of `FactorALS`. Offsets and their
         variances are drawn with the rest.
@@ -75,6 +93,9 @@ class BayesALS(LatentFactors):
     traces_ : dict of ndarray of float64, shape (1, n_samples)
         Hyper-parameters at each draw, by (chain, draw), in rating units: ``noise_sd``, the standard deviations of biases and
         (root mean square) factors given what is known of a row, the ridges of regressions, and ``train_rmse`` of the draw alone.
+    rating_levels_, cut_points_ : ndarray of float64, shapes (n_levels,) and (n_levels - 1,)
+        With ``likelihood="ordinal"``: the different training ratings, and the means of the cut points over the draws. Biases and
+        factors are then those of latent numbers, ``noise_sd`` is fixed, and `traces_` has ``cut_point_1`` and so on.
     samples_ : Samples or None
         The draws of the factors that `keep_samples` asked for.
     n_iter_ : int
@@ -93,6 +114,10 @@ class BayesALS(LatentFactors):
 
     M. S. Bartlett, "On the theory of statistical regression", Proceedings of the Royal Society of Edinburgh 53, 1933, pages
     260-283 (draws from the Wishart distribution).
+
+    J. H. Albert, S. Chib, "Bayesian analysis of binary and polychotomous response data", Journal of the American Statistical
+    Association 88, 1993, pages 669-679; M. K. Cowles, "Accelerating Monte Carlo Markov chain convergence for cumulative-link
+    generalized linear models", Statistics and Computing 6, 1996, pages 101-111 (ordered probit).
 
     P. H. Schoenemann, "A generalized solution of the orthogonal Procrustes problem", Psychometrika 31(1), 1966, pages 1-10.
 
@@ -118,6 +143,7 @@ class BayesALS(LatentFactors):
         als_iter: int = 8,
         implicit_features: Literal["both", "user", "item"] | None = "both",
         keep_samples: int = 0,
+        likelihood: Literal["gaussian", "ordinal"] = "gaussian",
         time: Literal["day", "session"] | None = None,
         dtype: DType = "float32",
         callback: Callable[[Iteration], object] | None = None,
@@ -136,6 +162,7 @@ class BayesALS(LatentFactors):
         self.als_iter = als_iter
         self.implicit_features = implicit_features
         self.keep_samples = keep_samples
+        self.likelihood = likelihood
         self.time = time
         self.dtype = dtype
         self.callback = callback
@@ -162,6 +189,70 @@ class BayesALS(LatentFactors):
         assert self._chain is not None
         return self._chain.samples
 
+    @property
+    def rating_levels_(self) -> Floats:
+        """The distinct training ratings, ascending; column l of `predict_proba` is the probability of ``rating_levels_[l]``."""
+        return self._ordinal_scale("rating_levels_").levels
+
+    @property
+    def cut_points_(self) -> Floats:
+        """Between which numbers latent numbers of each level are, means over the draws, shape (n_levels - 1,)."""
+        return self._ordinal_scale("cut_points_").cut_points
+
+    def _ordinal_scale(self, name: str) -> OrdinalScale:
+        """Return what turns predictions into distributions, or say that there is no such attribute."""
+        check_is_fitted(self, "mean_")
+        if self._scale is None:
+            raise AttributeError(
+                f'there is no {name}: the model was fitted with likelihood="gaussian"; pass likelihood="ordinal"'
+            )
+        return self._scale
+
+    @available_if(_is_ordinal)  # type: ignore[untyped-decorator]
+    def predict_proba(self, users: Any, items: Any = None) -> Floats:
+        """Predict the probability of every rating; with ``likelihood="ordinal"`` alone.
+
+        Parameters
+        ----------
+        users, items
+            Pairs, as `predict` takes them.
+
+        Returns
+        -------
+        probabilities : ndarray of float64, shape (n, n_levels), or (n_levels,) where user and item are single ids
+            Of each of the ratings `rating_levels_`. ``probabilities @ model.rating_levels_`` is what `predict` returns;
+            ``probabilities[..., model.rating_levels_ >= 4].sum(-1)`` is the probability of at least 4;
+            ``model.rating_levels_[(probabilities.cumsum(-1) < 0.5).sum(-1)]`` is the median.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            If the model was not fitted.
+        TypeError
+            If ids are of another kind than those the model was fitted to.
+        ValueError
+            If there are not as many users as items.
+
+        Warns
+        -----
+        UserWarning
+            If more than half of the pairs have an unknown user or item.
+
+        Examples
+        --------
+        >>> from alsx import BayesALS
+        >>> from alsx.datasets import make_ratings
+        >>> R = make_ratings(50, 30, 600, random_state=0)
+        >>> model = BayesALS(k=2, n_samples=20, likelihood="ordinal", random_state=0).fit(R)
+        >>> probabilities = model.predict_proba([3, 3], [5, 8])
+        >>> probabilities.shape == (2, len(model.rating_levels_))
+        True
+        """
+        scale = self._ordinal_scale("rating_levels_")
+        user_codes, item_codes, is_single = self._pairs(users, items)
+        probabilities = scale.probabilities(self._latent_codes(user_codes, item_codes))
+        return np.asarray(probabilities[0]) if is_single else probabilities
+
     def _specification(self) -> Specification:
         n_samples = _check.integer("n_samples", self.n_samples, 1)
         n_kept = _check.integer("keep_samples", self.keep_samples, 0)
@@ -170,6 +261,13 @@ class BayesALS(LatentFactors):
         als_iter, burn_in = _check.integer("als_iter", self.als_iter, 1), _check.integer("burn_in", self.burn_in, 0)
         # Evenly spread, the last draw among them.
         wanted = np.linspace(n_samples - 1, 0, n_kept).round().astype(np.int64)[::-1]
+        if not isinstance(self.likelihood, str) or self.likelihood not in ("gaussian", "ordinal"):
+            raise ValueError(f'likelihood is {self.likelihood!r:.80}; it must be "gaussian" or "ordinal"')
+        is_ordinal, periods = self.likelihood == "ordinal", check_time(self.time)
+        if is_ordinal and periods:
+            raise ValueError(
+                f'time is {self.time!r}; with likelihood="ordinal" it must be None: use likelihood="gaussian" for offsets of time'
+            )
         learns = self._learns_from_rated_items()
         ridges = [ridge if learned else None for ridge, learned in zip(START_IMPLICIT_RIDGES, learns, strict=True)]
         return Specification(
@@ -180,8 +278,9 @@ class BayesALS(LatentFactors):
             max_iter=burn_in + n_samples,
             tol=None,
             implicit_ridges=(ridges[0], ridges[1]),
-            sampler=SamplerOptions(n_samples, burn_in, als_iter, wanted),
-            periods=check_time(self.time),
+            set_prior_count=SET_PRIOR_COUNT,
+            sampler=SamplerOptions(n_samples, burn_in, als_iter, wanted, is_ordinal),
+            periods=periods,
         )
 
     def to_inference_data(self) -> Any:

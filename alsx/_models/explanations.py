@@ -88,6 +88,7 @@ class Explanations(Recommendations):
                     f"{argument} has {len(one)} ids; explain takes one, such as {side.ids.values[0].item()!r}"
                 )
             codes.append(int(self._codes_of(side, one, argument, "raise")))
+        self._refuse_ordinal("a prediction is to be taken apart")
         if len(self._seen.values) != len(self._seen.indices):
             raise ValueError(
                 "the model was saved with with_ratings=False, so that it does not know the ratings that explain a prediction: "

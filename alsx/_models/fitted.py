@@ -16,6 +16,7 @@ from alsx._models.state import ModelState, Titles
 from alsx._models.times import TimeEffects
 from alsx._solver.gibbs import Chain
 from alsx._solver.missing import MissingPairs
+from alsx._solver.ordinal import OrdinalScale
 from alsx._solver.prediction import predict_codes
 from alsx._solver.uncertainty import Uncertainty
 from alsx.ratings import CSR
@@ -44,7 +45,7 @@ class FittedModel(Estimator):
     _items: FittedSide
     _seen: CSR
     _uncertainty: Uncertainty | None
-    _chain: Chain | None
+    _chain: Chain | None = None
     _titles: Titles | None
     _missing: MissingPairs | None
     # Of models without offsets of time; callbacks see models of which only what a fit has changed is set.
@@ -111,14 +112,33 @@ class FittedModel(Estimator):
 
     def _predict_codes(self, user_codes: Array, item_codes: Array, clip: bool) -> Array:
         """Return predictions of pairs of codes."""
-        out = predict_codes(
+        out = self._latent_codes(user_codes, item_codes)
+        if self._scale is not None:  # expected ratings are within the range
+            return self._scale.expected(out)
+        if clip:
+            np.clip(out, *self.rating_range_, out=out)
+        return out
+
+    def _latent_codes(self, user_codes: Array, item_codes: Array) -> Array:
+        """Return the product of the vectors of pairs of codes: predictions, and of ordinal ratings those of latent numbers."""
+        return predict_codes(
             user_codes, item_codes, self._users.table, self._items.table, self._users.cold_start_vector,
             self._items.cold_start_vector, self._k, self.mean_,
             self._n_threads() if len(user_codes) > MIN_SHARED_PREDICTIONS else 1,
         )  # fmt: skip
-        if clip:
-            np.clip(out, *self.rating_range_, out=out)
-        return out
+
+    @property
+    def _scale(self) -> OrdinalScale | None:
+        """What turns predictions into distributions of ordinal ratings; None in a model that takes ratings for numbers."""
+        return None if self._chain is None else self._chain.scale
+
+    def _refuse_ordinal(self, what: str) -> None:
+        """Refuse what needs a model that takes ratings for numbers."""
+        if self._scale is not None:
+            raise ValueError(
+                f'{what}, but the model has likelihood="ordinal", whose rows are means of draws: fit it to all ratings '
+                'again, or use likelihood="gaussian"'
+            )
 
     @property
     def _uses_time(self) -> bool:

@@ -23,6 +23,7 @@ from alsx._models.training import fitted_uncertainty
 from alsx._solver import SIDES
 from alsx._solver.gibbs import Chain, Samples
 from alsx._solver.missing import TRANSFORMS, Confidence, MissingPairs
+from alsx._solver.ordinal import OrdinalScale
 from alsx._solver.posterior import Evidence, Posterior, SeenEvidence
 from alsx._solver.prior import Basis, FittedPrior
 from alsx._solver.tables import row_width
@@ -210,6 +211,8 @@ def _chain_arrays(chain: Chain | None) -> dict[str, Array]:
     if chain is None:
         return {}
     arrays: dict[str, Array] = {f"trace_{name}": values for name, values in chain.traces.items()}
+    if chain.scale is not None:
+        arrays |= {f"scale_{name}": np.asarray(values) for name, values in chain.scale._asdict().items()}
     if chain.samples is not None:
         arrays |= {f"samples_{name}": values for name, values in chain.samples._asdict().items()}
     return arrays
@@ -461,12 +464,17 @@ def _restored_side(name: str, about: dict[str, Any], stored: dict[str, Array], k
     reg, reg_bias, exponent, min_count = (
         float(numbers[key]) for key in ("reg", "reg_bias", "exponent", "typical_min_count")
     )
+    prior_count = float(numbers.get("set_prior_count", 0.0))
     if not (0 <= reg < np.inf and 0 <= reg_bias < np.inf and 0 <= exponent <= 1 and 0 < min_count < np.inf):
         raise ValueError(f"its prior of {name}s is out of range")
+    if not 0 <= prior_count < np.inf:
+        raise ValueError(f"its set_prior_count of {name}s is {prior_count}")
     ridge = None if numbers.get("feature_ridge") is None else float(numbers["feature_ridge"])
     if ridge is not None and not 0 < ridge < np.inf:
         raise ValueError(f"its ridge of {name} features is out of range")
-    prior = FittedPrior(reg, reg_bias, exponent, typical_min_count=min_count, feature_ridge=ridge, **arrays)
+    prior = FittedPrior(
+        reg, reg_bias, exponent, typical_min_count=min_count, feature_ridge=ridge, set_prior_count=prior_count, **arrays
+    )
     has_data = _checked(stored, f"{name}_has_data", (len(ids),), np.bool_)
     solved_at = None
     if f"{name}_solved_at" in stored:
@@ -561,4 +569,21 @@ def _restored_chain(stored: dict[str, Array], users: FittedSide, items: FittedSi
         for name, array, side in (("users", samples.users, users), ("items", samples.items, items)):
             if array.shape != (len(samples.draws), len(side), side.k + 1) or array.dtype.kind != "f":
                 raise ValueError(f"its samples_{name} is {array.dtype} of shape {array.shape}")
-    return Chain(traces, samples)
+    return Chain(traces, samples, _restored_scale(stored))
+
+
+def _restored_scale(stored: dict[str, Array]) -> OrdinalScale | None:
+    """Return what turns predictions into distributions of ordinal ratings; None where ratings are numbers."""
+    if "scale_levels" not in stored:
+        return None
+    n_levels = len(stored["scale_levels"])
+    levels, cut_points, std = (
+        _checked(stored, f"scale_{name}", shape, np.float64)
+        for name, shape in (("levels", (n_levels,)), ("cut_points", (n_levels - 1,)), ("std", ()))
+    )
+    if n_levels < 2 or not (np.diff(levels) > 0).all() or not (np.diff(cut_points) > 0).all() or not std > 0:
+        raise ValueError("its scale_levels and scale_cut_points are not ascending, or its scale_std is not above 0")
+    sample = _checked(stored, "scale_sample", (stored["scale_sample"].size,), np.float64)
+    if not len(sample):
+        raise ValueError("its scale_sample is empty")
+    return OrdinalScale(levels, cut_points, float(std), sample)

@@ -399,7 +399,10 @@ class Recommendations(FittedModel):
 
     def _lists(self, rows: Array, options: ListOptions, filters: Filters) -> Lists:
         """Return the lists of users by code."""
-        return top_n.best(*self._scored(rows, options, filters), options.n, self._n_threads())
+        lists = top_n.best(*self._scored(rows, options, filters), options.n, self._n_threads())
+        if self._scale is not None and options.strategy == "mean":
+            lists = lists._replace(scores=self._scale.expected(lists.scores))
+        return lists
 
     def _scored(self, rows: Array, options: ListOptions, filters: Filters) -> tuple[Scores, Limits]:
         """Return what the items are judged by for users by code, and what may appear in their lists."""
@@ -423,6 +426,7 @@ class Recommendations(FittedModel):
             ratings, y = [(users, item) for item in ratings], list(ratings.values())
         elif isinstance(ratings, tuple) and len(ratings) == 2:
             ratings, y = ratings
+        self._refuse_ordinal("ratings is given")
         found = guests(
             self._users,
             self._items,

@@ -329,7 +329,8 @@ class Recommender(Explanations, Updates, Vectors, FittedModel):
         low, high : float, or ndarray of float64, shape (n,)
             As far below and above the prediction. How many standard deviations of `predict` that is tells the distribution
             of the standardised training errors, scaled to a standard deviation of 1: ratings on a few steps have more small
-            errors, and fewer large ones, than the Gaussian.
+            errors, and fewer large ones, than the Gaussian. With ``likelihood="ordinal"`` they are quantiles of the distribution
+            over the levels, which hold the share `level` of the ratings on average.
 
         Raises
         ------
@@ -365,13 +366,19 @@ class Recommender(Explanations, Updates, Vectors, FittedModel):
             raise ValueError(f"level is {level:g}; it must be above 0 and below 1, such as 0.9 for nine ratings in ten")
         user_codes, item_codes, scalar = self._pairs(users, items)
         times = self._times_of(users, items, timestamps, len(user_codes))
-        mean = self._predict_at(user_codes, item_codes, times, clip)
-        std = self._deviations(user_codes, item_codes, times)
-        uncertainty = self._uncertainty_of_fit()
-        half = deviations(level, uncertainty.error_shape) * std
-        low, high = mean - half, mean + half
+        if self._scale is not None:
+            latent = self._latent_codes(user_codes, item_codes)
+            low, high = self._scale.interval(latent, level)
+        else:
+            mean = self._predict_at(user_codes, item_codes, times, clip)
+            half = deviations(level, self._uncertainty_of_fit().error_shape) * self._deviations(
+                user_codes, item_codes, times
+            )
+            low, high = mean - half, mean + half
         # Where the noise is not known, nor is the range of ratings.
-        if clip and np.isfinite(uncertainty.noise(self._n_threads()).sigma2):
+        if clip and (
+            self._scale is not None or np.isfinite(self._uncertainty_of_fit().noise(self._n_threads()).sigma2)
+        ):
             for limit in (low, high):
                 np.clip(limit, *self.rating_range_, out=limit)
         return (float(low[0]), float(high[0])) if scalar else (low, high)
@@ -425,6 +432,8 @@ class Recommender(Explanations, Updates, Vectors, FittedModel):
 
     def _deviations(self, user_codes: Array, item_codes: Array, times: Array | None) -> Array:
         """Return the standard deviations of the ratings of pairs of codes, at times where there are any."""
+        if self._scale is not None:
+            return np.asarray(np.sqrt(self._scale.variance(self._latent_codes(user_codes, item_codes))))
         total = sum(self._variances(user_codes, item_codes))
         if self._times is not None:
             at = np.full(len(user_codes), NO_TIME) if times is None else times

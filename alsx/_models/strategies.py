@@ -116,6 +116,7 @@ def _uncertainty(model: FittedModel, strategy: str, n_threads: int) -> tuple[Unc
             f'strategy is "{strategy}", but scores of {type(model).__name__} have no standard deviation: use strategy="mean", or '
             "FactorALS"
         )
+    model._refuse_ordinal(f'strategy is "{strategy}"')
     uncertainty = model._uncertainty_of_fit()
     sigma = float(np.sqrt(uncertainty.noise(n_threads).sigma2))
     if not np.isfinite(sigma):

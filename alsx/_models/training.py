@@ -27,7 +27,9 @@ from alsx._models.warm_start import WarmStart
 from alsx._solver import SIDES
 from alsx._solver.alternation import Alternation, Trainer, sweeps
 from alsx._solver.gibbs import Chain, Gibbs
+from alsx._solver.latent_ratings import OrdinalGibbs
 from alsx._solver.missing import MissingOptions, MissingPairs, RankAlternation
+from alsx._solver.ordinal import MAX_LEVELS, rating_levels
 from alsx._solver.posterior import Posterior, SeenEvidence
 from alsx._solver.prediction import HeldOut
 from alsx._solver.prior import Penalty, PriorSources
@@ -56,12 +58,15 @@ class SamplerOptions(NamedTuple):
         As of `BayesALS`.
     wanted : ndarray of int64
         Which draws of the factors are kept.
+    is_ordinal : bool
+        Whether ratings are levels of an ordered probit model instead of numbers.
     """
 
     n_samples: int
     burn_in: int
     als_iter: int
     wanted: NDArray[np.int64]
+    is_ordinal: bool = False
 
 
 class Specification(NamedTuple):
@@ -82,6 +87,8 @@ class Specification(NamedTuple):
         The ridges of the regressions on rated-item sets; None for no such regression.
     feature_ridges : pair of float or None (users, items)
         The ridges of the regressions on features; None: the fit chooses them.
+    set_prior_count : float
+        As of `PriorSources`.
     tune : bool
         Choose a multiple of the penalties by held-out ratings.
     sampler : SamplerOptions or None
@@ -102,6 +109,7 @@ class Specification(NamedTuple):
     tol: float | None
     implicit_ridges: tuple[float | None, float | None] = (None, None)
     feature_ridges: tuple[float | None, float | None] = (None, None)
+    set_prior_count: float = 0.0
     tune: bool = False
     sampler: SamplerOptions | None = None
     missing: MissingOptions | None = None
@@ -218,11 +226,13 @@ def _train(
                 raise ValueError("reg_features is 0; it must be above 0 for a model with features")
     for place in range(2):
         ridges = specification.implicit_ridges[place], specification.feature_ridges[place]
-        sources.append(PriorSources(ridges[0], matrices[place], ridges[1]))
+        sources.append(PriorSources(ridges[0], matrices[place], ridges[1], specification.set_prior_count))
     pair = sources[0], sources[1]
     _check_memory(specification, ratings, run)
     if run.stopping.early_stopping and eval_set is None:
         ratings, eval_set = _held_out_share(ratings, run)
+    is_ordinal = specification.sampler is not None and specification.sampler.is_ordinal
+    levels = _levels(ratings) if is_ordinal else None
     penalties = _tuned(specification, ratings, pair, run) if specification.tune else specification.penalties
     alternation = _alternation(specification, ratings, penalties, pair, run)
     if run.start is not None:
@@ -237,7 +247,7 @@ def _train(
         if specification.sampler is not None:
             # The sums of small matrices would depend on the number of threads, and gain nothing by them.
             stack.enter_context(_threads.one_blas_thread())
-            trainer = _chain_start(alternation, specification.sampler, run)
+            trainer = _chain_start(alternation, specification.sampler, levels, run)
 
         def fitted(course: Course) -> Fitted:
             return _fitted(specification, ratings, trainer, alternation, encoders, course, penalties, run)
@@ -381,11 +391,38 @@ def held_out_ratings(eval_set: Any, ratings: Ratings, alternation: Alternation) 
     )
 
 
-def _chain_start(alternation: Alternation, options: SamplerOptions, run: Run) -> Gibbs:
-    """Return the sampler after the sweeps of alternating least squares that it starts from."""
+def _chain_start(alternation: Alternation, options: SamplerOptions, levels: Any, run: Run) -> Gibbs:
+    """Return the sampler after the sweeps of least squares that it starts from; `levels` are those of ordinal ratings."""
     for _ in itertools.islice(sweeps(alternation), options.als_iter):
         pass
-    return Gibbs(alternation, run.generator, options.burn_in, options.wanted)
+    if not options.is_ordinal:
+        return Gibbs(alternation, run.generator, options.burn_in, options.wanted)
+    return OrdinalGibbs(alternation, run.generator, options.burn_in, options.wanted, levels)
+
+
+def _levels(ratings: Ratings) -> NDArray[np.float64]:
+    """Return the levels of ordinal ratings, ascending, or say why these have none."""
+    weights, values = ratings.by_user.weights, ratings.by_user.values
+    if weights is not None:
+        wrong = weights[(weights != 0) & (weights != 1)]
+        if len(wrong):
+            raise ValueError(
+                f'sample_weight holds {wrong[0]:g}, but with likelihood="ordinal" weights must be 0 or 1: leave it out, or use '
+                'likelihood="gaussian"'
+            )
+        values = values[weights > 0]
+    levels = rating_levels(values)
+    if levels is None:
+        raise ValueError(
+            f'likelihood is "ordinal", but R holds more than {MAX_LEVELS} different ratings; there must be 2 to {MAX_LEVELS}: '
+            'round them to steps, or use likelihood="gaussian"'
+        )
+    if len(levels) < 2:
+        raise ValueError(
+            f'likelihood is "ordinal", but all ratings of R are {levels[0]:g}; there must be 2 to {MAX_LEVELS} different ones: use '
+            'likelihood="gaussian"'
+        )
+    return levels
 
 
 def run_sweeps(
@@ -499,7 +536,7 @@ def _fitted(
         if ratings.by_user.weights is not None and not ratings.by_user.weights.all():
             shifts = shifts[ratings.by_user.weights > 0]
     errors = None
-    if specification.missing is None:
+    if specification.missing is None and trainer.scale is None:
         # Where numbers are next to the ends of their range, only uncertainty suffers.
         with np.errstate(all="ignore"):
             tables = users.table, items.table

@@ -79,6 +79,7 @@ class Updates(FittedModel):
         check_is_fitted(self, "mean_")
         if side not in SIDES:
             raise ValueError(f'side is {side!r}; it must be "user" or "item"')
+        self._refuse_ordinal("rows are to be folded in")
         if R is None and features is None:
             raise ValueError("R and features are both None: give ratings of the new rows, their features, or both")
         own, other = (self._users, self._items) if side == "user" else (self._items, self._users)
@@ -186,6 +187,7 @@ class Updates(FittedModel):
             told = {"user_features": user_features, "item_features": item_features}
             self.fit(R, y, sample_weight, **{name: x for name, x in told.items() if x is not None})
             return self
+        self._refuse_ordinal("more ratings are to be learned")
         if R is None and user_features is None and item_features is None:
             raise ValueError("R is None and there are no features; give ratings, features, or both")
         if len(self._seen.values) != len(self._seen.indices):

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alsx._solver import SIDES
+from alsx._solver.ordinal import OrdinalScale
 from alsx._solver.prior import Basis, FittedPrior, Penalty, PriorSources
 from alsx._solver.regression import (
     Evidence,
@@ -131,6 +132,8 @@ class TrainingSide:
         The weighted squared error and the penalty of each row at its last solution.
     prior_means : PriorMeans or None
         What the prior means are learned by; None where they are 0.
+    set_prior_count : float
+        As of `PriorSources`.
     penalty_sum : float
         The side's part of the objective besides squared errors, at its last solution.
     n_solved : int
@@ -152,6 +155,7 @@ class TrainingSide:
         self.tasks = solve_tasks(counts, k, in_order)
         self.regularise(penalty)
         self.prior_means: PriorMeans | None = None
+        self.set_prior_count = 0.0
         self.penalty_sum = 0.0
         self.n_solved = 0
         self.solved_against: Array | None = None
@@ -181,6 +185,7 @@ class TrainingSide:
         ld, columns, dtype = self.table.shape[1], self.k + 1, self.table.dtype
         regressions = []
         if sources.implicit_ridge is not None:
+            self.set_prior_count = sources.set_prior_count
             regressions.append(
                 rated_item_regression(
                     self.ratings,
@@ -194,6 +199,7 @@ class TrainingSide:
                     ld,
                     dtype,
                     scratch,
+                    sources.set_prior_count,
                 )
             )
         if sources.features is not None:
@@ -391,7 +397,7 @@ class TrainingSide:
         penalty = self.penalty
         prior = FittedPrior(
             penalty.reg * unit, penalty.reg_bias, penalty.exponent, typical_min_count=typical_min_count,
-            feature_ridge=feature_ridge, **scaled,
+            set_prior_count=self.set_prior_count, feature_ridge=feature_ridge, **scaled,
         )  # fmt: skip
         return SideSnapshot(copy, prior, self._basis(unit, prior))
 
@@ -477,8 +483,9 @@ class Alternation:
         is done.
     """
 
-    # A sampler has one, see `Trainer`.
+    # Samplers have them, see `Trainer`.
     noise_sd: float | None = None
+    scale: OrdinalScale | None = None
 
     def __init__(
         self,
@@ -680,6 +687,8 @@ class Trainer(Protocol):
     def train_rmse(self) -> float: ...
     @property
     def noise_sd(self) -> float | None: ...
+    @property
+    def scale(self) -> OrdinalScale | None: ...
     def update(self, side: TrainingSide) -> None: ...
     def end_sweep(self) -> None: ...
     @property

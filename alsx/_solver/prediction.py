@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from alsx import _regression, _scores, metrics
 from alsx._solver.alternation import Estimate, Trainer
+from alsx._solver.ordinal import OrdinalScale
 from alsx._solver.time_offsets import Places, find_groups
 
 Array = NDArray[Any]
@@ -100,6 +101,11 @@ class HeldOut:
         if self.timestamps is not None and trainer.times is not None:
             return self._rmse_with_offsets(trainer, n_threads)
         others = self.half_known
+        if trainer.scale is not None:
+            estimate = trainer.estimate(cold_start=len(others) > 0)
+            return float(
+                metrics.rmse(self.values, self._predict(slice(None), estimate, n_threads, trainer.scale), self.weights)
+            )
         estimate = trainer.estimate(cold_start=len(others) > 0)
         # Most pairs are known on both sides: their errors are added up where they are predicted, in one pass.
         partial = np.empty(_regression.n_chunks(len(self.values)))
@@ -134,7 +140,9 @@ class HeldOut:
         predicted = np.clip(self.mean + self.unit * standardised, *self.range)
         return float(metrics.rmse(self.values, predicted, self.weights))
 
-    def _predict(self, part: Any, estimate: Estimate, n_threads: int) -> Floats:
+    def _predict(self, part: Any, estimate: Estimate, n_threads: int, scale: OrdinalScale | None = None) -> Floats:
         """Return clipped predictions of some of the pairs."""
         standardised = predict_codes(self.users[part], self.items[part], *estimate, self.k, 0.0, n_threads)
+        if scale is not None:
+            return scale.expected(self.mean + self.unit * standardised)
         return np.asarray(np.clip(self.mean + self.unit * standardised, *self.range))

@@ -47,11 +47,14 @@ class PriorSources(NamedTuple):
         Features of the side's rows, shape (n, f).
     feature_ridge : float or None
         The ridge of the regression on features; None: the fit chooses it.
+    set_prior_count : float, default=0
+        What is added to the (weighted) number of ratings by whose root rated-item sets are divided.
     """
 
     implicit_ridge: float | None = None
     features: Any = None
     feature_ridge: float | None = None
+    set_prior_count: float = 0.0
 
 
 class PriorParts(NamedTuple):
@@ -87,7 +90,7 @@ class FittedPrior(NamedTuple):
     mean : ndarray of float64, shape (k+1,), or None
         The part of the mean that all rows share; None for 0.
     implicit_effects : ndarray, shape (n_other, k+1), or None
-        What each row of the other side that is rated adds to the mean, over the root of their number.
+        What each row of the other side that is rated adds to the mean, over the root of their number and `set_prior_count`.
     feature_effects : ndarray, shape (f, k+1), or None
         What each feature adds to the mean of rows with ratings.
     cold_feature_effects : ndarray, shape (f, k+1), or None
@@ -100,6 +103,8 @@ class FittedPrior(NamedTuple):
         from is extrapolated, so that it is mixed with `unrated_mean`.
     feature_ridge : float or None
         The ridge of the regression on features, in numbers of average rows; None where there are none, or it is not known.
+    set_prior_count : float
+        As of `PriorSources`.
     """
 
     reg: float = 0.0
@@ -113,6 +118,7 @@ class FittedPrior(NamedTuple):
     unrated_mean: Array | None = None
     typical_min_count: float = 1.0
     feature_ridge: float | None = None
+    set_prior_count: float = 0.0
 
     def cold_start_vector(self, k: int) -> Floats:
         """Return the vector of a row of which nothing is known, shape (k+1,)."""
@@ -161,7 +167,7 @@ class FittedPrior(NamedTuple):
             effects = self.implicit_effects[used].astype(np.float64)
             weights = np.ones(len(places)) if ratings.weights is None else ratings.weights.astype(np.float64)
             sets = scipy.sparse.csr_array((weights, places, ratings.indptr), shape=(n, len(used)))
-            means += (sets @ effects) / np.sqrt(np.where(rated, weight_sum, 1.0))[:, None]
+            means += (sets @ effects) / np.sqrt(np.where(rated, weight_sum + self.set_prior_count, 1.0))[:, None]
         if self.unrated_mean is not None:
             share = np.broadcast_to(self._share(weight_sum, learned_from), n)[:, None]
             means = share * means + (1 - share) * self.unrated_mean
@@ -196,7 +202,7 @@ class FittedPrior(NamedTuple):
         if self.implicit_effects is not None and weight_sum > 0:
             weights = np.ones(len(rated)) if ratings.weights is None else ratings.weights.astype(np.float64)
             effects = self.implicit_effects[ratings.indices].astype(np.float64)
-            rated = effects * (weights / np.sqrt(weight_sum))[:, None]
+            rated = effects * (weights / np.sqrt(weight_sum + self.set_prior_count))[:, None]
         if self.unrated_mean is not None:
             share = float(self._share(weight_sum, learned_from))
             common, rated = share * common + (1 - share) * self.unrated_mean, share * rated

@@ -444,6 +444,7 @@ def rated_item_regression(
     ld: int,
     dtype: np.dtype[Any],
     scratch: Scratch | None = None,
+    prior_count: float = 0.0,
 ) -> PriorRegression:
     """Return the regression on the rated-item sets of SVD++: each row divided by the root of the set's weight sum.
 
@@ -457,6 +458,8 @@ def rated_item_regression(
         The (weighted) number of ratings of each of this side's rows.
     ridge, row_scale, columns, ld, dtype, scratch
         As of `PriorRegression`.
+    prior_count : float, default=0
+        Added to the weight sums.
     """
     n = len(own.indices)
     # Weights are in this unit, so that sums of heavy ones times table rows stay in range.
@@ -464,7 +467,7 @@ def rated_item_regression(
     return PriorRegression(
         SparseOperator.of_ratings(own, weight_unit, own_tasks, dtype),
         SparseOperator.of_ratings(other, weight_unit, other_tasks, dtype),
-        weight_unit * inverse_root(weight_sum),
+        weight_unit * inverse_root(weight_sum, prior_count),
         ridge, row_scale, columns, ld, dtype, None, scratch,
     )  # fmt: skip
 
@@ -474,9 +477,10 @@ def power_of_4(x: float) -> float:
     return 4.0 ** math.floor(math.log2(x) / 2) if 0 < x < math.inf else 1.0
 
 
-def inverse_root(weight_sum: Array) -> Floats:
-    """Return weight_sum^-1/2, and 0 where the sum is 0: what rated-item sets are multiplied by."""
-    return np.divide(1.0, np.sqrt(weight_sum), out=np.zeros(len(weight_sum)), where=weight_sum > 0)
+def inverse_root(weight_sum: Array, prior_count: float = 0.0) -> Floats:
+    """Return (weight_sum + prior_count)^-1/2, and 0 where the sum is 0: what rated-item sets are multiplied by."""
+    root = np.sqrt(weight_sum + prior_count)
+    return np.divide(1.0, root, out=np.zeros(len(weight_sum)), where=weight_sum > 0)
 
 
 def feature_regression(

@@ -41,6 +41,8 @@ ERRORS = {  # what a table calls a model, and what the file does
     "`FactorALS(40)`": "FactorALS(40)",
     "`BayesALS(implicit_features=None)`, 200 draws": "BayesALS(implicit_features=None)",
     "`BayesALS()`, 200 draws": "BayesALS()",
+    '`BayesALS(likelihood="ordinal", implicit_features=None)`': "BayesALS(likelihood='ordinal', implicit_features=None)",
+    '`BayesALS(likelihood="ordinal")`': "BayesALS(likelihood='ordinal')",
 }
 LISTS = {
     "popularity": "popularity",
@@ -101,6 +103,7 @@ def errors_with_features() -> str:
         "`FactorALS()`": "FactorALS(20) with features",
         "`FactorALS(40)`": "FactorALS(40) with features",
         "`BayesALS()`": "BayesALS() with features",
+        '`BayesALS(likelihood="ordinal")`': "BayesALS(likelihood='ordinal') with features",
     }
     return table(
         ["", "ml-100k, u1 to u5", "u1", "latest-small"],
