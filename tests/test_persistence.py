@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import alsx
+from alsx import FactorALS, Ratings
 from alsx.datasets import make_ratings
 
 FEATURES = np.random.default_rng(1).normal(size=(40, 3))
@@ -88,6 +89,29 @@ def test_threads_are_not_kept_and_values_may_be_left_out(model):
     np.testing.assert_array_equal(whole._seen.values, model._seen.values)
     assert small < len(file.getvalue()) + 4 * len(model._seen.values)
     np.testing.assert_array_equal(whole.folded_in_ids_, model.folded_in_ids_)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("time", [None, "day"])
+def test_a_model_without_its_ratings_can_be_folded_into_and_saved(tmp_path, time, weighted):
+    rng = np.random.default_rng(4)
+    u, i = np.nonzero(rng.random((12, 9)) < 0.6)
+    when = rng.integers(0, 5 * 86400, len(u)) + 10**9
+    weights = rng.uniform(0.5, 2, len(u)) if weighted else None
+    R = Ratings.from_arrays(u, i, rng.integers(1, 6, len(u)).astype(float), sample_weight=weights, timestamps=when)
+    model = FactorALS(2, time=time, random_state=0).fit(R)
+    model.save(tmp_path / "m.npz", with_ratings=False)
+    small = alsx.load(tmp_path / "m.npz")
+    for pairs, side in (([(99, 1), (99, 3), (3, 2)], "user"), ([(1, 77), (3, 77), (2, 4)], "item")):
+        told = Ratings.from_arrays(*np.transpose(pairs), [5.0, 1.0, 4.0], timestamps=[10**9, 10**9, 10**9 + 86400])
+        folded = small.fold_in(told, side=side)
+        folded.save(tmp_path / "n.npz")
+        again = alsx.load(tmp_path / "n.npz")
+        same(folded, again)
+        assert len(again._seen.values) == 0
+        # What a list leaves out is known without values.
+        for user, item in pairs:
+            assert item not in again.recommend(user, 9)[0]
 
 
 @pytest.mark.parametrize(

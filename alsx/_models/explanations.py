@@ -12,6 +12,7 @@ from alsx._models import explanation
 from alsx._models.explanation import Explanation
 from alsx._models.frames import check_kind
 from alsx._models.recommendations import Recommendations
+from alsx._models.seen import has_values
 from alsx.typing import FrameKind, Id
 
 
@@ -89,7 +90,7 @@ class Explanations(Recommendations):
                 )
             codes.append(int(self._codes_of(side, one, argument, "raise")))
         self._refuse_ordinal("a prediction is to be taken apart")
-        if len(self._seen.values) != len(self._seen.indices):
+        if not has_values(self._seen):
             raise ValueError(
                 "the model was saved with with_ratings=False, so that it does not know the ratings that explain a prediction: "
                 "save it with them"

@@ -16,6 +16,7 @@ from alsx import _check
 from alsx._files import atomic_write
 from alsx._models import archive
 from alsx._models.features import FeatureEncoder
+from alsx._models.seen import has_values
 from alsx._models.side import FittedSide
 from alsx._models.state import ModelState, Titles
 from alsx._models.times import TIME, TimeEffects
@@ -135,6 +136,7 @@ def arrays_of(
     with_ratings : bool
         Keep values and weights of the ratings.
     """
+    with_ratings = with_ratings and has_values(state.seen)
     # A generator's state is no parameter of a fitted model, and how many threads there are is a matter of this machine.
     if not isinstance(parameters.get("random_state"), (int, type(None))):
         parameters = {**parameters, "random_state": None}

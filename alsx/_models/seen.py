@@ -51,6 +51,11 @@ def columns_of(seen: CSR, columns: Array, n_columns: int, n_threads: int) -> CSR
     return transpose(CSR(indptr, number[seen.indices[places]], seen.values[places], weights), len(columns), n_threads)
 
 
+def has_values(seen: CSR) -> bool:
+    """Return whether the values of the ratings seen are known; files may leave them out."""
+    return len(seen.values) == len(seen.indices)
+
+
 class Change(NamedTuple):
     """The ratings seen after some came, and which of these are new or differ.
 
@@ -133,6 +138,8 @@ def own_copy(ratings: CSR, matrix: Any) -> CSR:
 def merge_users(seen: CSR, new: CSR, merge: Merge) -> CSR:
     """Return the ratings seen after users were folded in, whose rows replace those that are there already.
 
+    Where the values of those seen are not known, those of the new ones are not kept.
+
     Parameters
     ----------
     seen, new : CSR
@@ -156,6 +163,8 @@ def merge_users(seen: CSR, new: CSR, merge: Merge) -> CSR:
         end = begin + int(old_of[place] >= 0)
     pieces.append((seen, slice(seen.indptr[end], seen.indptr[-1])))
     indices = np.concatenate([ratings.indices[part] for ratings, part in pieces])
+    if not has_values(seen):
+        return CSR(indptr, indices, seen.values, None)
     values = np.concatenate([ratings.values[part] for ratings, part in pieces])
     return CSR(indptr, indices, values, _joined_weights(seen, new, pieces))
 
@@ -174,6 +183,8 @@ def _weights(ratings: CSR) -> Array:
 
 def merge_items(seen: CSR, new: CSR, merge: Merge) -> CSR:
     """Return the ratings seen after items were folded in, whose ratings replace those of items that are there already.
+
+    Where the values of those seen are not known, those of the new ones are not kept.
 
     Parameters
     ----------
@@ -196,12 +207,10 @@ def merge_items(seen: CSR, new: CSR, merge: Merge) -> CSR:
     positions = scipy.sparse.csr_array((np.arange(len(rows)), (rows, columns)), shape=(n_users, len(merge)))
     positions.sort_indices()
     order = positions.data
+    indptr, indices = positions.indptr.astype(np.int64), positions.indices.astype(np.int32)
+    if not has_values(seen):
+        return CSR(indptr, indices, seen.values, None)
     weights = None
     if seen.weights is not None or new.weights is not None:
         weights = np.concatenate([_weights(seen)[kept], _weights(new)])[order]
-    return CSR(
-        positions.indptr.astype(np.int64),
-        positions.indices.astype(np.int32),
-        np.concatenate([seen.values[kept], new.values])[order],
-        weights,
-    )
+    return CSR(indptr, indices, np.concatenate([seen.values[kept], new.values])[order], weights)

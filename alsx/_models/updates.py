@@ -11,6 +11,7 @@ from alsx import _check
 from alsx._models.fitted import FittedModel
 from alsx._models.fold_in import fold_in
 from alsx._models.partial_fit import partial_fit
+from alsx._models.seen import has_values
 from alsx._solver import SIDES
 from alsx.typing import Features, RatingsLike, Side
 
@@ -190,7 +191,7 @@ class Updates(FittedModel):
         self._refuse_ordinal("more ratings are to be learned")
         if R is None and user_features is None and item_features is None:
             raise ValueError("R is None and there are no features; give ratings, features, or both")
-        if len(self._seen.values) != len(self._seen.indices):
+        if not has_values(self._seen):
             raise ValueError(
                 "the model was saved with with_ratings=False, so that it cannot learn more: save it with its ratings, or fold_in "
                 "what comes"
