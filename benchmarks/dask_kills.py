@@ -23,22 +23,23 @@ import alsx
 from alsx.dask import DaskFactorALS
 from alsx.datasets import make_ratings
 
-ITERATIONS = 60
+ITERATIONS, N_WORKERS = 60, 3
 
 
 def kill_now_and_then(client, n, seed, done, killed):
-    """Kill a worker every two to six seconds."""
+    """Kill one of all workers, two to six seconds after they are all there, again and again."""
     rng = random.Random(seed)
     while len(killed) < n and not done.wait(rng.uniform(2.0, 6.0)):
         workers = client.run(os.getpid, on_error="ignore")
-        if workers:
-            address = rng.choice(sorted(workers))
-            try:
-                os.kill(workers[address], signal.SIGKILL)
-            except ProcessLookupError:
-                continue
-            killed.append(address)
-            print(f"kill {len(killed)} of {len(workers)} workers", file=sys.stderr, flush=True)
+        while len(workers) < N_WORKERS and not done.wait(0.5):
+            workers = client.run(os.getpid, on_error="ignore")
+        address = rng.choice(sorted(workers))
+        try:
+            os.kill(workers[address], signal.SIGKILL)
+        except ProcessLookupError:
+            continue
+        killed.append(address)
+        print(f"kill {len(killed)}", file=sys.stderr, flush=True)
 
 
 def main():
@@ -57,7 +58,7 @@ def main():
         }
     )
     with (
-        LocalCluster(n_workers=3, threads_per_worker=1, dashboard_address=":0", host="127.0.0.1") as cluster,
+        LocalCluster(n_workers=N_WORKERS, threads_per_worker=1, dashboard_address=":0", host="127.0.0.1") as cluster,
         Client(cluster) as client,
     ):
         for kills in (0, n_kills):
