@@ -1,15 +1,14 @@
 """A fit on a Dask cluster of two processes: memory, bytes moved, seconds, beside the estimate; and Spark's ALS beside it.
 
-    python benchmarks/dask_cluster.py cluster [RATINGS.npz] [--k 16] [--iterations 5]     30 million simulated ratings
-    python benchmarks/dask_cluster.py picture                                              docs/cluster.png
-    python benchmarks/dask_cluster.py spark [RATINGS.npz]                                  3 million ratings; needs pyspark and Java
+    python benchmarks/dask_cluster.py cluster RATINGS.npz [--k=16] [--iterations=5]     30 million simulated ratings
+    python benchmarks/dask_cluster.py picture                                           docs/cluster.png
+    python benchmarks/dask_cluster.py spark RATINGS.npz                                 3 million ratings; needs pyspark and Java
 
 ``RATINGS.npz`` is what ``make_ml32m.py`` writes: users, items and ratings of the shape of MovieLens 32M. What `cluster` measures
 goes to ``docs/cluster.csv``, which the page shows. On one machine this says what memory and traffic are, and nothing of speed: both
 processes share its processors.
 """
 
-import argparse
 import csv
 import json
 import shutil
@@ -17,6 +16,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import fire
 import numpy as np
 
 ROOT = Path(__file__).parents[1]
@@ -132,8 +132,8 @@ def picture():
     figure.savefig(ROOT / "docs" / "cluster.png", dpi=130)
 
 
-def spark(file, n_ratings=3_000_000, k=16, iterations=10):
-    """Spark's ALS in local mode and `FactorALS` on the same split: seconds and RMSE."""
+def spark(file, n_ratings=3_000_000, k=16, iterations=10, reg_params=(0.05, 0.1, 0.2, 0.4)):
+    """Spark's ALS in local mode and `FactorALS` on the same split: seconds and RMSE, of Spark with each regularisation."""
     try:
         from pyspark.ml.recommendation import ALS
         from pyspark.sql import SparkSession
@@ -163,19 +163,23 @@ def spark(file, n_ratings=3_000_000, k=16, iterations=10):
             "spark.ui.enabled", "false").getOrCreate()  # fmt: skip
         train, test = (session.read.parquet(str(folder / name)).cache() for name in ("train", "test"))
         train.count(), test.count()
-        begun = time.perf_counter()
-        als = ALS(
-            rank=k, maxIter=iterations, regParam=0.05, userCol="user", itemCol="item", ratingCol="rating", seed=0,
-            coldStartStrategy="drop",
-        )  # fmt: skip
-        fitted = als.fit(train)
-        fitted.itemFactors.count()
-        took = time.perf_counter() - begun
-        predicted = fitted.transform(test).toPandas()
+        for reg in reg_params:
+            begun = time.perf_counter()
+            als = ALS(
+                rank=k, maxIter=iterations, regParam=reg, userCol="user", itemCol="item", ratingCol="rating", seed=0,
+                coldStartStrategy="drop",
+            )  # fmt: skip
+            fitted = als.fit(train)
+            fitted.itemFactors.count()
+            took = time.perf_counter() - begun
+            predicted = fitted.transform(test).toPandas()
+            # Spark predicts nothing for unknown users and items: both are compared on what it predicts.
+            rmse = float(np.sqrt(np.mean((predicted.rating - predicted.prediction) ** 2)))
+            print(
+                f"Spark ALS, regParam {reg}: {took:.1f} s, RMSE {rmse:.4f} of {len(predicted):,} test ratings",
+                flush=True,
+            )
         session.stop()
-        # Spark predicts nothing for unknown users and items: both are compared on what it predicts.
-        rmse = float(np.sqrt(np.mean((predicted.rating - predicted.prediction) ** 2)))
-        print(f"Spark ALS: {took:.1f} s, RMSE {rmse:.4f} of {len(predicted):,} test ratings")
         begun = time.perf_counter()
         model = alsx.FactorALS(k, implicit_features=None, max_iter=iterations, tol=0, random_state=0, n_jobs=2)
         model.fit(folder / "train")
@@ -187,21 +191,5 @@ def spark(file, n_ratings=3_000_000, k=16, iterations=10):
         shutil.rmtree(folder)
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["cluster", "picture", "spark"])
-    parser.add_argument("file", nargs="?", default="ml32m.npz")
-    parser.add_argument("--k", type=int, default=16)
-    parser.add_argument("--iterations", type=int, default=5)
-    parser.add_argument("--ratings", type=int, default=30_000_000)
-    arguments = parser.parse_args()
-    if arguments.what == "cluster":
-        cluster(arguments.file, arguments.k, arguments.iterations, arguments.ratings)
-    elif arguments.what == "picture":
-        picture()
-    else:
-        spark(arguments.file)
-
-
 if __name__ == "__main__":
-    main()
+    fire.Fire({"cluster": cluster, "picture": picture, "spark": spark})

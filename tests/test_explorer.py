@@ -136,7 +136,8 @@ class Twin:
         total = n * about.weight
         effects = self.get("effects", (self.n, k + 1))
         if effects is not None:
-            mean += about.weight * (effects[items] * self.page.effect_step.astype(float)).sum(axis=0) / np.sqrt(total)
+            rated = (effects[items] * self.page.effect_step.astype(float)).sum(axis=0)
+            mean += about.weight * rated / np.sqrt(total + about.set_prior_count)
         unrated = self.get("unrated_mean", k + 1)
         if unrated is not None:
             share = total / max(total + about.typical_min_count - 1, 1)

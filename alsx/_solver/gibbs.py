@@ -124,7 +124,7 @@ class CoefficientSampler:
         self.regression, self.generator, self.n_threads = regression, generator, n_threads
         self.gram: Floats | None = None
         f = len(regression.coefficients)
-        self.exact = regression.cholesky is not None
+        self.exact = regression.is_exact
         if self.exact:
             normal = regression.normal_matrix() - regression.ridge * np.eye(f)
             values, self.vectors = np.linalg.eigh(normal)

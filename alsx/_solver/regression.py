@@ -189,7 +189,9 @@ class PriorRegression:
     scale_unit : float
         The unit of `row_scale` and `ridge`.
     cholesky : tuple or None
-        SciPy's factorisation of F' S F + ridge where F has few columns: each step is then exact.
+        SciPy's factorisation of F' S F + ridge where F has few columns and the ridge is known.
+    is_exact : bool
+        Whether F has few columns: each step is then exact.
     diagonal : ndarray of float64, shape (f,)
         The diagonal of F' S F + ridge, where there is no factorisation.
     last_step, last_change : ndarray, shapes (f, ld) and (n, ld)
@@ -224,9 +226,10 @@ class PriorRegression:
         self.coefficients = aligned(f, ld, dtype)
         self.ones = np.ones(f)
         self.cholesky: Any = None
+        self.is_exact = features is not None and f <= MAX_EXACT_FEATURES
         self.relative_ridge = 0.0 if ridge is None else ridge
         self.ridge = self.relative_ridge * mean_scale / self.scale_unit
-        if features is not None and f <= MAX_EXACT_FEATURES:
+        if self.is_exact:
             if ridge is not None:
                 self.regularise(ridge)
             return
@@ -316,7 +319,7 @@ class PriorRegression:
         A. Knyazev, "Toward the optimal preconditioned eigensolver: locally optimal block preconditioned conjugate gradient
         method", SIAM Journal on Scientific Computing 23(2), 2001, pages 517-541.
         """
-        if self.cholesky is None:
+        if not self.is_exact:
             self._two_direction_step(table, means, n_threads, evidence)
         else:
             self._exact_step(table, means, n_threads)
@@ -379,7 +382,7 @@ class PriorRegression:
     def forget_steps(self) -> None:
         """Give back what only further steps would need."""
         self.scratch.clear()
-        if self.cholesky is None:
+        if not self.is_exact:
             # Copies, since a part of an array keeps all of it.
             self.last_step, self.last_change = self.last_step[:0].copy(), self.last_change[:0].copy()
 

@@ -131,7 +131,8 @@ def _solver(
             value = missing.system_weight / weight + 1.0
     return {
         "reg": prior.reg, "reg_bias": prior.reg_bias, "exponent": prior.exponent, "min_count": MIN_EFFECTIVE_COUNT,
-        "typical_min_count": prior.typical_min_count, "weight": weight, "value": value, "unit": unit,
+        "typical_min_count": prior.typical_min_count, "set_prior_count": prior.set_prior_count, "weight": weight, "value": value,
+        "unit": unit,
     }  # fmt: skip
 
 

@@ -78,7 +78,7 @@ class Model {
       for (const item of items) {
         for (let j = 0; j <= k; j++) {
           const effect = data.effects[item * (k + 1) + j] * data.effect_step[j];
-          mean[j] += (about.weight * effect) / Math.sqrt(weightSum);
+          mean[j] += (about.weight * effect) / Math.sqrt(weightSum + about.set_prior_count);
         }
       }
     }
