@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alsx._models.latent import LatentFactors
+from alsx._models.seen import has_values
 from alsx.datasets.movielens import MovieLens
 from alsx.datasets.titles import split_year
 from alsx.ratings import described_rows, is_frame
@@ -157,7 +158,7 @@ def mean_ratings(model: LatentFactors) -> Floats | None:
     None: the model holds no values, as from a file that was saved without ratings, or they are counts.
     """
     seen = model._seen
-    if len(seen.values) != len(seen.indices) or is_implicit(model):
+    if not has_values(seen) or is_implicit(model):
         return None
     weights = np.ones(len(seen.indices)) if seen.weights is None else seen.weights.astype(np.float64)
     n = len(model._items)
@@ -181,7 +182,7 @@ def rating_step(model: LatentFactors) -> float:
     if not span > 0:
         return 1.0
     seen = model._seen
-    marks = np.unique(seen.values).astype(np.float64) if len(seen.values) == len(seen.indices) else np.empty(0)
+    marks = np.unique(seen.values).astype(np.float64) if has_values(seen) else np.empty(0)
     if len(marks) > 1:
         gap = float(np.diff(marks).min())
         on_scale = np.abs((marks - low) / gap - np.round((marks - low) / gap)).max() < MAX_MARK_ERROR
