@@ -34,6 +34,10 @@ Floats = NDArray[np.float64]
 # Multiply-adds of a call of the kernel where there is work for many of them: about a second.
 PIECE_WORK = 1e11
 
+# Rows that a task has on average, where there are so many tasks for every thread: within a task the next row's ratings are asked
+# for in time, and draws are made of many rows at once (`_simd/batch.inc`).
+ROWS_A_TASK, TASKS_A_THREAD = 128, 8
+
 
 class SingularRowError(np.linalg.LinAlgError):
     """The normal equations of rows have no unique solution.
@@ -254,6 +258,7 @@ class RowSystems:
             work = solve_workspace(min(n_threads, len(tasks.order)), self.k, self.other.dtype)
         rows = self._kernel_rows()
 
+        tasks = tasks.of_rows(ROWS_A_TASK, TASKS_A_THREAD * len(work))
         failed, n_tasks = 0, len(tasks.starts) - 1
         step = self._tasks_at_a_time(tasks)
         for first in range(0, n_tasks, step):

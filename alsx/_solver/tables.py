@@ -103,6 +103,14 @@ class Tasks(NamedTuple):
     order: NDArray[np.int32]
     starts: NDArray[np.int64]
 
+    def of_rows(self, n_rows: int, least: int) -> Tasks:
+        """Return the tasks joined to ones of `n_rows` rows on average, as far as `least` of them are left."""
+        n_tasks = len(self.starts) - 1
+        together = min(n_rows * n_tasks // max(len(self.order), 1), n_tasks // least)
+        if together <= 1:
+            return self
+        return Tasks(self.order, np.append(self.starts[:-1:together], self.starts[-1]))
+
 
 def equal_tasks(counts: NDArray[np.int64], per_entry: float, per_row: float, in_order: bool = False) -> Tasks:
     """Cut rows into tasks, heaviest rows first, so that no thread is left with a long row at the end.
