@@ -22,10 +22,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg import lapack
 
 from alsx import _core, _regression
 from alsx._solver.alternation import Alternation, Estimate, SideSnapshot, TrainingSide, unit_factors
-from alsx._solver.missing import missing_gram
+from alsx._solver.missing import TableGram
 from alsx._solver.ordinal import OrdinalScale
 from alsx._solver.prior import Penalty
 from alsx._solver.regression import PriorRegression
@@ -297,6 +298,8 @@ class SideHyperparameters:
         self.expected = aligned(n_expected, table.shape[1], table.dtype)
         self.rated = np.flatnonzero(rated).astype(np.int32)
         self.n_threads = n_threads
+        self._table_gram = TableGram(self.rated, self.width - 1, table.dtype, n_threads)
+        self._strictly_lower = np.tri(self.width, k=-1)
         self._expect()
 
     def _expect(self) -> None:
@@ -315,7 +318,7 @@ class SideHyperparameters:
             difference = prior.regressions[0].change
             _regression.scaled_difference(table, prior.means, np.ones(len(table)), width, self.n_threads, difference)
             table = difference
-        return squares_of(table, width - 1, self.rated, self.n_threads)
+        return sums_of(self._table_gram(table), width - 1)
 
     def draw(self, *, turn: bool = True) -> None:
         """Draw W and the ridges given the rows, then Lambda and m; where it is not the side's turn, W of few features alone."""
@@ -340,7 +343,8 @@ class SideHyperparameters:
         """Return W' W (K, K); found once for a draw."""
         if sampler.gram is None:
             table = sampler.regression.coefficients
-            sampler.gram = squares_of(table, self.width - 1, np.arange(len(table), dtype=np.int32), self.n_threads)[1]
+            rows = np.arange(len(table), dtype=np.int32)
+            sampler.gram = sums_of(TableGram(rows, self.width - 1, table.dtype, self.n_threads)(table), self.width - 1)[1]
         return sampler.gram
 
     def _draw_precision_and_mean(self) -> None:
@@ -355,12 +359,15 @@ class SideHyperparameters:
         for sampler in self.samplers:
             scale += sampler.regression.ridge * self._gram(sampler)
             degrees += len(sampler.regression.coefficients)
-        lower = np.linalg.cholesky(scale)
-        triangle = np.tril(generator.standard_normal((width, width)), -1)
+        lower, failed = lapack.dpotrf(scale, lower=1)
+        if failed:
+            raise np.linalg.LinAlgError("the rows' squares are not positive definite")
+        triangle = generator.standard_normal((width, width)) * self._strictly_lower
         triangle[np.diag_indices(width)] = np.sqrt(generator.chisquare(degrees - np.arange(width)))
-        self.root = np.linalg.solve(triangle, lower.T).T
-        half = np.linalg.inv(self.root)
-        self.precision = half.T @ half
+        # With scale = L L' and the triangle T: Lambda = (L'^-1 T) (L'^-1 T)', and Lambda^-1 = (L T'^-1) (L T'^-1)'.
+        self.root = lapack.dtrtrs(triangle, lower.T, lower=1)[0].T
+        half = lapack.dtrtrs(lower, triangle, lower=1, trans=1)[0]
+        self.precision = half @ half.T
         self.common_mean = center + self.root @ generator.standard_normal(width) / np.sqrt(count)
 
     def rotate(self, rotation: Array) -> None:
@@ -377,13 +384,20 @@ class SideHyperparameters:
         self._expect()
 
 
-def squares_of(table: Array, k: int, rows: Array, n_threads: int) -> tuple[Floats, Floats]:
-    """Return the sum of rows of a table, shape (k+1,), and the sum of their outer products, shape (k+1, k+1)."""
-    # The bias of a row is taken for the target of a missing rating of 0, with the other sign.
-    sign = np.append(np.ones(k), -1.0)
-    gram = missing_gram(table, k, rows, n_threads)
-    chosen = np.append(np.arange(k), k + 1)
-    return sign * gram[chosen, k], np.outer(sign, sign) * gram[np.ix_(chosen, chosen)]
+def sums_of(gram: Floats, k: int) -> tuple[Floats, Floats]:
+    """Return the sum of rows of a table, shape (k+1,), and the sum of their outer products, shape (k+1, k+1).
+
+    Parameters
+    ----------
+    gram : ndarray, shape (k+2, k+2)
+        A `TableGram` of them, in which a row's bias is the target of a missing rating of 0, with the other sign.
+    k : int
+    """
+    total, squares = np.empty(k + 1), np.empty((k + 1, k + 1))
+    total[:k], total[k] = gram[:k, k], -gram[k + 1, k]
+    squares[:k, :k], squares[k, k] = gram[:k, :k], gram[k + 1, k + 1]
+    squares[k, :k] = squares[:k, k] = -gram[k + 1, :k]
+    return total, squares
 
 
 def _over_chunks(n: int, work: Callable[[slice], Any], n_threads: int) -> list[Any]:

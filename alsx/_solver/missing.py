@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 from alsx._solver.alternation import Alternation, TrainingSide
 from alsx._solver.prior import Penalty, PriorSources
 from alsx._solver.regression import column_sums
-from alsx._solver.rows import RowBase, RowPrior, RowSystems
+from alsx._solver.rows import RowBase, RowPrior, RowSystems, solve_workspace
 from alsx.ratings import CSR, Ratings
 
 Array = NDArray[Any]
@@ -164,14 +164,29 @@ def missing_gram(table: Array, k: int, rows: Array, n_threads: int, work: Array 
     work : ndarray, default=None
         As of `RowSystems.solve`.
     """
-    if not len(rows):
-        return np.zeros((k + 2, k + 2))
-    # Rows that have rated everything: their sums are in the tables' type within a part, and in double over the parts.
-    step = max(MIN_PART_ROWS, -(-len(rows) // MAX_PARTS))
-    indptr = np.append(np.arange(0, len(rows), step), len(rows)).astype(np.int64)
-    everything = CSR(indptr, rows, np.zeros(len(rows), table.dtype), None)
-    prior = RowPrior(0.0, 0.0, np.ones(len(indptr) - 1))
-    return np.asarray(RowSystems(everything, table, k, prior, 0.0).gram_matrices(n_threads, work).sum(axis=0))
+    return TableGram(rows, k, table.dtype, n_threads, work)(table)
+
+
+class TableGram:
+    """The `missing_gram` of the same rows of one table after the other; parameters as of that."""
+
+    def __init__(
+        self, rows: Array, k: int, dtype: np.dtype[Any], n_threads: int, work: Array | None = None
+    ) -> None:
+        # Rows that have rated everything: their sums are in the tables' type within a part, and in double over the parts.
+        step = max(MIN_PART_ROWS, -(-len(rows) // MAX_PARTS))
+        indptr = np.append(np.arange(0, len(rows), step), len(rows)).astype(np.int64)
+        self._everything = CSR(indptr, rows, np.zeros(len(rows), dtype), None)
+        self._prior = RowPrior(0.0, 0.0, np.ones(len(indptr) - 1))
+        self._work = solve_workspace(n_threads, k, dtype) if work is None else work
+        self._k, self._n_threads = k, n_threads
+
+    def __call__(self, table: Array) -> Floats:
+        """Return it for the table, shape (k+2, k+2)."""
+        k, everything = self._k, self._everything
+        if not len(everything.indices):
+            return np.zeros((k + 2, k + 2))
+        return RowSystems(everything, table, k, self._prior, 0.0).gram_sum(self._n_threads, self._work)
 
 
 class RankAlternation(Alternation):

@@ -92,7 +92,7 @@ class RowBase(NamedTuple):
     Parameters
     ----------
     gram : ndarray of float64, shape (k+2, k+2)
-        sum v z z' with z = [q ; 1 ; t]; symmetric. See `RowSystems.gram_matrices`.
+        sum v z z' with z = [q ; 1 ; t]; symmetric. See `RowSystems.gram_sum`.
     scale : ndarray of float64, shape (n,)
         How many times each row has it.
     """
@@ -290,17 +290,18 @@ class RowSystems:
             None if self.base is None else self.base.kernel_arrays(self.other.dtype),
         )  # fmt: skip
 
-    def gram_matrices(self, n_threads: int, work: Array | None = None) -> Floats:
-        """Return sum w z z' over the ratings of every row, z = [q ; 1 ; t], shape (n, k+2, k+2): symmetric.
+    def gram_sum(self, n_threads: int, work: Array | None = None) -> Floats:
+        """Return sum w z z' over the ratings of all rows, z = [q ; 1 ; t], shape (k+2, k+2): symmetric.
 
-        The sum of some rows' matrices is that of a row that has all their ratings. A row is summed by one thread, so that their
-        number changes no bit.
+        A row is summed by one thread, so that their number changes no bit.
         """
         if work is None:
             work = solve_workspace(n_threads, self.k, self.other.dtype)
-        out = np.zeros((len(self), self.k + 2, self.k + 2))
+        width = self.k + 2
+        out = np.zeros((len(self), width, width))
         _core.gram_rows(self._kernel_rows(), work, out)
-        return np.asarray(out + np.tril(out, -1).swapaxes(1, 2))
+        total = out.sum(axis=0)
+        return np.where(np.tri(width, dtype=bool), total, total.T)
 
     def quadratic_forms(
         self,
