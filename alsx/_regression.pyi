@@ -44,6 +44,7 @@ def axpby(
     n_threads: int,
     y: NDArray[Any],
     total: NDArray[Any],
+    first: int = 0,
 ) -> None: ...
 def packed_difference(
     x: NDArray[Any],
@@ -52,6 +53,7 @@ def packed_difference(
     columns: int,
     work: NDArray[Any],
     out: NDArray[Any],
+    first: int = 0,
 ) -> None: ...
 def packed_direction(
     starts: NDArray[np.int64],
@@ -67,6 +69,7 @@ def packed_direction(
     work: NDArray[Any],
     out: NDArray[Any],
     sums: NDArray[np.float64],
+    first: int = 0,
 ) -> None: ...
 def packed_change(
     starts: NDArray[np.int64],
@@ -85,6 +88,7 @@ def packed_change(
     work: NDArray[Any],
     out: NDArray[Any],
     sums: NDArray[np.float64],
+    first: int = 0,
 ) -> None: ...
 def packed_axpby(
     a: NDArray[np.float64],
@@ -93,5 +97,6 @@ def packed_axpby(
     work: NDArray[Any],
     y: NDArray[Any],
     total: NDArray[Any],
+    first: int = 0,
 ) -> None: ...
 def add_table(x: NDArray[Any], n_threads: int, total: NDArray[Any]) -> None: ...

@@ -87,7 +87,7 @@ def n_chunks(Py_ssize_t n_rows):
 
 
 cdef struct tables_job:
-    Py_ssize_t n_rows, ld, columns
+    Py_ssize_t n_rows, ld, columns, ld_out, ld_total
     const void *x
     const void *y
     const double *row_scale
@@ -127,7 +127,7 @@ def column_products(
     cdef tables_job job
     if x.shape[0] == 0:
         return
-    job = tables_job(x.shape[0], x.shape[1], columns, &x[0, 0], &y[0, 0], &row_scale[0], NULL, NULL, &out[0, 0], NULL)
+    job = tables_job(x.shape[0], x.shape[1], columns, 0, 0, &x[0, 0], &y[0, 0], &row_scale[0], NULL, NULL, &out[0, 0], NULL)
     with nogil:
         n_threads = threads_for(x.shape[0] * columns / ENTRIES_PER_NS, n_threads)
         share(products_task[floating], &job, chunks(x.shape[0]), n_threads, <floating *>NULL, 0)
@@ -161,7 +161,7 @@ def scaled_difference(
     cdef tables_job job
     if x.shape[0] == 0:
         return
-    job = tables_job(x.shape[0], x.shape[1], columns, &x[0, 0], &y[0, 0], &row_scale[0], NULL, NULL, &out[0, 0], NULL)
+    job = tables_job(x.shape[0], x.shape[1], columns, 0, 0, &x[0, 0], &y[0, 0], &row_scale[0], NULL, NULL, &out[0, 0], NULL)
     with nogil:
         n_threads = threads_for(x.shape[0] * columns / ENTRIES_PER_NS, n_threads)
         share(difference_task[floating], &job, chunks(x.shape[0]), n_threads, <floating *>NULL, 0)
@@ -172,8 +172,8 @@ cdef void axpby_task(void *context, Py_ssize_t chunk, floating *work) noexcept n
         tables_job *job = <tables_job *>context
         Py_ssize_t r
     for r in range(chunk * CHUNK_ROWS, min(job.n_rows, (chunk + 1) * CHUNK_ROWS)):
-        row_axpby(job.a, <const floating *>job.x + r * job.ld, job.b, job.columns, <floating *>job.out + r * job.ld,
-                  <floating *>job.total + r * job.ld)
+        row_axpby(job.a, <const floating *>job.x + r * job.ld, job.b, job.columns,
+                  <floating *>job.out + r * job.ld_out, <floating *>job.total + r * job.ld_total)
 
 
 cdef inline void row_axpby(const double *a, const floating *x, const double *b, Py_ssize_t columns, floating *y,
@@ -189,14 +189,16 @@ def axpby(
     const floating[:, ::1] x,       # IN  (n_rows, ld)
     const double[::1] b,            # IN  (columns,)
     int n_threads,
-    floating[:, ::1] y,             # IN, OUT (n_rows, ld)
-    floating[:, ::1] total,         # IN, OUT (n_rows, ld)
+    floating[:, ::1] y,             # IN, OUT (n_rows, ld_y)
+    floating[:, ::1] total,         # IN, OUT (n_rows, ld_total)
+    Py_ssize_t first=0,             # IN  the column of y and total at which the columns of x begin
 ):
     """y := x diag(a) + y diag(b), and total += y."""
     cdef tables_job job
     if x.shape[0] == 0 or a.shape[0] == 0:
         return
-    job = tables_job(x.shape[0], x.shape[1], a.shape[0], &x[0, 0], NULL, NULL, &a[0], &b[0], &y[0, 0], &total[0, 0])
+    job = tables_job(x.shape[0], x.shape[1], a.shape[0], y.shape[1], total.shape[1], &x[0, 0], NULL, NULL, &a[0], &b[0],
+                     &y[0, first], &total[0, first])
     with nogil:
         n_threads = threads_for(x.shape[0] * a.shape[0] / ENTRIES_PER_NS, n_threads)
         share(axpby_task[floating], &job, chunks(x.shape[0]), n_threads, <floating *>NULL, 0)
@@ -225,7 +227,7 @@ def add_table(
     cdef tables_job job
     if x.shape[0] == 0:
         return
-    job = tables_job(x.shape[0], x.shape[1], x.shape[1], &x[0, 0], NULL, NULL, NULL, NULL, NULL, &total[0, 0])
+    job = tables_job(x.shape[0], x.shape[1], x.shape[1], 0, 0, &x[0, 0], NULL, NULL, NULL, NULL, NULL, &total[0, 0])
     with nogil:
         n_threads = threads_for(x.shape[0] * x.shape[1] / ENTRIES_PER_NS, n_threads)
         share(total_task[floating], &job, chunks(x.shape[0]), n_threads, <floating *>NULL, 0)
@@ -276,6 +278,7 @@ def packed_difference(
     Py_ssize_t columns,
     floating[:, ::1] work,          # TMP (n_threads, STEP_WORK_ROWS rows)
     floating[:, ::1] out,           # OUT (n_rows, ld_packed) packed
+    Py_ssize_t first=0,             # IN  the column of x and y at which those of out begin
 ):
     """out[r, c] := row_scale[r] (x[r, c] - y[r, c])"""
     cdef:
@@ -285,7 +288,7 @@ def packed_difference(
         return
     job.steps.columns, job.steps.ld, job.steps.factor = columns, x.shape[1], &row_scale[0]
     job.steps.out, job.steps.ld_out = &out[0, 0], out.shape[1]
-    job.x, job.y, job.n_rows = &x[0, 0], &y[0, 0], x.shape[0]
+    job.x, job.y, job.n_rows = &x[0, first], &y[0, first], x.shape[0]
     with nogil:
         n_threads = threads_for(x.shape[0] * columns / ENTRIES_PER_NS, work.shape[0])
         share(pack_task[floating], &job, chunks(x.shape[0]), n_threads, &work[0, 0], work.shape[1])
@@ -322,6 +325,7 @@ def packed_direction(
     floating[:, ::1] work,          # TMP (n_threads, STEP_WORK_ROWS rows)
     floating[:, ::1] out,           # OUT (f, ld_packed) packed
     double[:, :, ::1] sums,         # OUT (n_tasks, 5, columns), over the rows of each task
+    Py_ssize_t first=0,             # IN  the column of coefficients and last at which those of residuals begin
 ):
     """out := inverse_diagonal slope, slope[x] = sum_e values[e] residuals[indices[e]] - ridge coefficients[x].
 
@@ -334,7 +338,7 @@ def packed_direction(
         return
     job.steps = alsx_steps(
         &indptr[0], vector(indices), vector(values), matrix(residuals), residuals.shape[1], sums.shape[2],
-        last.shape[1], &inverse_diagonal[0], ridge, &coefficients[0, 0], &last[0, 0], &out[0, 0], out.shape[1],
+        last.shape[1], &inverse_diagonal[0], ridge, &coefficients[0, first], &last[0, first], &out[0, 0], out.shape[1],
         NULL, NULL, NULL, NULL, NULL,
     )
     job.starts, job.order, job.sums = &starts[0], &order[0], &sums[0, 0, 0]
@@ -372,6 +376,7 @@ def packed_change(
     floating[:, ::1] work,          # TMP (n_threads, STEP_WORK_ROWS rows)
     floating[:, ::1] out,           # OUT (n, ld)
     double[:, :, ::1] sums,         # OUT (n_tasks, 3, columns), over the rows of each task
+    Py_ssize_t first=0,             # IN  the column of last at which those of steps and out begin
 ):
     """out[x] := factor[x] sum_e values[e] steps[indices[e]].
 
@@ -384,7 +389,7 @@ def packed_change(
         return
     job.steps = alsx_steps(
         &indptr[0], vector(indices), vector(values), matrix(steps), steps.shape[1], sums.shape[2], last.shape[1],
-        &factor[0], 0, NULL, &last[0, 0], &out[0, 0], out.shape[1],
+        &factor[0], 0, NULL, &last[0, first], &out[0, 0], out.shape[1],
         &row_scale[0], &counts[0], &precision[0], &information[0], &shared[0],
     )
     job.starts, job.order, job.sums = &starts[0], &order[0], &sums[0, 0, 0]
@@ -411,6 +416,7 @@ def packed_axpby(
     floating[:, ::1] work,          # TMP (n_threads, STEP_WORK_ROWS rows)
     floating[:, ::1] y,             # IN, OUT (n_rows, ld)
     floating[:, ::1] total,         # IN, OUT (n_rows, ld)
+    Py_ssize_t first=0,             # IN  the column of y and total at which those of x begin
 ):
     """y := x diag(a) + y diag(b), and total += y."""
     cdef:
@@ -420,7 +426,7 @@ def packed_axpby(
         return
     job.steps.columns, job.steps.packed, job.steps.ld_packed = a.shape[0], &x[0, 0], x.shape[1]
     job.steps.ld = y.shape[1]
-    job.a, job.b, job.last, job.total, job.n_rows = &a[0], &b[0], &y[0, 0], &total[0, 0], x.shape[0]
+    job.a, job.b, job.last, job.total, job.n_rows = &a[0], &b[0], &y[0, first], &total[0, first], x.shape[0]
     with nogil:
         n_threads = threads_for(x.shape[0] * a.shape[0] / ENTRIES_PER_NS, work.shape[0])
         share(add_task[floating], &job, chunks(x.shape[0]), n_threads, &work[0, 0], work.shape[1])

@@ -636,8 +636,8 @@ class Alternation:
     def end_sweeps(self) -> None:
         """Give back the memory that only further sweeps would need: no more will follow."""
         for side in (self.users, self.items):
-            for part in side.regressions:
-                part.forget_steps()
+            if side.prior_means is not None:
+                side.prior_means.end_sweeps()
 
     def snapshot(self) -> tuple[SideSnapshot, SideSnapshot]:
         """Return a copy of users and items in rating units; it may be taken after any sweep."""

@@ -170,9 +170,7 @@ def missing_gram(table: Array, k: int, rows: Array, n_threads: int, work: Array 
 class TableGram:
     """The `missing_gram` of the same rows of one table after the other; parameters as of that."""
 
-    def __init__(
-        self, rows: Array, k: int, dtype: np.dtype[Any], n_threads: int, work: Array | None = None
-    ) -> None:
+    def __init__(self, rows: Array, k: int, dtype: np.dtype[Any], n_threads: int, work: Array | None = None) -> None:
         # Rows that have rated everything: their sums are in the tables' type within a part, and in double over the parts.
         step = max(MIN_PART_ROWS, -(-len(rows) // MAX_PARTS))
         indptr = np.append(np.arange(0, len(rows), step), len(rows)).astype(np.int64)

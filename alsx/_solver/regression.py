@@ -180,8 +180,8 @@ class PriorRegression:
 
     Attributes
     ----------
-    coefficients : ndarray, shape (f, ld)
-        W.
+    coefficients : ndarray, shape (f, width)
+        W, in no more columns than it takes.
     ridge, relative_ridge : float
         The penalty of W as it is used, in units of `scale_unit`, and in numbers of rows of mean scale.
     chooses_ridge, awaits_ridge : bool
@@ -194,7 +194,7 @@ class PriorRegression:
         Whether F has few columns: each step is then exact.
     diagonal : ndarray of float64, shape (f,)
         The diagonal of F' S F + ridge, where there is no factorisation.
-    last_step, last_change : ndarray, shapes (f, ld) and (n, ld)
+    last_step, last_change : ndarray, shapes (f, width) and (n, width)
         The direction of the last step, and what it does to the means; `improve` goes on from it.
     """
 
@@ -223,7 +223,9 @@ class PriorRegression:
         # root is exact, changes no bit.
         self.scale_unit = power_of_4(mean_scale)
         self.row_scale = row_scale / self.scale_unit
-        self.coefficients = aligned(f, ld, dtype)
+        self.ld, width = ld, -(-columns // 4) * 4
+        # Whole rows of it are read one after the other, so that it need not be laid out as the tables are.
+        self.coefficients = aligned(f, width, dtype)
         self.ones = np.ones(f)
         self.cholesky: Any = None
         self.is_exact = features is not None and f <= MAX_EXACT_FEATURES
@@ -237,7 +239,7 @@ class PriorRegression:
         # All sums are in this unit, or heavy weights would make the squares of sums overflow. A power of two changes no bit.
         largest = float(self.diagonal.max(initial=np.finfo(np.float64).tiny))
         self.unit = 2.0 ** math.floor(math.log2(largest)) if math.isfinite(largest) else 1.0
-        self.last_step, self.last_change = aligned(f, ld, dtype), aligned(n, ld, dtype)
+        self.last_step, self.last_change = aligned(f, width, dtype), aligned(n, width, dtype)
 
     def regularise(self, ridge: float) -> None:
         """Set the ridge, in numbers of rows of mean scale, of a regression on few features."""
@@ -247,14 +249,13 @@ class PriorRegression:
 
     @property
     def step(self) -> Array:
-        """Scratch of the shape of W, (f, ld)."""
-        f, ld = self.coefficients.shape
-        return self.scratch.table("step", f, ld, self.coefficients.dtype)
+        """Scratch of the shape of W, (f, width)."""
+        return self.scratch.table("step", *self.coefficients.shape, self.coefficients.dtype)
 
     @property
     def change(self) -> Array:
         """Scratch of the shape of the means, (n, ld)."""
-        return self.scratch.table("change", len(self.factor), self.coefficients.shape[1], self.coefficients.dtype)
+        return self.scratch.table("change", len(self.factor), self.ld, self.coefficients.dtype)
 
     def go_on_from(self, coefficients: Array, means: Array, n_threads: int) -> None:
         """Go on from the W of an earlier fit, and add what it says to the means.
@@ -336,27 +337,39 @@ class PriorRegression:
         self.coefficients[:, :columns] += step[:, :columns]
 
     def _two_direction_step(self, table: Array, means: Array, n_threads: int, evidence: Evidence | None) -> None:
-        """Step in the plane of the preconditioned slope and the last direction."""
-        n, f, columns, dtype = len(means), len(self.coefficients), self.columns, means.dtype
-        evidence = Evidence.unlimited(n, columns) if evidence is None else evidence
+        """Step in the plane of the preconditioned slope and the last direction, some columns after the others."""
+        evidence = Evidence.unlimited(len(means), self.columns) if evidence is None else evidence
+        for first in range(0, self.columns, _regression.PACKED_COLUMNS):
+            part = slice(first, min(first + _regression.PACKED_COLUMNS, self.columns))
+            self._step_of_columns(part, table, means, n_threads, evidence)
+
+    def _step_of_columns(self, part: slice, table: Array, means: Array, n_threads: int, evidence: Evidence) -> None:
+        """Step for some columns: each is a regression of its own, and what they need meanwhile are the largest arrays of a fit."""
+        n, f, first, columns, dtype = (
+            len(means),
+            len(self.coefficients),
+            part.start,
+            part.stop - part.start,
+            means.dtype,
+        )
         scratch, forward, backward = self.scratch, self.forward, self.backward
-        residuals = scratch.packed("residuals", n, columns, dtype)
+        change = scratch.table("change", n, _regression.PACKED_COLUMNS, dtype)
+        # The residuals have been read when the change is written in their place, which takes twice as much.
+        residuals = scratch.packed("change", n, columns, dtype)
         steps = scratch.packed("steps", f, columns, dtype)
-        change = self.change
-        blocks = -(-columns // _regression.PACKED_COLUMNS)
-        work = workspace(n_threads, _regression.STEP_WORK_ROWS * blocks * _regression.PACKED_COLUMNS, dtype)
-        _regression.packed_difference(table, means, self.row_scale * self.factor, columns, work, residuals)
+        work = workspace(n_threads, _regression.STEP_WORK_ROWS * _regression.PACKED_COLUMNS, dtype)
+        _regression.packed_difference(table, means, self.row_scale * self.factor, columns, work, residuals, first)
         sums = np.zeros((len(backward.tasks.starts) - 1, 5, columns))
         _regression.packed_direction(
             backward.tasks.starts, backward.tasks.order, backward.indptr, backward.indices, backward.values, residuals,
-            1.0 / self.diagonal, self.ridge, self.coefficients, self.last_step, work, steps, sums,
+            1.0 / self.diagonal, self.ridge, self.coefficients, self.last_step, work, steps, sums, first,
         )  # fmt: skip
         slope_new, slope_last, *squares = sums.sum(axis=0) / self.unit
         sums = np.zeros((len(forward.tasks.starts) - 1, 3, columns))
         _regression.packed_change(
             forward.tasks.starts, forward.tasks.order, forward.indptr, forward.indices, forward.values, steps, self.factor,
-            self.last_change, self.row_scale, evidence.counts / self.scale_unit, evidence.precision, evidence.information,
-            evidence.shared / self.scale_unit, work, change, sums,
+            self.last_change, self.row_scale, evidence.counts / self.scale_unit, evidence.precision[part],
+            evidence.information[part], evidence.shared[part] / self.scale_unit, work, change, sums, first,
         )  # fmt: skip
         # The normal matrix of the two directions, 2 x 2 for every column.
         new, both, old = sums.sum(axis=0) / self.unit + self.ridge * np.stack(squares)
@@ -368,8 +381,8 @@ class PriorRegression:
         # A column whose slope is 0 is solved.
         a[~(new > 0)] = 0.0
         b[~(new > 0)] = 0.0
-        _regression.packed_axpby(a, steps, b, work, self.last_step, self.coefficients)
-        _regression.axpby(a, change, b, n_threads, self.last_change, means)
+        _regression.packed_axpby(a, steps, b, work, self.last_step, self.coefficients, first)
+        _regression.axpby(a, change, b, n_threads, self.last_change, means, first)
 
     def take_back(self, means: Array) -> None:
         """Undo the last step, but for rounding, and forget its direction."""
@@ -428,6 +441,12 @@ class PriorMeans:
         assert self.rated is not None
         self.rated.take_back(self.means)
         self.margin *= 4
+
+    def end_sweeps(self) -> None:
+        """Give back what only further sweeps would need: the coefficients are left."""
+        for part in self.regressions:
+            part.forget_steps()
+        self.means = self.means[:0].copy()
 
     def penalty(self, precision: Array, n_threads: int) -> float:
         """Return the penalty of the coefficients."""
