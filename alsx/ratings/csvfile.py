@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from alsx.ratings._caller import Caller, Place, path_name, show, show_name
 from alsx.ratings.columns import combined, first_null, plain_numbers
-from alsx.ratings.plain import NotPlain, may_be_plain, plain_parts
+from alsx.ratings.plain import NotPlain, may_be_plain, plain_columns, plain_parts
 from alsx.ratings.raw import Column, Missing
 from alsx.ratings.text import (
     BLANKS,
@@ -115,30 +115,37 @@ class CsvFile:
         missing : Missing
             Ratings that stand for none.
         """
-        import pyarrow as pa
-
         kinds = self.kinds(roles, dtype, id_types)
-        table = None
-        while table is None:
+        found = None
+        while found is None:
             with suppress(ReadAgain):
-                table = pa.concat_tables(self.parts(roles, kinds, at_once=True))
-        columns = {}
-        for role in roles:
-            column = table.column(role)
-            # One column after the other leaves the table, so that it is not held twice.
-            table = table.drop_columns([role])
-            columns[role] = self._column(role, roles[role], column, id_types.get(role), missing)
-            del column
+                found = self._whole(roles, kinds)
+        # One column after the other leaves the table, so that it is not held twice.
+        columns = {
+            role: self._column(role, name, found.pop(role), id_types.get(role), missing) for role, name in roles.items()
+        }
         at = is_repeated_header(columns["user"].values, columns["item"].values, roles)
         if at is not None:
             refuse_repeated_header(self._name, self.place(at))
         return columns
 
-    def _column(self, role: str, name: str, column: pa.ChunkedArray, id_type: str | None, missing: Missing) -> Column:
+    def _whole(self, roles: dict[str, str], kinds: dict[str, Any]) -> dict[str, Any]:
+        """All rows of the columns by role: NumPy arrays of plain lines, else columns of Arrow. It raises as `parts` does."""
+        import pyarrow as pa
+
+        if not self._may_be_plain(kinds):
+            table = pa.concat_tables(self.parts(roles, kinds, at_once=True))
+            return {role: table.column(role) for role in roles}
+        with self._plain(roles, kinds) as (raw, numbers, types):
+            return plain_columns(raw, self._layout, numbers, types)
+
+    def _column(self, role: str, name: str, column: Any, id_type: str | None, missing: Missing) -> Column:
         """One column as `check_columns` takes it."""
         import pyarrow.types as pt
 
         where = f"{self._name}, column {show_name(name)}"
+        if isinstance(column, np.ndarray):
+            return Column(column, where, self.place)
         is_text = pt.is_dictionary(column.type)
         values: Any
         if role in ("user", "item"):
@@ -322,8 +329,11 @@ class CsvFile:
         }
         return may_be_plain(self._layout, types)
 
-    def _plain_parts(self, roles: dict[str, str], kinds: dict[str, Any]) -> Iterator[pa.Table]:
-        """The columns of plain lines by role, as `parts` yields them."""
+    @contextmanager
+    def _plain(
+        self, roles: dict[str, str], kinds: dict[str, Any]
+    ) -> Iterator[tuple[Any, dict[str, int], dict[str, np.dtype[Any]]]]:
+        """The file to read plain lines from, and the numbers and types of the columns by role; where it is not plain, read again."""
         import pyarrow as pa
 
         columns = {role: self.names.index(name) for role, name in roles.items()}
@@ -334,9 +344,7 @@ class CsvFile:
         with named_errors(self._name), open_bytes(self._file) as raw:
             self._is_row_per_line = True
             try:
-                yield pa.table({role: np.empty(0, dtype) for role, dtype in types.items()})  # where there are no lines
-                for part in plain_parts(raw, self._layout, columns, types):
-                    yield pa.table(part)
+                yield raw, columns, types
             except NotPlain as found:
                 self._is_row_per_line = False
                 if found.is_wide:
@@ -344,6 +352,15 @@ class CsvFile:
                 else:
                     self._is_plain = False
                 raise ReadAgain from None
+
+    def _plain_parts(self, roles: dict[str, str], kinds: dict[str, Any]) -> Iterator[pa.Table]:
+        """The columns of plain lines by role, as `parts` yields them."""
+        import pyarrow as pa
+
+        with self._plain(roles, kinds) as (raw, columns, types):
+            yield pa.table({role: np.empty(0, dtype) for role, dtype in types.items()})  # where there are no lines
+            for part in plain_parts(raw, self._layout, columns, types):
+                yield pa.table(part)
 
     def _parsed(
         self, source: TextStream, roles: dict[str, str], kinds: dict[str, Any], at_once: bool
