@@ -420,10 +420,10 @@ def transpose(indptr, indices, payload):
 
 
 def sorted_state(users, items):
-    """2 where entries ascend by user and within a user by item, 1 where by user alone, 0 where not."""
+    """3 where entries ascend by user and within a user by item, 2 with repeats, 1 where by user alone, 0 where not."""
     entries = list(zip(users.tolist(), items.tolist(), strict=True))
     if entries == sorted(entries):
-        return 2
+        return 3 if len(set(entries)) == len(entries) else 2
     return int((np.diff(users) >= 0).all())
 
 

@@ -246,7 +246,7 @@ class _ExternalSort:
         for entries in gathered.entries(self._n_moved):
             if not len(entries.values):
                 continue
-            in_order = in_order and sorted_state(entries.users, entries.items) == 2 and last <= _pair(entries, 0)
+            in_order = in_order and sorted_state(entries.users, entries.items, self._n_threads) >= 2 and last <= _pair(entries, 0)
             last = _pair(entries, -1)
             users, items = entries.users, entries.items
             columns = {"rating": entries.values.astype(self._value_type, copy=False)}
