@@ -200,7 +200,9 @@ def compress(
     else:
         rows, times, merged = sort_rows(users, items, values, weights, times, duplicates, dtype, n_threads)
     refuse_no_weight(rows.weights is None or bool(rows.weights.any()))
-    return Sorted(rows, transpose(rows, items.n_codes, n_threads), times, merged, state >= BY_PAIR)
+    # The users' ids are needed no more: where they may be overwritten, their memory is there already.
+    room = users.raw if state == STRICTLY and own and users.raw.dtype == np.int32 and _is_free(users.raw) else None
+    return Sorted(rows, transpose(rows, items.n_codes, n_threads, room), times, merged, state >= BY_PAIR)
 
 
 def _rows_in_order(
@@ -322,10 +324,13 @@ def _kept(
     return Sorted(by_user, transpose(by_user, items.n_codes, n_threads), None, False, True)
 
 
-def transpose(by_user: CSR, n_items: int, n_threads: int) -> CSR:
-    """Return ratings by item that are given by user (CSR to CSC)."""
+def transpose(by_user: CSR, n_items: int, n_threads: int, room: npt.NDArray[np.int32] | None = None) -> CSR:
+    """Return ratings by item that are given by user (CSR to CSC); `room` may be memory for the users of the ratings."""
     indptr, indices = by_user.indptr, by_user.indices
-    turned = transpose_entries(indptr, indices, by_user.values, n_items, n_threads)
+    rows = np.empty_like(indices) if room is None else room
+    turned = transpose_entries(
+        indptr, indices, by_user.values, n_items, n_threads, (rows, np.empty_like(by_user.values))
+    )
     if by_user.weights is None:
         return CSR(*turned, None)
     return CSR(*turned, transpose_entries(indptr, indices, by_user.weights, n_items, n_threads)[2])
@@ -426,7 +431,7 @@ def sort_entries(
         return by_user, None
     if state == 0:
         # Users came in any order, so that those of an item are not ascending yet: once more, into the same memory.
-        by_item = transpose_entries(*by_user, n_items, n_threads, by_item)
+        by_item = transpose_entries(*by_user, n_items, n_threads, by_item[1:])
     return by_user, by_item
 
 
@@ -436,13 +441,16 @@ def transpose_entries(
     payload: Array,
     n: int,
     n_threads: int,
-    out: tuple[Array, Array, Array] | None = None,
+    out: tuple[Array, Array] | None = None,
 ) -> tuple[Array, Array, Array]:
-    """Return the same entries by the other side, of `n` rows; within a row in ascending order of the rows given."""
+    """Return the same entries by the other side, of `n` rows; within a row in ascending order of the rows given.
+
+    `out` is memory for the indices and the payload.
+    """
     counts = np.zeros((_n_parts(len(indices), n, n_threads), n), np.int64)
     _sort.count_codes(indices, counts)
     starts, places = _write_places(counts)
-    rows, moved = (np.empty_like(indices), np.empty_like(payload)) if out is None else out[1:]
+    rows, moved = (np.empty_like(indices), np.empty_like(payload)) if out is None else out
     _sort.transpose_rows(indptr, indices, payload, places, rows, moved)
     return starts, rows, moved
 
