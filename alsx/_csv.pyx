@@ -13,7 +13,7 @@ cdef extern from "lines.h" nogil:
         ALSX_LOOK_AHEAD
         ALSX_LITTLE_ENDIAN
     int alsx_find_ends(const unsigned char *text, uint32_t begin, unsigned char delimiter, uint32_t *at, int count,
-                       uint64_t *odd)
+                       int64_t *n_lines, uint64_t *odd)
     bint alsx_returns_end_lines(const unsigned char *text, uint32_t begin)
     bint alsx_usual_integer(const unsigned char *p, uint32_t length, int64_t *value)
     int64_t alsx_count_lines(const unsigned char *text, Py_ssize_t n)
@@ -136,13 +136,12 @@ cdef inline columns_t columns_of(const int32_t[::1] roles) noexcept:
 
 
 cdef inline bint usual_integer(
-    const unsigned char *text, const uint32_t *ends, Py_ssize_t column, uint32_t start, uint32_t line_end, Py_ssize_t last,
-    int64_t *value
+    const unsigned char *text, const uint32_t *ends, Py_ssize_t column, int64_t *value
 ) noexcept nogil:
-    """Whether a column of a line is an integer; `ends` are those of the line's fields, it begins at `start`."""
+    """Whether a column of a line is an integer; `ends` are those of the line's fields, behind that of the line before."""
     cdef:
-        uint32_t begin = ends[column - 1] + 1 if column else start
-        uint32_t length = (line_end if column == last else ends[column]) - begin
+        uint32_t begin = ends[column - 1] + 1
+        uint32_t length = ends[column] - begin
     return alsx_usual_integer(text + begin, length, value) or integer(text + begin, value) == text + begin + length
 
 
@@ -153,44 +152,46 @@ cdef Py_ssize_t parse_usual_lines(
     """The first lines that are of the usual form: returns how many, and sets where they end.
 
     Fields are found by `alsx_find_ends` in strips. Those that are no usual integers and no decimals d.d are read as by
-    `parse_lines`, and must then end where the field ends. The first line that has anything else is left, with all that come after.
+    `parse_lines`, and must then end where the field ends. The first strip that has anything else is left, with all that come after.
     """
     cdef:
-        uint32_t room[8192 + 64]    # ALSX_STRIP, and those of a line that began in the strip before
+        # ALSX_STRIP, those of a line that began in the strip before, and the end of the line before that.
+        uint32_t room[8192 + 64]
+        uint32_t *found = room + 1
         uint32_t *ends
         real_t tenths[100]          # MAX_TENTHS
-        uint32_t begin = 0, start = 0, field, line_end, length
+        uint32_t begin = 0, field, length, line_end
         int count = 0, first, places = 0
-        Py_ssize_t row = 0, column, last = columns.last
-        uint64_t odd
-        int64_t value = 0, digits = 0
+        Py_ssize_t row = 0, n_rows = 0, column, last = columns.last
+        uint64_t odd = 0
+        int64_t value = 0, digits = 0, n_lines = 0
         const unsigned char *at
         unsigned char a, b
-        bint breaks
+        bint has_returns = False
     behind[0] = 0
     if not ALSX_LITTLE_ENDIAN or size >= <int64_t>1 << 31 or last >= MAX_COLUMNS or columns.user < 0 or columns.item < 0:
         return 0
     for digits in range(MAX_TENTHS):
         tenths[digits] = <real_t>digits / powers[1]
+    room[0] = <uint32_t>-1          # the text begins after it
     while begin + ALSX_STRIP + ALSX_LOOK_AHEAD <= size:
-        count = alsx_find_ends(text, begin, delimiter, room, count, &odd)
+        has_returns = odd != 0      # a line break may be the first character behind them
+        count = alsx_find_ends(text, begin, delimiter, found, count, &n_lines, &odd)
         if odd and not alsx_returns_end_lines(text, begin):
-            return row
+            return n_rows
+        has_returns = has_returns or odd != 0
         begin += ALSX_STRIP
         first = 0
         while first + last < count and row < most:
-            ends = room + first
+            ends = found + first
             line_end = ends[last]
-            breaks = text[line_end] != c'\n'
-            for column in range(last):
-                breaks |= text[ends[column]] == c'\n'
-            if breaks:
-                return row
-            if last and line_end - ends[last - 1] > 1:
-                line_end -= text[line_end - 1] == c'\r'
+            if text[line_end] != c'\n':
+                return n_rows
+            if has_returns and text[line_end - 1] == c'\r':
+                ends[last] = line_end - 1
             if columns.rating >= 0:
-                field = ends[columns.rating - 1] + 1 if columns.rating else start
-                length = (line_end if columns.rating == last else ends[columns.rating]) - field
+                field = ends[columns.rating - 1] + 1
+                length = ends[columns.rating] - field
                 at = text + field
                 a, b = <unsigned char>(at[0] - c'0'), <unsigned char>(at[2] - c'0')
                 if length == 3 and at[1] == c'.' and a <= 9 and b <= 9:
@@ -199,34 +200,36 @@ cdef Py_ssize_t parse_usual_lines(
                     ratings[row] = <real_t>a
                 else:
                     if decimal(at, limit, max_places, &digits, &places) != at + length:
-                        return row
+                        return n_rows
                     ratings[row] = <real_t>digits / powers[places]
-            if columns.time >= 0:
-                if not usual_integer(text, ends, columns.time, start, line_end, last, &times[row]):
-                    return row
-            if not usual_integer(text, ends, columns.user, start, line_end, last, &value):
-                return row
+            if columns.time >= 0 and not usual_integer(text, ends, columns.time, &times[row]):
+                return n_rows
+            if not usual_integer(text, ends, columns.user, &value):
+                return n_rows
             if id_t is int32_t:
                 if value != <int32_t>value:
-                    return row
+                    return n_rows
             users[row] = <id_t>value
-            if not usual_integer(text, ends, columns.item, start, line_end, last, &value):
-                return row
+            if not usual_integer(text, ends, columns.item, &value):
+                return n_rows
             if id_t is int32_t:
                 if value != <int32_t>value:
-                    return row
+                    return n_rows
             items[row] = <id_t>value
+            if has_returns:
+                ends[last] = line_end
             row += 1
-            start = ends[last] + 1
-            behind[0] = start
             first += <int>last + 1
-        # The fields of a line that goes on in the next strip; one that is longer than a strip is not of the usual form.
-        if count - first > last:
-            return row
-        for column in range(count - first):
-            room[column] = room[first + column]
+        # No line break was taken for a delimiter if there are as many as lines.
+        if row != n_lines or count - first > last:
+            return n_rows
+        n_rows = row
+        # Where the last line ended, and the fields of one that goes on in the next strip.
         count -= first
-    return row
+        for column in range(count + 1):
+            room[column] = room[first + column]
+        behind[0] = room[0] + 1 if row else 0
+    return n_rows
 
 
 def count_lines(const unsigned char[::1] text):

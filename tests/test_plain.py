@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
+import reference
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import reference
 from alsx import Ratings, _csv
 from alsx.ratings import csvfile, plain
 from alsx.ratings._caller import OWN
@@ -96,6 +96,7 @@ def test_layouts(tmp_path, monkeypatch, layout, is_plain):
     rows = [layout.format(u=u, i=i, r=r / 2, t=10**9 + u) for u, i, r in random.integers(0, 99, (300, 3))]
     path.write_text("\n".join([names, *rows]) + "\n", encoding="utf-8")
     calls, own = [], csvfile.plain_columns
+
     def noted(*arguments):
         columns = own(*arguments)
         calls.append(len(columns["user"]))
@@ -195,7 +196,9 @@ def test_parts_are_the_whole(tmp_path):
 def test_lines_that_become_shorter(tmp_path):
     """More rows than the first lines promise."""
     path = tmp_path / "ratings.csv"
-    path.write_text("user,item,rating,note\n" + "1,2,3," + "x" * 500 + "\n" + "".join(f"{n},2,3,\n" for n in range(2, 999)))
+    path.write_text(
+        "user,item,rating,note\n" + "1,2,3," + "x" * 500 + "\n" + "".join(f"{n},2,3,\n" for n in range(2, 999))
+    )
     np.testing.assert_array_equal(Ratings(path).user_ids, np.arange(1, 999))
 
 

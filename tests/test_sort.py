@@ -104,7 +104,16 @@ def test_the_state_of_an_order_is_seen(n, n_parts, raw):
     one_again = np.insert(distinct, len(distinct) // 2, distinct[len(distinct) // 2 : len(distinct) // 2 + 1])
     states = set()
     # Of some the only entry out of order is the first or the last.
-    orders = (np.arange(n), by_user, by_both, by_both[::-1], np.roll(by_both, 1), np.roll(by_both, -1), distinct, one_again)
+    orders = (
+        np.arange(n),
+        by_user,
+        by_both,
+        by_both[::-1],
+        np.roll(by_both, 1),
+        np.roll(by_both, -1),
+        distinct,
+        one_again,
+    )
     for order in orders:
         raws = [(entries.raws[side][order], entries.low[side], entries.tables[side]) for side in ("user", "item")]
         state = _sort.sorted_state(*raws[0], *raws[1], n_parts)

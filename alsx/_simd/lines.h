@@ -40,21 +40,25 @@ static inline uint64_t alsx_word(const unsigned char *p) {
     return x;
 }
 
-/* The ends of fields and lines in 64 characters, a bit each; *odd gets a bit where a character is '"', 0 or '\r'. */
+/* The ends of fields and lines in 64 characters, a bit each. The number of lines is added to *n_lines; *odd gets a bit where a
+ * character is '"', 0 or '\r'. */
 #if defined(ALSX_SSE2)
-static inline uint64_t alsx_ends(const unsigned char *p, unsigned char delimiter, uint64_t *odd) {
+static inline uint64_t alsx_ends(const unsigned char *p, unsigned char delimiter, int64_t *n_lines, uint64_t *odd) {
     const __m128i d = _mm_set1_epi8((char)delimiter), n = _mm_set1_epi8('\n');
     const __m128i q = _mm_set1_epi8('"'), r = _mm_set1_epi8('\r'), zero = _mm_setzero_si128();
-    __m128i strange = zero;
+    __m128i strange = zero, breaks = zero, sums;
     uint64_t ends = 0;
     int i;
     for (i = 0; i < 4; i++) {
         const __m128i x = _mm_loadu_si128((const __m128i *)(p + 16 * i));
-        const __m128i e = _mm_or_si128(_mm_cmpeq_epi8(x, d), _mm_cmpeq_epi8(x, n));
-        ends |= (uint64_t)(unsigned)_mm_movemask_epi8(e) << (16 * i);
+        const __m128i is_break = _mm_cmpeq_epi8(x, n), is_end = _mm_or_si128(_mm_cmpeq_epi8(x, d), is_break);
+        breaks = _mm_sub_epi8(breaks, is_break);
+        ends |= (uint64_t)(unsigned)_mm_movemask_epi8(is_end) << (16 * i);
         strange = _mm_or_si128(strange, _mm_or_si128(_mm_cmpeq_epi8(x, q), _mm_cmpeq_epi8(x, zero)));
         strange = _mm_or_si128(strange, _mm_cmpeq_epi8(x, r));
     }
+    sums = _mm_sad_epu8(breaks, zero);
+    *n_lines += _mm_cvtsi128_si32(sums) + _mm_extract_epi16(sums, 4);
     *odd |= (uint64_t)(unsigned)_mm_movemask_epi8(strange);
     return ends;
 }
@@ -65,11 +69,12 @@ static inline uint64_t alsx_equal(uint64_t x, unsigned char c) {
     const uint64_t y = x ^ (0x0101010101010101u * c);
     return ~(((y & ALSX_LOW_7) + ALSX_LOW_7) | y | ALSX_LOW_7);
 }
-static inline uint64_t alsx_ends(const unsigned char *p, unsigned char delimiter, uint64_t *odd) {
+static inline uint64_t alsx_ends(const unsigned char *p, unsigned char delimiter, int64_t *n_lines, uint64_t *odd) {
     uint64_t ends = 0;
     int i;
     for (i = 0; i < 8; i++) {
-        const uint64_t x = alsx_word(p + 8 * i), e = alsx_equal(x, delimiter) | alsx_equal(x, '\n');
+        const uint64_t x = alsx_word(p + 8 * i), breaks = alsx_equal(x, '\n'), e = alsx_equal(x, delimiter) | breaks;
+        *n_lines += (int64_t)((breaks >> 7) * 0x0101010101010101u >> 56);
         *odd |= alsx_equal(x, '"') | alsx_equal(x, 0) | alsx_equal(x, '\r');
         /* The eight bits come together in the highest byte. */
         ends |= (((e >> 7) * 0x0102040810204080u) >> 56) << (8 * i);
@@ -78,15 +83,15 @@ static inline uint64_t alsx_ends(const unsigned char *p, unsigned char delimiter
 }
 #endif
 
-/* Writes where fields and lines end in the strip of ALSX_STRIP characters from `begin` on, from at[count] on; returns
- * the new count. *odd is not 0 where a character is '"', 0 or '\r'. */
+/* Writes where fields and lines end in the strip of ALSX_STRIP characters from `begin` on, from at[count] on; returns the new
+ * count. The number of lines is added to *n_lines; *odd is not 0 where a character is '"', 0 or '\r'. */
 static inline int alsx_find_ends(
-    const unsigned char *text, uint32_t begin, unsigned char delimiter, uint32_t *at, int count, uint64_t *odd
+    const unsigned char *text, uint32_t begin, unsigned char delimiter, uint32_t *at, int count, int64_t *n_lines, uint64_t *odd
 ) {
     uint32_t first;
     *odd = 0;
     for (first = begin; first < begin + ALSX_STRIP; first += 64) {
-        uint64_t ends = alsx_ends(text + first, delimiter, odd);
+        uint64_t ends = alsx_ends(text + first, delimiter, n_lines, odd);
         while (ends) {
             at[count++] = first + (uint32_t)alsx_lowest_bit(ends);
             ends &= ends - 1;

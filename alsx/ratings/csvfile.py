@@ -333,7 +333,7 @@ class CsvFile:
     def _plain(
         self, roles: dict[str, str], kinds: dict[str, Any]
     ) -> Iterator[tuple[Any, dict[str, int], dict[str, np.dtype[Any]]]]:
-        """The file to read plain lines from, and the numbers and types of the columns by role; where it is not plain, read again."""
+        """The file to read plain lines from, and the columns' numbers and types by role; `ReadAgain` where it is not plain."""
         import pyarrow as pa
 
         columns = {role: self.names.index(name) for role, name in roles.items()}

@@ -22,7 +22,6 @@ def weighted_mean(values: Array, weights: Array | None, centre: float, power: in
 
     Threads share the chunks; the sums of these are added up exactly, so that no bit depends on who took which.
     """
-
     n_chunks = -(-len(values) // CHUNK_VALUES)
     n_threads = max(1, min(_threads.resolve(), n_chunks // MIN_CHUNKS))
 

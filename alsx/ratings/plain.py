@@ -23,9 +23,9 @@ from alsx.ratings.text import INNER_SEPARATOR, Layout
 Array = npt.NDArray[Any]
 
 PART_BYTES = 2**22  # text of a part
-BLOCK_BYTES = 2**20  # text that a thread parses at a time where all go into one array: with the numbers it stays in the cache
+BLOCK_BYTES = 2**20  # text that a thread parses at a time for `plain_columns`: it stays in the cache with its numbers
 MAX_LINE_BYTES = 2**16  # longer lines are not plain
-SPARE_SHARE = 1 / 32  # of the rows that are expected, by the length of the first lines; room that is not used costs no memory
+SPARE_SHARE = 1 / 32  # of the rows that are expected: room that is not used costs no memory
 ROLES = {"user": 1, "item": 2, "rating": 3, "timestamp": 4}  # as `_csv.parse_lines` numbers them
 NOT_PLAIN, TOO_WIDE = -1, -2
 
@@ -95,7 +95,8 @@ def plain_columns(
     NotPlain
         Where a line is not plain.
     """
-    size = os.fstat(raw.fileno()).st_size if isinstance(raw, io.FileIO) else None  # of what is compressed it is not known
+    # Of what is compressed the size is not known.
+    size = os.fstat(raw.fileno()).st_size if isinstance(raw, io.FileIO) else None
     slabs: list[_Slab] = []
     n_rows = n_read = 0
 

@@ -23,7 +23,7 @@ MIN_PART_ENTRIES = 2**20  # entries that are worth a thread of their own: some t
 PAIR = Place("sorted pair")
 DUPLICATES = ("raise", "last", "mean", "sum")
 
-# How entries are ordered, as `sorted_state` says it: by user and then by item without or with repeats; by user alone (1), or not (0).
+# How entries are ordered, see `sorted_state`.
 STRICTLY, BY_PAIR = 3, 2
 
 
@@ -401,7 +401,7 @@ def is_present(raw: Array, low: int, span: int, n_threads: int) -> npt.NDArray[n
 
 
 def sorted_state(users: Codes, items: Codes, n_threads: int) -> int:
-    """Return `STRICTLY` (3) where entries ascend by user and within a user by item, `BY_PAIR` (2) with repeats, 1 by user alone, or 0."""
+    """Return `STRICTLY` where entries ascend by user and then by item, `BY_PAIR` with repeats, 1 where by user alone, or 0."""
     u, i = _raw_pairs(users, items)
     return int(_sort.sorted_state(*u, *i, max(1, min(n_threads, len(users.raw) // MIN_PART_ENTRIES))))
 
