@@ -1,5 +1,8 @@
 """Plain lines of text are parsed as Arrow's reader parses them, or left to it."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import reference
@@ -25,6 +28,7 @@ def both(path, monkeypatch, **options):
         with monkeypatch.context() as patch:
             if not is_plain:
                 patch.setattr(csvfile, "may_be_plain", lambda *_: False)
+                patch.setattr(csvfile, "plain_types", lambda *_: None)
             try:
                 R = Ratings(path, duplicates="last", **options)
                 users, items, values = R.triples()
@@ -172,6 +176,13 @@ def test_many_lines_at_once(ids, has_times, end, seed, odd, order):
     assert found == len(lines)
     for column, values in zip([*room, times][: 3 + has_times], expected, strict=True):
         np.testing.assert_array_equal(column, np.array(values, column.dtype))
+
+
+def test_plain_files_do_not_need_arrow(tmp_path):
+    path = tmp_path / "ratings.csv"
+    path.write_text("user,item,rating,timestamp\n" + "".join(f"{n},{n % 7},{n % 5}.5,{10**9 + n}\n" for n in range(99)))
+    code = f"import sys, alsx; alsx.BiasALS().fit(alsx.Ratings({str(path)!r})); sys.exit('pyarrow.csv' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_parts_are_the_whole(tmp_path):

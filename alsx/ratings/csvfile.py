@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from alsx.ratings._caller import Caller, Place, path_name, show, show_name
 from alsx.ratings.columns import combined, first_null, plain_numbers
-from alsx.ratings.plain import NotPlain, may_be_plain, plain_columns, plain_parts
+from alsx.ratings.plain import NotPlain, may_be_plain, plain_columns, plain_parts, plain_types
 from alsx.ratings.raw import Column, Missing
 from alsx.ratings.text import (
     BLANKS,
@@ -115,8 +115,8 @@ class CsvFile:
         missing : Missing
             Ratings that stand for none.
         """
-        kinds = self.kinds(roles, dtype, id_types)
-        found = None
+        found = self._plain_columns(roles, dtype, id_types)
+        kinds = {} if found is not None else self.kinds(roles, dtype, id_types)
         while found is None:
             with suppress(ReadAgain):
                 found = self._whole(roles, kinds)
@@ -129,23 +129,44 @@ class CsvFile:
             refuse_repeated_header(self._name, self.place(at))
         return columns
 
+    def _plain_columns(
+        self, roles: dict[str, str], dtype: np.dtype[Any], id_types: dict[str, str | None]
+    ) -> dict[str, Any] | None:
+        """The columns by role of a file of plain lines; None where it has others.
+
+        Arrow is not even imported, which takes as long as reading a hundred megabytes.
+        """
+        columns = {role: self.names.index(name) for role, name in roles.items()}
+        integers = np.dtype(np.int32), np.dtype(np.int64)
+        types = {"user": integers[0], "item": integers[0], "rating": dtype, "timestamp": integers[1]}
+        found = None
+        if "strings" not in id_types.values():
+            found = plain_types(self._layout, columns, {role: types[role] for role in roles})
+        while found is not None:
+            with named_errors(self._name), open_bytes(self._file) as raw:
+                try:
+                    read = plain_columns(raw, self._layout, columns, found)
+                    self._is_row_per_line = True
+                    return read
+                except NotPlain as line:
+                    found = found | dict.fromkeys(("user", "item"), integers[1]) if line.is_wide else None
+        self._is_plain = False
+        return None
+
     def _whole(self, roles: dict[str, str], kinds: dict[str, Any]) -> dict[str, Any]:
-        """All rows of the columns by role: NumPy arrays of plain lines, else columns of Arrow. It raises as `parts` does."""
+        """All rows of the columns by role, read by Arrow. It raises as `parts` does."""
         import pyarrow as pa
 
-        if not self._may_be_plain(kinds):
-            table = pa.concat_tables(self.parts(roles, kinds, at_once=True))
-            return {role: table.column(role) for role in roles}
-        with self._plain(roles, kinds) as (raw, numbers, types):
-            return plain_columns(raw, self._layout, numbers, types)
+        table = pa.concat_tables(self.parts(roles, kinds, at_once=True))
+        return {role: table.column(role) for role in roles}
 
     def _column(self, role: str, name: str, column: Any, id_type: str | None, missing: Missing) -> Column:
         """One column as `check_columns` takes it."""
-        import pyarrow.types as pt
-
         where = f"{self._name}, column {show_name(name)}"
         if isinstance(column, np.ndarray):
             return Column(column, where, self.place)
+        import pyarrow.types as pt
+
         is_text = pt.is_dictionary(column.type)
         values: Any
         if role in ("user", "item"):
@@ -329,11 +350,8 @@ class CsvFile:
         }
         return may_be_plain(self._layout, types)
 
-    @contextmanager
-    def _plain(
-        self, roles: dict[str, str], kinds: dict[str, Any]
-    ) -> Iterator[tuple[Any, dict[str, int], dict[str, np.dtype[Any]]]]:
-        """The file to read plain lines from, and the columns' numbers and types by role; `ReadAgain` where it is not plain."""
+    def _plain_parts(self, roles: dict[str, str], kinds: dict[str, Any]) -> Iterator[pa.Table]:
+        """The columns of plain lines by role, as `parts` yields them."""
         import pyarrow as pa
 
         columns = {role: self.names.index(name) for role, name in roles.items()}
@@ -344,7 +362,9 @@ class CsvFile:
         with named_errors(self._name), open_bytes(self._file) as raw:
             self._is_row_per_line = True
             try:
-                yield raw, columns, types
+                yield pa.table({role: np.empty(0, dtype) for role, dtype in types.items()})  # where there are no lines
+                for part in plain_parts(raw, self._layout, columns, types):
+                    yield pa.table(part)
             except NotPlain as found:
                 self._is_row_per_line = False
                 if found.is_wide:
@@ -352,15 +372,6 @@ class CsvFile:
                 else:
                     self._is_plain = False
                 raise ReadAgain from None
-
-    def _plain_parts(self, roles: dict[str, str], kinds: dict[str, Any]) -> Iterator[pa.Table]:
-        """The columns of plain lines by role, as `parts` yields them."""
-        import pyarrow as pa
-
-        with self._plain(roles, kinds) as (raw, columns, types):
-            yield pa.table({role: np.empty(0, dtype) for role, dtype in types.items()})  # where there are no lines
-            for part in plain_parts(raw, self._layout, columns, types):
-                yield pa.table(part)
 
     def _parsed(
         self, source: TextStream, roles: dict[str, str], kinds: dict[str, Any], at_once: bool
@@ -515,6 +526,8 @@ class CsvFile:
 
 def is_repeated_header(users: Any, items: Any, roles: dict[str, str]) -> int | None:
     """Return the first row whose ids, dictionary-encoded texts, are the names of their columns; None where there is none."""
+    if isinstance(users, np.ndarray):
+        return None
     import pyarrow as pa
     import pyarrow.types as pt
 

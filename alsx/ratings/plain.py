@@ -50,6 +50,46 @@ def may_be_plain(layout: Layout, types: dict[str, np.dtype[Any] | None]) -> bool
     return types["user"] == types["item"] and types.get("timestamp", np.dtype(np.int64)) == np.int64
 
 
+def plain_types(
+    layout: Layout, columns: dict[str, int], types: dict[str, np.dtype[Any]]
+) -> dict[str, np.dtype[Any]] | None:
+    """Return the types that hold the first lines, with ids of 64 bits where one needs them; None where a line is not plain.
+
+    Parameters
+    ----------
+    layout : Layout
+    columns : dict of str to int
+        The numbers of the columns, by role.
+    types : dict of str to dtype
+        What they are to become, by role.
+    """
+    if len(set(columns.values())) < len(columns) or not may_be_plain(layout, dict(types)):
+        return None
+    text = np.frombuffer(layout.sample.encode() + b"\0", np.uint8)
+    roles = _roles(layout, columns)
+    n = _csv.count_lines(text) + 1
+    for ids in (np.dtype(np.int32), np.dtype(np.int64)):
+        found = types | {"user": ids, "item": ids}
+        n_found = _parse(text, layout, roles, {role: np.empty(n, dtype) for role, dtype in found.items()})
+        if n_found != TOO_WIDE:
+            return found if n_found > 0 else None
+    return None
+
+
+def _roles(layout: Layout, columns: dict[str, int]) -> npt.NDArray[np.int32]:
+    """What each column of a file is, as `_csv.parse_lines` numbers it."""
+    roles = np.zeros(len(layout.names), np.int32)
+    for role, number in columns.items():
+        roles[number] = ROLES[role]
+    return roles
+
+
+def _parse(text: npt.NDArray[np.uint8], layout: Layout, roles: npt.NDArray[np.int32], out: dict[str, Array]) -> int:
+    """Parse lines as `_csv.parse_lines` does, whose result is returned."""
+    ratings, times = out.get("rating", np.empty(0, np.float32)), out.get("timestamp", np.empty(0, np.int64))
+    return _csv.parse_lines(text, ord(layout.delimiter), roles, out["user"], out["item"], ratings, times)
+
+
 def plain_parts(
     raw: Any, layout: Layout, columns: dict[str, int], types: dict[str, np.dtype[Any]], n_bytes: int = PART_BYTES
 ) -> Iterator[dict[str, Array]]:
@@ -146,14 +186,11 @@ def _parsed(
     raw: Any, layout: Layout, columns: dict[str, int], n_bytes: int, room: Callable[[int, int], dict[str, Array]]
 ) -> Iterator[dict[str, Array]]:
     """Parse a file with all threads; yield what `room(rows, bytes of text)` gave for its blocks, written, in their order."""
-    roles = np.zeros(len(layout.names), np.int32)
-    for role, number in columns.items():
-        roles[number] = ROLES[role]
+    roles = _roles(layout, columns)
     spare: list[Array] = []  # memory of blocks that are parsed, which is in the cache still
 
     def parse(text: npt.NDArray[np.uint8], out: dict[str, Array], buffer: Array) -> dict[str, Array]:
-        ratings, times = out.get("rating", np.empty(0, np.float32)), out.get("timestamp", np.empty(0, np.int64))
-        found = _csv.parse_lines(text, ord(layout.delimiter), roles, out["user"], out["item"], ratings, times)
+        found = _parse(text, layout, roles, out)
         spare.append(buffer)
         if found < 0:
             raise NotPlain(found == TOO_WIDE)
