@@ -184,12 +184,12 @@ def extension(name, sources=(), depends=()):
 core = extension(
     "_core",
     ["alsx/_simd/dispatch.c"],
-    [path.as_posix() for path in sorted(SIMD.glob("*.[chi]*"))],
+    [path.as_posix() for path in sorted(SIMD.glob("*.[chi]*")) if path.name != "lines.h"],
 )
 regression = extension("_regression")
 scores = extension("_scores")
 sort = extension("_sort")
-csv = extension("_csv")
+csv = extension("_csv", depends=[(SIMD / "lines.h").as_posix()])
 pool = extension("_pool", ["alsx/_parallel/pool.c"])
 
 # Cython does not see a change of the directives below, so C files older than this one are written again.

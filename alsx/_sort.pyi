@@ -11,7 +11,9 @@ def sorted_state(
     item_raw: NDArray[Any],
     item_low: int,
     item_table: NDArray[np.int32],
+    n_parts: int,
 ) -> int: ...
+def code_ids(raw: NDArray[Any], low: int, table: NDArray[np.int32], n_parts: int, codes: NDArray[np.int32]) -> None: ...
 def count_ids(raw: NDArray[Any], low: int, table: NDArray[np.int32], counts: NDArray[np.int64]) -> None: ...
 def move_ids(
     key_raw: NDArray[Any],

@@ -102,6 +102,37 @@ def mark_ids(
         run(mark_task, &job, job.n_parts, threads_for(job.n * MARK_NS, <int>job.n_parts), NULL, 0)
 
 
+cdef struct order_job:
+    Py_ssize_t n, n_parts
+    ids_t user, item
+    int64_t disorders[3]            # entries that are no higher pair, no lower pair and no higher user than the one before
+
+
+cdef void order_task(void *context, Py_ssize_t part, void *work) noexcept nogil:
+    cdef:
+        order_job *job = <order_job *>context
+        ids_t users = job.user, items = job.item
+        Py_ssize_t p = part_start(job.n, part, job.n_parts), stop = part_start(job.n, part + 1, job.n_parts)
+        int32_t user, item, last_user, last_item
+        bint repeats = False, falls = False
+    # A part begins with the entry before it.
+    p = max(p, 1)
+    if p >= stop:
+        return
+    last_user, last_item = code_of(&users, p - 1), code_of(&items, p - 1)
+    for p in range(p, stop):
+        user, item = code_of(&users, p), code_of(&items, p)
+        if user < last_user:
+            alsx_add(&job.disorders[2], 1)
+            return
+        if user == last_user:
+            repeats |= item == last_item
+            falls |= item < last_item
+        last_user, last_item = user, item
+    alsx_add(&job.disorders[0], repeats)
+    alsx_add(&job.disorders[1], falls)
+
+
 def sorted_state(
     const raw_t[::1] user_raw,      # IN  (n,)
     int64_t user_low,
@@ -109,25 +140,45 @@ def sorted_state(
     const raw_t[::1] item_raw,      # IN  (n,)
     int64_t item_low,
     const int32_t[::1] item_table,  # IN  (item_span,)
+    int n_parts,
 ):
-    """2 where entries ascend by user and within a user by item, 1 where by user alone, 0 where not."""
-    cdef:
-        Py_ssize_t p
-        int state = 2
-        int32_t user, item, last_user = -1, last_item = -1
+    """3 where entries ascend by user and within a user by item, without repeats; 2 with repeats, 1 where by user alone, else 0."""
+    cdef order_job job
+    if user_raw.shape[0] == 0:
+        return 3
+    job.n, job.n_parts = user_raw.shape[0], n_parts
+    job.user, job.item = ids_of(user_raw, user_low, user_table), ids_of(item_raw, item_low, item_table)
+    job.disorders[0] = job.disorders[1] = job.disorders[2] = 0
     with nogil:
-        for p in range(user_raw.shape[0]):
-            user = user_table[user_raw[p] - user_low]
-            if user < last_user:
-                state = 0
-                break
-            if state == 2:
-                item = item_table[item_raw[p] - item_low]
-                if user == last_user and item < last_item:
-                    state = 1
-                last_item = item
-            last_user = user
-    return state
+        run(order_task, &job, job.n_parts, threads_for(job.n * COUNT_NS, <int>job.n_parts), NULL, 0)
+    return 0 if job.disorders[2] else 1 if job.disorders[1] else 2 if job.disorders[0] else 3
+
+
+cdef void code_ids_task(void *context, Py_ssize_t part, void *work) noexcept nogil:
+    cdef:
+        sort_job *job = <sort_job *>context
+        ids_t ids = job.key
+        int32_t *codes = job.indices
+        Py_ssize_t p
+    for p in range(part_start(job.n, part, job.n_parts), part_start(job.n, part + 1, job.n_parts)):
+        codes[p] = code_of(&ids, p)
+
+
+def code_ids(
+    const raw_t[::1] raw,           # IN  (n,)
+    int64_t low,
+    const int32_t[::1] table,       # IN  (span,)
+    int n_parts,
+    int32_t[::1] codes,             # OUT (n,), which may be the memory of `raw`
+):
+    """codes[p] := the code of entry p."""
+    cdef sort_job job
+    if raw.shape[0] == 0:
+        return
+    job.n, job.n_parts = raw.shape[0], n_parts
+    job.key, job.indices = ids_of(raw, low, table), &codes[0]
+    with nogil:
+        run(code_ids_task, &job, job.n_parts, threads_for(job.n * MARK_NS, <int>job.n_parts), NULL, 0)
 
 
 cdef void count_ids_task(void *context, Py_ssize_t part, void *work) noexcept nogil:

@@ -94,20 +94,47 @@ def test_rows_become_columns(n, n_parts, payload):
 
 
 @pytest.mark.parametrize("raw", ["int32", "int64"])
+@pytest.mark.parametrize("n_parts", PARTS)
 @pytest.mark.parametrize("n", SIZES)
-def test_the_state_of_an_order_is_seen(n, raw):
+def test_the_state_of_an_order_is_seen(n, n_parts, raw):
     entries = Entries(n, raw)
     users, items = entries.codes["user"], entries.codes["item"]
     by_user, by_both = np.argsort(users, kind="stable"), np.lexsort((items, users))
+    distinct = by_both[np.unique(users[by_both] * 1000 + items[by_both], return_index=True)[1]]
+    one_again = np.insert(distinct, len(distinct) // 2, distinct[len(distinct) // 2 : len(distinct) // 2 + 1])
     states = set()
-    # The last two: the only entry out of order is the first or the last.
-    for order in (np.arange(n), by_user, by_both, by_both[::-1], np.roll(by_both, 1), np.roll(by_both, -1)):
+    # Of some the only entry out of order is the first or the last.
+    orders = (
+        np.arange(n),
+        by_user,
+        by_both,
+        by_both[::-1],
+        np.roll(by_both, 1),
+        np.roll(by_both, -1),
+        distinct,
+        one_again,
+    )
+    for order in orders:
         raws = [(entries.raws[side][order], entries.low[side], entries.tables[side]) for side in ("user", "item")]
-        state = _sort.sorted_state(*raws[0], *raws[1])
+        state = _sort.sorted_state(*raws[0], *raws[1], n_parts)
         assert state == reference.sorted_state(users[order], items[order])
         states.add(state)
     if n == 997:
-        assert states == {0, 1, 2}
+        assert states == {0, 1, 2, 3}
+
+
+@pytest.mark.parametrize("raw", ["int32", "int64"])
+@pytest.mark.parametrize("n_parts", PARTS)
+@pytest.mark.parametrize("n", SIZES)
+def test_ids_are_coded_also_in_place(n, n_parts, raw):
+    entries = Entries(n, raw)
+    codes = np.full(n, -1, np.int32)
+    _sort.code_ids(*entries.side("user"), n_parts, codes)
+    np.testing.assert_array_equal(codes, entries.codes["user"])
+    if raw == "int32":
+        own = entries.raws["user"].copy()
+        _sort.code_ids(own, *entries.side("user")[1:], n_parts, own)
+        np.testing.assert_array_equal(own, codes)
 
 
 @pytest.mark.parametrize("n_threads", [1, 2, 5])

@@ -30,7 +30,6 @@ from alsx.ratings.sorting import (
     MAX_CODES,
     RepeatedPair,
     compress,
-    is_in_order,
     offsets,
     repeated_message,
     transpose,
@@ -310,16 +309,16 @@ class Ratings:
         users = encode(raw.users, raw.names[0], options.n_threads, raw.place)
         items = encode(raw.items, raw.names[1], options.n_threads, raw.place)
         try:
-            by_user, by_item, times, merged = compress(
+            by_user, by_item, times, merged, in_order = compress(
                 users.codes, items.codes, raw.values, raw.weights, raw.times, options.duplicates, options.dtype,
-                options.n_threads,
+                options.n_threads, raw.own,
             )  # fmt: skip
         except RepeatedPair as pair:
             user, item = users.ids.values[pair.user], items.ids.values[pair.item]
             places = raw.place(pair.before), raw.place(pair.row)
             raise ValueError(repeated_message(user, item, places, raw.source, caller)) from None
         self._set(users.ids, items.ids, by_user, by_item, times, None if merged else raw.range)
-        self.is_reordered = has_rows and (merged or not is_in_order(users.codes, items.codes))
+        self.is_reordered = has_rows and (merged or not in_order)
 
     def _open(
         self, path: Any, sample_weight: Any, options: Options, caller: Caller, cache: Any, memory: Any, report: Report

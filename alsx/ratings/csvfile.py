@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from alsx.ratings._caller import Caller, Place, path_name, show, show_name
 from alsx.ratings.columns import combined, first_null, plain_numbers
-from alsx.ratings.plain import NotPlain, may_be_plain, plain_parts
+from alsx.ratings.plain import NotPlain, may_be_plain, plain_columns, plain_parts, plain_types
 from alsx.ratings.raw import Column, Missing
 from alsx.ratings.text import (
     BLANKS,
@@ -115,30 +115,58 @@ class CsvFile:
         missing : Missing
             Ratings that stand for none.
         """
-        import pyarrow as pa
-
-        kinds = self.kinds(roles, dtype, id_types)
-        table = None
-        while table is None:
+        found = self._plain_columns(roles, dtype, id_types)
+        kinds = {} if found is not None else self.kinds(roles, dtype, id_types)
+        while found is None:
             with suppress(ReadAgain):
-                table = pa.concat_tables(self.parts(roles, kinds, at_once=True))
-        columns = {}
-        for role in roles:
-            column = table.column(role)
-            # One column after the other leaves the table, so that it is not held twice.
-            table = table.drop_columns([role])
-            columns[role] = self._column(role, roles[role], column, id_types.get(role), missing)
-            del column
+                found = self._whole(roles, kinds)
+        # One column after the other leaves the table, so that it is not held twice.
+        columns = {
+            role: self._column(role, name, found.pop(role), id_types.get(role), missing) for role, name in roles.items()
+        }
         at = is_repeated_header(columns["user"].values, columns["item"].values, roles)
         if at is not None:
             refuse_repeated_header(self._name, self.place(at))
         return columns
 
-    def _column(self, role: str, name: str, column: pa.ChunkedArray, id_type: str | None, missing: Missing) -> Column:
+    def _plain_columns(
+        self, roles: dict[str, str], dtype: np.dtype[Any], id_types: dict[str, str | None]
+    ) -> dict[str, Any] | None:
+        """The columns by role of a file of plain lines; None where it has others.
+
+        Arrow is not even imported, which takes as long as reading a hundred megabytes.
+        """
+        columns = {role: self.names.index(name) for role, name in roles.items()}
+        integers = np.dtype(np.int32), np.dtype(np.int64)
+        types = {"user": integers[0], "item": integers[0], "rating": dtype, "timestamp": integers[1]}
+        found = None
+        if "strings" not in id_types.values():
+            found = plain_types(self._layout, columns, {role: types[role] for role in roles})
+        while found is not None:
+            with named_errors(self._name), open_bytes(self._file) as raw:
+                try:
+                    read = plain_columns(raw, self._layout, columns, found)
+                    self._is_row_per_line = True
+                    return read
+                except NotPlain as line:
+                    found = found | dict.fromkeys(("user", "item"), integers[1]) if line.is_wide else None
+        self._is_plain = False
+        return None
+
+    def _whole(self, roles: dict[str, str], kinds: dict[str, Any]) -> dict[str, Any]:
+        """All rows of the columns by role, read by Arrow. It raises as `parts` does."""
+        import pyarrow as pa
+
+        table = pa.concat_tables(self.parts(roles, kinds, at_once=True))
+        return {role: table.column(role) for role in roles}
+
+    def _column(self, role: str, name: str, column: Any, id_type: str | None, missing: Missing) -> Column:
         """One column as `check_columns` takes it."""
+        where = f"{self._name}, column {show_name(name)}"
+        if isinstance(column, np.ndarray):
+            return Column(column, where, self.place)
         import pyarrow.types as pt
 
-        where = f"{self._name}, column {show_name(name)}"
         is_text = pt.is_dictionary(column.type)
         values: Any
         if role in ("user", "item"):
@@ -498,6 +526,8 @@ class CsvFile:
 
 def is_repeated_header(users: Any, items: Any, roles: dict[str, str]) -> int | None:
     """Return the first row whose ids, dictionary-encoded texts, are the names of their columns; None where there is none."""
+    if isinstance(users, np.ndarray):
+        return None
     import pyarrow as pa
     import pyarrow.types as pt
 

@@ -21,6 +21,7 @@ from alsx import _sort
 from alsx.ratings._caller import ShiftedPlace
 from alsx.ratings.gathering import Entries, Gathering
 from alsx.ratings.sorting import (
+    BY_PAIR,
     PAIR,
     Codes,
     RepeatedPair,
@@ -246,7 +247,8 @@ class _ExternalSort:
         for entries in gathered.entries(self._n_moved):
             if not len(entries.values):
                 continue
-            in_order = in_order and sorted_state(entries.users, entries.items) == 2 and last <= _pair(entries, 0)
+            state = sorted_state(entries.users, entries.items, self._n_threads) if in_order else 0
+            in_order = state >= BY_PAIR and last <= _pair(entries, 0)
             last = _pair(entries, -1)
             users, items = entries.users, entries.items
             columns = {"rating": entries.values.astype(self._value_type, copy=False)}

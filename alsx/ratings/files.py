@@ -122,10 +122,11 @@ def from_file(
     times = columns.pop("timestamp", None)
     if times is not None:
         times = times._replace(is_optional=names["timestamp"] is None)
-    return check_columns(
+    raw = check_columns(
         columns.pop("user"), columns.pop("item"), columns.pop("rating"), times, Column(sample_weight, caller.weights),
         missing, dtype, caller, path_name(path),
     )  # fmt: skip
+    return raw._replace(own=y is None)
 
 
 def file_pairs(path: Any, id_types: dict[str, str | None], caller: Caller) -> tuple[Any, Any]:

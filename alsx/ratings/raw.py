@@ -126,6 +126,8 @@ class RawRatings(NamedTuple):
         How they say where an entry is.
     source : str
         The file that the ratings are from, or nothing.
+    own : bool
+        Whether nobody else has the arrays that own their memory, weights apart: they may be kept, and overwritten.
     """
 
     users: Array | pa.Array | Coded
@@ -137,6 +139,7 @@ class RawRatings(NamedTuple):
     names: tuple[str, str]
     place: Place
     source: str
+    own: bool = False
 
 
 def check_columns(

@@ -23,6 +23,9 @@ MIN_PART_ENTRIES = 2**20  # entries that are worth a thread of their own: some t
 PAIR = Place("sorted pair")
 DUPLICATES = ("raise", "last", "mean", "sum")
 
+# How entries are ordered, see `sorted_state`.
+STRICTLY, BY_PAIR = 3, 2
+
 
 class CSR(NamedTuple):
     """Ratings compressed by row: row ``x`` owns the entries ``indptr[x]`` to ``indptr[x + 1] - 1``.
@@ -102,12 +105,15 @@ class Sorted(NamedTuple):
         In the order of `by_user`.
     merged : bool
         Whether ratings were merged, so that their range may be another one.
+    in_order : bool
+        Whether entries came by user, and within a user by item, which is the order that they are sorted to.
     """
 
     by_user: CSR
     by_item: CSR
     timestamps: npt.NDArray[np.int64] | None
     merged: bool
+    in_order: bool
 
 
 class RepeatedPair(Exception):
@@ -148,6 +154,7 @@ def compress(
     duplicates: str,
     dtype: np.dtype[Any],
     n_threads: int,
+    own: bool = False,
 ) -> Sorted:
     """Sort entries by user and by item, and merge those of one pair.
 
@@ -165,6 +172,8 @@ def compress(
         Type of the ratings and weights held.
     n_threads : int
         Threads that sort.
+    own : bool, default=False
+        Whether nobody else has the arrays, so that they may be kept, and those of ids overwritten. (Weights are copied.)
 
     Raises
     ------
@@ -177,16 +186,50 @@ def compress(
     if isinstance(users, RowCodes) and not _sort.count_descents(users.indptr, items.raw, n_threads):
         return _kept(users, items, values, weights, dtype, n_threads)
     users = _each(users)
-    if times is None and weights is None and duplicates == "raise":
+    state = sorted_state(users, items, n_threads)
+    if state != STRICTLY and times is None and weights is None and duplicates == "raise":
         # Nothing but the values is moved, so that they are moved themselves.
-        by_user, by_item = sort_entries(users, items, kernel_array(values, dtype), n_threads)
+        by_user, by_item = sort_entries(users, items, kernel_array(values, dtype), n_threads, state)
         if _sort.count_descents(by_user[0], by_user[1], n_threads):
             del by_user, by_item
             raise repeated_pair(users, items, n_threads)
-        return Sorted(CSR(*by_user, None), CSR(*cast("tuple[Array, Array, Array]", by_item), None), None, False)
-    rows, times, merged = sort_rows(users, items, values, weights, times, duplicates, dtype, n_threads)
+        other = CSR(*cast("tuple[Array, Array, Array]", by_item), None)
+        return Sorted(CSR(*by_user, None), other, None, False, state >= BY_PAIR)
+    if state == STRICTLY:
+        rows, times, merged = *_rows_in_order(users, items, values, weights, times, dtype, n_threads, own), False
+    else:
+        rows, times, merged = sort_rows(users, items, values, weights, times, duplicates, dtype, n_threads)
     refuse_no_weight(rows.weights is None or bool(rows.weights.any()))
-    return Sorted(rows, transpose(rows, items.n_codes, n_threads), times, merged)
+    # The users' ids are needed no more: where they may be overwritten, their memory is there already.
+    room = users.raw if state == STRICTLY and own and users.raw.dtype == np.int32 and _is_free(users.raw) else None
+    return Sorted(rows, transpose(rows, items.n_codes, n_threads, room), times, merged, state >= BY_PAIR)
+
+
+def _rows_in_order(
+    users: Codes,
+    items: Codes,
+    values: Array,
+    weights: Array | None,
+    times: npt.NDArray[np.int64] | None,
+    dtype: np.dtype[Any],
+    n_threads: int,
+    own: bool,
+) -> tuple[CSR, npt.NDArray[np.int64] | None]:
+    """Entries that are sorted and without repeats, as those of most files are: nothing is to be moved."""
+    n_parts = _n_parts(len(values), users.n_codes, n_threads)
+    counts = np.zeros((n_parts, users.n_codes), np.int64)
+    _sort.count_ids(kernel_array(users.raw), users.low, users.table, counts)
+    raw = kernel_array(items.raw)
+    indices = raw if own and raw.dtype == np.int32 and _is_free(raw) else np.empty(len(raw), np.int32)
+    _sort.code_ids(raw, items.low, items.table, n_parts, indices)
+    kept = kernel_array(values.astype(dtype, copy=not (own and _is_free(values))))
+    rows = CSR(offsets(counts.sum(axis=0)), indices, kept, None if weights is None else weights.astype(dtype))
+    return rows, times if times is None or (own and _is_free(times)) else times.copy()
+
+
+def _is_free(array: Array) -> bool:
+    """Return whether an array's memory is its own, and may be written to."""
+    return array.flags.owndata and array.flags.writeable
 
 
 def sort_rows(
@@ -250,12 +293,6 @@ def refuse_no_weight(some: bool) -> None:
         raise ValueError("all weights that are left are 0: at least one rating must have a weight above 0")
 
 
-def is_in_order(users: Codes | RowCodes, items: Codes | RowCodes) -> bool:
-    """Return whether entries come by user, and within a user by item, which is the order that they are sorted to."""
-    u, i = _raw_pairs(_each(users), _each(items))
-    return bool(_sort.sorted_state(*u, *i) == 2)
-
-
 def _raw_pairs(users: Codes, items: Codes) -> tuple[tuple[Array, int, Array], tuple[Array, int, Array]]:
     """Return both sides' codes as the kernels take them, of one type."""
     raw = np.result_type(users.raw, items.raw)
@@ -284,13 +321,16 @@ def _kept(
         values.astype(dtype, copy=not users.own),
         None if weights is None else weights.astype(dtype),
     )
-    return Sorted(by_user, transpose(by_user, items.n_codes, n_threads), None, False)
+    return Sorted(by_user, transpose(by_user, items.n_codes, n_threads), None, False, True)
 
 
-def transpose(by_user: CSR, n_items: int, n_threads: int) -> CSR:
-    """Return ratings by item that are given by user (CSR to CSC)."""
+def transpose(by_user: CSR, n_items: int, n_threads: int, room: npt.NDArray[np.int32] | None = None) -> CSR:
+    """Return ratings by item that are given by user (CSR to CSC); `room` may be memory for the users of the ratings."""
     indptr, indices = by_user.indptr, by_user.indices
-    turned = transpose_entries(indptr, indices, by_user.values, n_items, n_threads)
+    rows = np.empty_like(indices) if room is None else room
+    turned = transpose_entries(
+        indptr, indices, by_user.values, n_items, n_threads, (rows, np.empty_like(by_user.values))
+    )
     if by_user.weights is None:
         return CSR(*turned, None)
     return CSR(*turned, transpose_entries(indptr, indices, by_user.weights, n_items, n_threads)[2])
@@ -360,24 +400,30 @@ def is_present(raw: Array, low: int, span: int, n_threads: int) -> npt.NDArray[n
     return np.asarray(seen.any(axis=0))
 
 
+def sorted_state(users: Codes, items: Codes, n_threads: int) -> int:
+    """Return `STRICTLY` where entries ascend by user and then by item, `BY_PAIR` with repeats, 1 where by user alone, or 0."""
+    u, i = _raw_pairs(users, items)
+    return int(_sort.sorted_state(*u, *i, max(1, min(n_threads, len(users.raw) // MIN_PART_ENTRIES))))
+
+
 def sort_entries(
-    users: Codes, items: Codes, payload: Array, n_threads: int, both: bool = True
+    users: Codes, items: Codes, payload: Array, n_threads: int, state: int | None = None, both: bool = True
 ) -> tuple[tuple[Array, Array, Array], tuple[Array, Array, Array] | None]:
     """Return entries by user and by item, each (indptr, indices, payload); equal pairs keep the order of the input.
 
-    There is less to do where the input is sorted already, as files of ratings often are. By item is None where not
-    `both` are wanted.
+    There is less to do where the input is sorted already, as files of ratings often are; `state` is what `sorted_state` says of
+    it, where that is known. By item is None where not `both` are wanted.
     """
     n, n_users, n_items = len(payload), users.n_codes, items.n_codes
     u, i = _raw_pairs(users, items)
-    state = _sort.sorted_state(*u, *i)  # 2: by user, then item; 1: by user; 0: in any order
-    first, second, n_rows = (u, i, n_users) if state == 2 else (i, u, n_items)
+    state = sorted_state(users, items, n_threads) if state is None else state
+    first, second, n_rows = (u, i, n_users) if state >= BY_PAIR else (i, u, n_items)
     counts = np.zeros((_n_parts(n, n_rows, n_threads), n_rows), np.int64)
     _sort.count_ids(*first, counts)
     indptr, places = _write_places(counts)
     rows = indptr, np.empty(n, np.int32), np.empty(n, payload.dtype)
     _sort.move_ids(*first, *second, payload, places, *rows[1:])
-    if state == 2:
+    if state >= BY_PAIR:
         # The order is there already, and nothing was moved but into one row after the other.
         return rows, transpose_entries(*rows, n_items, n_threads) if both else None
     by_item, by_user = rows, transpose_entries(*rows, n_users, n_threads)
@@ -385,7 +431,7 @@ def sort_entries(
         return by_user, None
     if state == 0:
         # Users came in any order, so that those of an item are not ascending yet: once more, into the same memory.
-        by_item = transpose_entries(*by_user, n_items, n_threads, by_item)
+        by_item = transpose_entries(*by_user, n_items, n_threads, by_item[1:])
     return by_user, by_item
 
 
@@ -395,13 +441,16 @@ def transpose_entries(
     payload: Array,
     n: int,
     n_threads: int,
-    out: tuple[Array, Array, Array] | None = None,
+    out: tuple[Array, Array] | None = None,
 ) -> tuple[Array, Array, Array]:
-    """Return the same entries by the other side, of `n` rows; within a row in ascending order of the rows given."""
+    """Return the same entries by the other side, of `n` rows; within a row in ascending order of the rows given.
+
+    `out` is memory for the indices and the payload.
+    """
     counts = np.zeros((_n_parts(len(indices), n, n_threads), n), np.int64)
     _sort.count_codes(indices, counts)
     starts, places = _write_places(counts)
-    rows, moved = (np.empty_like(indices), np.empty_like(payload)) if out is None else out[1:]
+    rows, moved = (np.empty_like(indices), np.empty_like(payload)) if out is None else out
     _sort.transpose_rows(indptr, indices, payload, places, rows, moved)
     return starts, rows, moved
 
@@ -429,12 +478,6 @@ def _write_places(counts: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64],
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Parts of ratings that are larger than memory
-
-
-def sorted_state(users: Codes, items: Codes) -> int:
-    """Return 2 where entries ascend by user and within a user by item, 1 where by user alone, 0 where not."""
-    u, i = _raw_pairs(users, items)
-    return int(_sort.sorted_state(*u, *i))
 
 
 def entry_counts(codes: Codes, counts: npt.NDArray[np.int64]) -> None:

@@ -141,8 +141,6 @@ class Layout(NamedTuple):
 @contextmanager
 def named_errors(name: str) -> Iterator[None]:
     """Turn what goes wrong inside a file into a message with its name."""
-    import pyarrow as pa
-
     try:
         yield
     except UnicodeDecodeError as error:
@@ -150,7 +148,10 @@ def named_errors(name: str) -> Iterator[None]:
             f"{name} is not {error.encoding}: {show(error.object[error.start : error.start + 20])}; pass encoding= with "
             "what it was written in"
         ) from None
-    except (pa.ArrowInvalid, pa.ArrowKeyError, pa.ArrowNotImplementedError, pa.ArrowIndexError) as error:
+    except (ValueError, KeyError, NotImplementedError, IndexError) as error:
+        # Those of Arrow, which need not be imported, are derived from these.
+        if not type(error).__module__.startswith("pyarrow"):
+            raise
         raise ValueError(f"{name} cannot be read: {_first_line(error)}") from None
     except (OSError, EOFError, lzma.LZMAError) as error:
         if isinstance(error, OSError) and error.errno is not None:
@@ -165,12 +166,12 @@ def _first_line(error: Exception) -> str:
 
 def open_bytes(file: Path) -> Any:
     """Return an open binary file, decompressed, whatever its name says."""
-    import pyarrow as pa
-
     with open(file, "rb") as content:
         start = content.read(6)
     for magic, compression in ((b"\x1f\x8b", "gzip"), (b"BZh", "bz2"), (b"\x28\xb5\x2f\xfd", "zstd")):
         if start.startswith(magic):
+            import pyarrow as pa
+
             return pa.CompressedInputStream(pa.OSFile(str(file)), compression)
     if start.startswith(b"\xfd7zXZ"):
         return lzma.open(file)
