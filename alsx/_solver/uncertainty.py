@@ -177,9 +177,13 @@ def error_shape(
     """
     if not (overall > 0 and np.isfinite(overall)):
         return np.ones(SHAPE_LEVELS)
-    # The rows' errors as they are: what the fit took up of the training ratings is in them, as it is in each error.
+    # The rows' errors as they are: what the fit took up of the training ratings is in them, as it is in each error. But the error
+    # itself is left out, as a rating to come has no part in the size that it is compared with: else large errors would pass for
+    # smaller ones, and the shape would have too little in the middle and in its tails.
+    own = errors**2
     user_size, item_size = (
-        (part / overall + NOISE_PRIOR_COUNT) / (n + NOISE_PRIOR_COUNT) for part, n in zip(sums, counts, strict=True)
+        (np.maximum(part - own, 0.0) / overall + NOISE_PRIOR_COUNT) / (n - 1 + NOISE_PRIOR_COUNT)
+        for part, n in zip(sums, counts, strict=True)
     )
     return shape_of(errors / np.sqrt(overall) / np.sqrt(user_size * item_size))
 
