@@ -250,7 +250,7 @@ class BayesALS(LatentFactors):
         """
         scale = self._ordinal_scale("rating_levels_")
         user_codes, item_codes, is_single = self._pairs(users, items)
-        probabilities = scale.probabilities(self._latent_codes(user_codes, item_codes))
+        probabilities = scale.probabilities(self._latent_codes(user_codes, item_codes), user_codes)
         return np.asarray(probabilities[0]) if is_single else probabilities
 
     def _specification(self) -> Specification:
