@@ -328,9 +328,10 @@ class Recommender(Explanations, Updates, Vectors, FittedModel):
         -------
         low, high : float, or ndarray of float64, shape (n,)
             As far below and above the prediction. How many standard deviations of `predict` that is tells the distribution
-            of the standardised training errors, scaled to a standard deviation of 1: ratings on a few steps have more small
-            errors, and fewer large ones, than the Gaussian. With ``likelihood="ordinal"`` they are quantiles of the distribution
-            over the levels, which hold the share `level` of the ratings on average.
+            of the training errors, each over its size by the other errors of its user and item, scaled to a standard deviation
+            of 1: ratings on a few steps have more small errors, and fewer large ones, than the Gaussian. With
+            ``likelihood="ordinal"`` they are quantiles of the distribution over the levels, which hold the share `level` of the
+            ratings on average.
 
         Raises
         ------

@@ -14,7 +14,7 @@ freedom, with its second order)
 
 The noise differs between users and between items: a_u and c_i are the ratios of a row's squared error to the expected one,
 each shrunk to 1 by NOISE_PRIOR_COUNT ratings. Ratings lie on a grid within a range, so errors are not Gaussian: quantiles of
-standardised training errors say by how much.
+training errors, each over the size that the other errors of its user and item tell, say by how much.
 
 Weights of ratings, unless they are 0, are taken for 1 here.
 
