@@ -13,6 +13,7 @@ import hypothesis.strategies as st
 import numpy as np
 import pytest
 import reference
+import scipy.sparse as sp
 from hypothesis import given
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
@@ -21,7 +22,7 @@ import alsx
 from alsx import BayesALS, BiasALS, FactorALS, Ratings
 from alsx._models import progress, training
 from alsx._models.stopping import Course, StoppingRules
-from alsx._solver.alternation import Alternation, Iteration
+from alsx._solver.alternation import Alternation, Iteration, TrainingSide
 from alsx.datasets import make_ratings
 from alsx.model_selection import train_test_split
 
@@ -143,6 +144,25 @@ def test_a_fit_that_nobody_follows_takes_one_snapshot(split, monkeypatch):
     monkeypatch.setattr(Alternation, "snapshot", lambda self: taken.append(1) or snapshot(self))
     FactorALS(3, random_state=0).fit(split[0], eval_set=split[1])
     assert len(taken) == 1
+
+
+def test_cold_rows_of_the_iterate_that_is_kept_are_predicted_once(split, monkeypatch):
+    """Every iterate may be the best one so far, and a ridge for rows without ratings takes longer than an iteration."""
+    X = np.random.default_rng(0).normal(size=(45, 3))  # five items more than there are ratings of
+    taken = []
+    cold_ridge = TrainingSide._cold_ridge
+    monkeypatch.setattr(TrainingSide, "_cold_ridge", lambda *given: taken.append(1) or cold_ridge(*given))
+    model = FactorALS(3, random_state=0, max_iter=30, tol=0, early_stopping=True, n_iter_no_change=2)
+    users, items, ratings = split[0].triples()
+    R = sp.csr_array((ratings, (users, items)), shape=(60, 45))
+    model.fit(R, eval_set=split[1], item_features=X)
+    assert len(taken) == 1
+    best = int(np.argmin(model.history_["test_rmse"])) + 1
+    assert 1 < best < model.n_iter_
+    short = clone(model).set_params(early_stopping=False, max_iter=best)
+    short.fit(R, eval_set=split[1], item_features=X)
+    np.testing.assert_array_equal(model.item_factors_, short.item_factors_)
+    assert np.ptp(model.item_factors_[40:], 0).min() > 0
 
 
 def test_a_chain_that_is_ended_has_the_samples_so_far(split):

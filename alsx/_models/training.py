@@ -513,7 +513,7 @@ def _fitted(
     iterate, names = course.outcome(), ["loss", "train_rmse"]
     names += ["noise_sd"] if trainer.noise_sd is not None else []
     names += ["test_rmse"] if course.iterations[0].test_rmse is not None else []
-    history, (users, items) = course.history([*names, "seconds"]), (iterate.users, iterate.items)
+    history, users, items = course.history([*names, "seconds"]), iterate.users.complete(), iterate.items.complete()
     if not (np.isfinite(users.table).all() and np.isfinite(items.table).all()):
         remedy = "rescale the ratings"
         if specification.sampler is None:

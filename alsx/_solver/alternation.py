@@ -12,6 +12,7 @@ the same sides.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import time
 from collections.abc import Callable, Iterator
@@ -93,11 +94,23 @@ class SideSnapshot(NamedTuple):
     prior : FittedPrior
     basis : Basis or None
         What the rows were solved from, where that is not the model as it stands.
+    cold_rows : callable or None
+        ``cold_rows(table)`` fills the rows without ratings that have features, and returns what the prior says of later ones.
     """
 
     table: Array
     prior: FittedPrior
     basis: Basis | None = None
+    cold_rows: Callable[[Array], dict[str, Any]] | None = None
+
+    def complete(self) -> SideSnapshot:
+        """Return the snapshot with rows without ratings as their features predict them.
+
+        That takes longer than an iteration where there are many features, so that only what becomes a model gets it.
+        """
+        if self.cold_rows is None:
+            return self
+        return SideSnapshot(self.table, self.prior._replace(**self.cold_rows(self.table)), self.basis)
 
 
 class TrainingSide:
@@ -356,8 +369,8 @@ class TrainingSide:
     ) -> SideSnapshot:
         """Return a copy of the side in rating units, and what is expected of rows that come later.
 
-        Rows without ratings get what a regression on features, learned from all rows at the end, says of them, or the
-        cold-start vector.
+        Rows without ratings get the cold-start vector, and once the snapshot is completed what a regression on features,
+        learned from all rows, says of them.
 
         Parameters
         ----------
@@ -376,7 +389,7 @@ class TrainingSide:
         cold_start = self.cold_start_vector(table, common_mean)
         without_data = self.without_data()
         effects: dict[str, Any] = {"unrated_mean": cold_start}
-        typical_min_count, feature_ridge = 1.0, None
+        typical_min_count, cold_rows = 1.0, None
         if cold_start is not None:
             typical_min_count = float(np.quantile(self.weight_sum[self.weight_sum > 0], UNTYPICAL_SHARE))
             copy[without_data, : k + 1] = cold_start
@@ -385,33 +398,45 @@ class TrainingSide:
                 effects["implicit_effects"] = learned[:, : k + 1]
                 continue
             effects["feature_effects"] = learned[:, : k + 1]
-            ridge = self._cold_ridge(part, copy)
-            cold = ridge_regression(part.features, copy[:, : k + 1], self._reliability(), ridge)
-            feature_ridge = None if part.awaits_ridge else part.relative_ridge
-            unrated = np.flatnonzero((self.fit_scale == 0) & ~without_data)
-            copy[unrated, : k + 1] = part.features[unrated] @ cold
-            effects["cold_feature_effects"] = cold.astype(dtype)
+            warm_ridge = None if part.awaits_ridge else part.relative_ridge
+            cold_rows = functools.partial(self._predict_cold_rows, unit, part, warm_ridge, without_data)
         to_rating_units(copy, unit, k)
         scale = unit_factors(unit, k)
-        scaled = {name: None if x is None else _times(x, scale) for name, x in effects.items()}
+        scaled: dict[str, Any] = {name: None if x is None else _times(x, scale) for name, x in effects.items()}
         penalty = self.penalty
         prior = FittedPrior(
             penalty.reg * unit, penalty.reg_bias, penalty.exponent, typical_min_count=typical_min_count,
-            set_prior_count=self.set_prior_count, feature_ridge=feature_ridge, **scaled,
+            set_prior_count=self.set_prior_count, **scaled,
         )  # fmt: skip
-        return SideSnapshot(copy, prior, self._basis(unit, prior))
+        return SideSnapshot(copy, prior, self._basis(unit, prior), cold_rows)
 
-    def _cold_ridge(self, part: PriorRegression, table: Array) -> float:
+    def _predict_cold_rows(
+        self,
+        unit: float,
+        part: PriorRegression,
+        warm_ridge: float | None,
+        without_data: NDArray[np.bool_],
+        table: Array,
+    ) -> dict[str, Any]:
+        """Fill the rows without ratings of a table in rating units from their features; return what a prior keeps of it."""
+        k = self.k
+        # In the units of the fit, in which factors and biases weigh alike when a ridge is chosen.
+        rows = table[:, : k + 1] / unit_factors(unit, k)
+        ridge = self._cold_ridge(part, rows, warm_ridge)
+        effects = ridge_regression(part.features, rows, self._reliability(), ridge) * unit_factors(unit, k)
+        unrated = np.flatnonzero((self.fit_scale == 0) & ~without_data)
+        table[unrated, : k + 1] = part.features[unrated] @ effects
+        return {"cold_feature_effects": effects.astype(table.dtype), "feature_ridge": warm_ridge}
+
+    def _cold_ridge(self, part: PriorRegression, rows: Floats, warm_ridge: float | None) -> float:
         """Return the ridge of the regression that predicts rows without ratings; errors are counted by rating."""
-        ridge = None
         if part.chooses_ridge:
             rated = np.flatnonzero(self.fit_scale > 0)
-            rows = table[rated, : self.k + 1].astype(np.float64)
             weights = self._reliability()[rated, None]
-            ridge = leave_one_out_ridge(part.features[rated], rows, weights, self.weight_sum[rated])
-            if ridge is None and part.awaits_ridge:
-                ridge = FEATURE_RIDGES[self.name]
-        return part.relative_ridge if ridge is None else ridge
+            ridge = leave_one_out_ridge(part.features[rated], rows[rated], weights, self.weight_sum[rated])
+            if ridge is not None:
+                return ridge
+        return FEATURE_RIDGES[self.name] if warm_ridge is None else warm_ridge
 
     def _basis(self, unit: float, prior: FittedPrior) -> Basis | None:
         """Return what the rows were last solved from, in rating units; None where that is the model as it stands."""

@@ -648,18 +648,16 @@ class Gibbs:
         # The mean of draws of rows that no rating informs is known without drawing.
         table[side.fit_scale == 0, : self.k + 1] = common_mean
         coefficients = [means[f"{side.name}_coefficients_{place}"] for place in range(len(side.regressions))]
-        copy, prior, _ = side.snapshot(self.unit, table, coefficients, common_mean)
+        snapshot = side.snapshot(self.unit, table, coefficients, common_mean)
         scale = unit_factors(self.unit, self.k)
-        return SideSnapshot(
-            copy,
-            prior._replace(
-                reg=0.0,
-                reg_bias=0.0,
-                exponent=0.0,
-                precision=means[f"{side.name}_precision"] * self.unit**2 / np.outer(scale, scale),
-                mean=common_mean * scale,
-            ),
+        prior = snapshot.prior._replace(
+            reg=0.0,
+            reg_bias=0.0,
+            exponent=0.0,
+            precision=means[f"{side.name}_precision"] * self.unit**2 / np.outer(scale, scale),
+            mean=common_mean * scale,
         )
+        return snapshot._replace(prior=prior, basis=None)
 
 
 def _copy(array: Array) -> Array:
