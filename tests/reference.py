@@ -5,6 +5,7 @@ import math
 import re
 
 import numpy as np
+from scipy.optimize import brentq
 from scipy.stats import norm
 
 # Rows with fewer ratings are regularised as if they had so many.
@@ -599,7 +600,50 @@ def leave_one_out_errors(features, target, weights, ridge):
 def ordinal_probabilities(latent, cut_points, std):
     """The probability of each level of an ordered probit, one prediction after the other."""
     ends = [-np.inf, *cut_points, np.inf]
-    return np.array([[norm.cdf(b, e, std) - norm.cdf(a, e, std) for a, b in itertools.pairwise(ends)] for e in latent])
+    return np.array([np.diff(norm.cdf(ends, e, std)) for e in latent])
+
+
+def tilted(probabilities, log_weights, levels):
+    """One distribution times exp(log_weights + theta levels), with the theta that leaves its mean as it was."""
+
+    def weighted(theta):
+        logs = np.log(probabilities) + log_weights + theta * (levels - levels[0])
+        out = np.exp(logs - logs.max())
+        return out / out.sum()
+
+    if np.ptp(log_weights) == 0:
+        return np.array(probabilities)
+    return weighted(brentq(lambda theta: (weighted(theta) - probabilities) @ levels, -1e3, 1e3, xtol=1e-14, rtol=1e-14))
+
+
+def scale_usage(probabilities, codes, users, n_users, levels, steps, variance, max_change, least_variance):
+    """`learn_scale_usage` by a loop over ratings: gradients by differences, information from all ratings there might be."""
+    L = len(levels)
+    b, mean, covariance = np.zeros((n_users, L)), np.zeros(L), variance * np.eye(L)
+
+    def gradients(p, weights):
+        """The derivatives of the log probability of every level by the log weights, (level, weight)."""
+        step = 1e-5 * np.eye(L)
+        up, down = (np.array([np.log(tilted(p, weights + sign * x, levels)) for x in step]) for sign in (1, -1))
+        return (up - down).T / 2e-5
+
+    for _ in range(steps):
+        total, moved = np.zeros((L, L)), b.copy()
+        for user in set(users):
+            precision = np.linalg.inv(covariance)
+            gradient, information = -precision @ (b[user] - mean), precision.copy()
+            for p, code in zip(probabilities[users == user], codes[users == user], strict=True):
+                slopes, q = gradients(p, b[user]), tilted(p, b[user], levels)
+                gradient += slopes[code]
+                information += (slopes.T * q) @ slopes
+            total += np.linalg.inv(information)
+            moved[user] += np.clip(np.linalg.solve(information, gradient), -max_change, max_change)
+        b, known = moved, sorted(set(users))
+        mean = b[known].mean(0)
+        apart = b[known] - mean
+        covariance = (apart.T @ apart + total) / len(known) + least_variance * np.eye(L)
+    b[[user for user in range(n_users) if user not in users]] = mean
+    return np.vstack([b, mean])
 
 
 def plain_lines(text, delimiter, roles, ids):

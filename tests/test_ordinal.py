@@ -11,7 +11,7 @@ from scipy.stats import kstest, norm, truncnorm
 
 import alsx
 from alsx import BayesALS, Ratings
-from alsx._solver import latent_ratings
+from alsx._solver import latent_ratings, scale_usage
 from alsx._solver.alternation import Alternation, sweeps
 from alsx._solver.latent_ratings import Interval, LatentRatings, OrdinalGibbs
 from alsx._solver.ordinal import MAX_LEVELS, OrdinalScale, rating_levels
@@ -38,6 +38,7 @@ def data():
 
 def small(**changed):
     options = {"k": 2, "n_samples": 12, "burn_in": 3, "als_iter": 2, "random_state": 0, "likelihood": "ordinal"}
+    options["n_jobs"] = 1
     return BayesALS(**{**options, **changed})
 
 
@@ -62,13 +63,14 @@ def test_probabilities_are_their_slow_twin(cut_points, std, at):
     levels = np.cumsum(np.arange(1.0, len(cut_points) + 2))
     scale = OrdinalScale(levels, np.array(cut_points), std, np.zeros(1))
     expected = reference.ordinal_probabilities(at, cut_points, std)
-    got = scale.probabilities(np.array(at))
+    unknown = np.full(len(at), -1)
+    got = scale.probabilities(np.array(at), unknown)
     np.testing.assert_allclose(got, expected, atol=1e-12)
     np.testing.assert_allclose(scale.expected(np.array(at)), expected @ levels, atol=1e-10)
     mean = expected @ levels
-    np.testing.assert_allclose(scale.variance(np.array(at)), expected @ levels**2 - mean**2, atol=1e-8)
+    np.testing.assert_allclose(scale.variance(np.array(at), unknown), expected @ levels**2 - mean**2, atol=1e-8)
     shares = np.linspace(0.01, 0.99, 9)
-    quantiles = np.array([scale.quantile(np.array(at), share) for share in shares])
+    quantiles = np.array([scale.quantile(got, share) for share in shares])
     assert (np.diff(quantiles, axis=0) >= 0).all()
     # The middle between two levels has below it what the levels below have.
     middles = (levels[1:] + levels[:-1]) / 2
@@ -79,7 +81,7 @@ def test_probabilities_are_their_slow_twin(cut_points, std, at):
 
 def test_far_tails_keep_their_digits():
     scale = OrdinalScale(np.arange(3.0), np.array([-1.0, 1.0]), 1.0, np.zeros(1))
-    left, right = scale.probabilities(np.array([-20.0, 20.0]))
+    left, right = scale.common_probabilities(np.array([-20.0, 20.0]))
     np.testing.assert_allclose(left, right[::-1], rtol=1e-12)
     assert 0 < left[2] < left[1] < 1e-70
 
@@ -90,8 +92,93 @@ def test_intervals_hold_their_share(level):
     scale = OrdinalScale(np.arange(1.0, 6.0), CUTS, 0.9, rng.standard_normal(1000))
     latent = rng.standard_normal(20_000)
     ratings = 1.0 + np.digitize(latent + 0.9 * rng.standard_normal(20_000), CUTS)
-    low, high = scale.interval(latent, level)
+    low, high = scale.interval(latent, np.full(20_000, -1), level)
     assert np.mean((low <= ratings) & (ratings <= high)) == pytest.approx(level, abs=0.015)
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    n_levels=st.integers(2, 7),
+    spread=st.sampled_from([0.1, 1.0, 4.0]),
+    skew=st.sampled_from([0.0, 1.0, 30.0]),
+)
+def test_weights_of_levels_leave_the_mean(seed, n_levels, spread, skew):
+    rng = np.random.default_rng(seed)
+    levels = np.cumsum(rng.uniform(0.2, 1, n_levels))
+    p = rng.dirichlet(np.ones(n_levels), 4) + 1e-9
+    p *= np.exp(-skew * np.arange(n_levels))  # nearly all at one end
+    p /= p.sum(1, keepdims=True)
+    logs = spread * rng.standard_normal((4, n_levels))
+    q = scale_usage.tilted(p, logs, levels)
+    np.testing.assert_allclose(q.sum(1), 1)
+    np.testing.assert_allclose(q @ levels, p @ levels, atol=1e-9)
+    np.testing.assert_allclose(q, [reference.tilted(*row, levels) for row in zip(p, logs, strict=True)], atol=1e-8)
+    # What is the same for all levels, or grows evenly from level to level, changes nothing.
+    np.testing.assert_allclose(scale_usage.tilted(p, logs + 3 - 2 * levels, levels), q, atol=1e-8)
+
+
+def users_of_whole_steps(n_users=40, n_each=25, seed=0):
+    """Ratings on half steps, by users of whom every other one gives whole ones alone: latent, codes, users, levels, cut points."""
+    rng = np.random.default_rng(seed)
+    levels, cuts = np.arange(1, 4.1, 0.5), np.arange(-1.25, 1.3, 0.5)
+    users = np.repeat(np.arange(n_users), n_each)
+    latent = rng.normal(0, 0.7, len(users))
+    y = latent + 0.6 * rng.standard_normal(len(users))
+    whole = users % 2 == 0
+    codes = np.where(whole, 2 * np.digitize(y, [-1, 0, 1]), np.digitize(y, cuts))
+    return latent, codes, users, levels, cuts
+
+
+def test_scale_usage_is_its_slow_twin():
+    latent, codes, users, levels, cuts = users_of_whole_steps(4, 9)
+    p = OrdinalScale(levels, cuts, 0.6, latent).common_probabilities(latent)
+    counted = np.arange(len(codes)) % 5 > 0
+    # The fourth user is unknown, and so is one without ratings.
+    counted &= users < 3
+    indptr = np.append(np.arange(0, len(codes) + 1, 9), len(codes))
+    got = scale_usage.learn_scale_usage(lambda part: p[part], codes, indptr, levels, counted, 1)
+    expected = reference.scale_usage(
+        p[counted], codes[counted], users[counted], 5, levels, scale_usage.STEPS, scale_usage.START_VARIANCE,
+        scale_usage.MAX_CHANGE, scale_usage.LEAST_VARIANCE,
+    )  # fmt: skip
+    np.testing.assert_allclose(got, expected, atol=2e-3)
+    np.testing.assert_array_equal(got[3:], np.tile(got[5], (3, 1)))
+
+
+def test_users_of_whole_steps_are_found(monkeypatch):
+    latent, codes, users, levels, cuts = users_of_whole_steps()
+    scale = OrdinalScale(levels, cuts, 0.6, latent)
+    indptr = np.arange(0, len(codes) + 1, 25)
+
+    def learn(n_threads):
+        return scale_usage.learn_scale_usage(
+            lambda part: scale.common_probabilities(latent[part]), codes, indptr, levels, None, n_threads
+        )
+
+    usage = learn(1)
+    with monkeypatch.context() as changed:
+        changed.setattr(scale_usage, "BLOCK", 60)
+        one = learn(1)
+        np.testing.assert_array_equal(one, learn(3))
+    np.testing.assert_allclose(one, usage, atol=1e-8)
+    own = scale._replace(usage=usage.astype(np.float32), sample_users=users.astype(np.int32))
+    # Other ratings of the same users.
+    latent, codes, users, levels, cuts = users_of_whole_steps(seed=1)
+    p = own.probabilities(latent, users)
+    halves = p[:, 1::2].sum(1)
+    for mine in (users % 2 == 0, users % 2 == 1):
+        assert halves[mine].mean() == pytest.approx((codes[mine] % 2 == 1).mean(), abs=0.05)
+    rows = np.arange(len(codes))
+    gain = np.log(p[rows, codes]) - np.log(scale.common_probabilities(latent)[rows, codes])
+    assert gain.mean() > 0.2
+    np.testing.assert_allclose(p @ levels, scale.expected(latent), atol=1e-9)
+    common = scale_usage.tilted(scale.common_probabilities(latent), own.usage[-1].astype(float), levels)
+    np.testing.assert_array_equal(own.probabilities(latent, np.full(len(latent), -1)), common)
+    ratings = levels[codes]
+    for level in (0.5, 0.8):
+        low, high = own.interval(latent, users, level)
+        assert np.mean((low <= ratings) & (ratings <= high)) == pytest.approx(level, abs=0.05)
 
 
 def test_levels_are_found():
@@ -171,6 +258,21 @@ def test_latent_numbers_fall_between_their_cut_points(data):
     expected = reference.ordinal_probabilities(rows._predicted(slice(0, data.n_ratings)), rows.cut_points, 2**-0.5)
     squares = np.square(rows.levels[rows.codes] - expected @ rows.levels).sum()
     assert rows.squared_error == pytest.approx(squares, rel=1e-3)
+
+
+def test_predictions_without_the_rating_are_weighed_means(data):
+    rows = latent(data)
+    everything, n = slice(0, data.n_ratings), np.arange(data.n_ratings)
+    weights = weighted = 0
+    for _ in range(3):
+        rows.start.users.table[:] += np.float32(0.1)
+        e = rows._predicted(everything)
+        w = 1 / reference.ordinal_probabilities(e, rows.cut_points, 2**-0.5)[n, rows.codes]
+        weights, weighted = weights + w, weighted + w * e
+        rows.draw(keep=True)
+        rows.draw()  # of the burn-in: not added
+    np.testing.assert_allclose(rows.weight_sums, weights, rtol=1e-5)
+    np.testing.assert_allclose(rows.weighted_sums / rows.weight_sums, weighted / weights, atol=1e-5)
 
 
 def test_joint_distribution(monkeypatch):
@@ -258,9 +360,11 @@ def test_the_ways_to_predict_agree(data):
 
 def test_threads_change_no_bit(data, monkeypatch):
     monkeypatch.setattr(latent_ratings, "BLOCK", 128)
+    monkeypatch.setattr(scale_usage, "BLOCK", 100)
     one, other = (small(n_jobs=n).fit(data) for n in (1, 3))
     np.testing.assert_array_equal(one._users.table, other._users.table)
     np.testing.assert_array_equal(one.cut_points_, other.cut_points_)
+    np.testing.assert_array_equal(one._scale.usage, other._scale.usage)
 
 
 def test_saved_and_pickled(data, tmp_path):
@@ -270,6 +374,30 @@ def test_saved_and_pickled(data, tmp_path):
     for other in (alsx.load(tmp_path / "model.npz"), pickle.loads(pickle.dumps(model))):
         np.testing.assert_array_equal(other.predict_proba(data), model.predict_proba(data))
         np.testing.assert_array_equal(other.rating_levels_, model.rating_levels_)
+
+
+def test_files_of_before_and_broken_ones(data, tmp_path):
+    model = small().fit(data)
+    model.save(tmp_path / "model.npz")
+    with np.load(tmp_path / "model.npz") as stored:
+        arrays = dict(stored)
+    old = {name: x for name, x in arrays.items() if name not in ("scale_usage", "scale_sample_users")}
+    np.savez(tmp_path / "old.npz", **old)
+    loaded = alsx.load(tmp_path / "old.npz")
+    np.testing.assert_array_equal(loaded.predict(data), model.predict(data))
+    u, i, _ = data.triples()
+    np.testing.assert_array_equal(
+        loaded.predict_proba(data), model._scale.common_probabilities(model._latent_codes(u, i))
+    )
+    assert len(loaded.predict_interval(data)[0]) == data.n_ratings
+    for name, broken in (
+        ("scale_usage", arrays["scale_usage"][1:]),
+        ("scale_usage", np.full_like(arrays["scale_usage"], np.nan)),
+        ("scale_sample_users", arrays["scale_sample_users"] + np.int32(data.n_users)),
+    ):
+        np.savez(tmp_path / "broken.npz", **{**arrays, name: broken})
+        with pytest.raises(ValueError, match=name):
+            alsx.load(tmp_path / "broken.npz")
 
 
 def test_ratings_of_weight_0_do_not_count(data):

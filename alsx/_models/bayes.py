@@ -64,7 +64,8 @@ class BayesALS(LatentFactors):
         What ratings are. "gaussian": numbers with normal noise. "ordinal": levels of an ordered probit model, which need not be
         equally far apart; latent numbers, drawn in every sweep, fall between cut points, which are drawn too (Albert & Chib 1993,
         Cowles 1996). There are then `predict_proba`, and `predict_interval` and the standard deviation of `predict` come from the
-        distribution over the levels; `predict` is its mean. Ratings must have 2 to 20 different values and weights of 0 or 1, and
+        distribution over the levels; `predict` is its mean. How each user uses the levels (some give whole stars alone) changes
+        their probabilities, not the mean (Rossi et al. 2001). Ratings must have 2 to 20 different values and weights of 0 or 1, and
         `time` must be None; `fold_in`, `partial_fit`, ``recommend(ratings=...)``, `explain` and the strategies "lower", "upper" and
         "thompson" are refused. A draw takes about twice as long (``docs/accuracy.md`` has what it is worth).
     time : {"day", "session"} or None, default=None
@@ -118,6 +119,9 @@ class BayesALS(LatentFactors):
     J. H. Albert, S. Chib, "Bayesian analysis of binary and polychotomous response data", Journal of the American Statistical
     Association 88, 1993, pages 669-679; M. K. Cowles, "Accelerating Monte Carlo Markov chain convergence for cumulative-link
     generalized linear models", Statistics and Computing 6, 1996, pages 101-111 (ordered probit).
+
+    P. E. Rossi, Z. Gilula, G. M. Allenby, "Overcoming scale usage heterogeneity: a Bayesian hierarchical approach", Journal of
+    the American Statistical Association 96, 2001, pages 20-31.
 
     P. H. Schoenemann, "A generalized solution of the orthogonal Procrustes problem", Psychometrika 31(1), 1966, pages 1-10.
 
@@ -222,7 +226,8 @@ class BayesALS(LatentFactors):
         probabilities : ndarray of float64, shape (n, n_levels), or (n_levels,) where user and item are single ids
             Of each of the ratings `rating_levels_`. ``probabilities @ model.rating_levels_`` is what `predict` returns;
             ``probabilities[..., model.rating_levels_ >= 4].sum(-1)`` is the probability of at least 4;
-            ``model.rating_levels_[(probabilities.cumsum(-1) < 0.5).sum(-1)]`` is the median.
+            ``model.rating_levels_[(probabilities.cumsum(-1) < 0.5).sum(-1)]`` is the median. A file that was written before each
+            user's own use of the levels was learned has that of all users.
 
         Raises
         ------
@@ -250,7 +255,7 @@ class BayesALS(LatentFactors):
         """
         scale = self._ordinal_scale("rating_levels_")
         user_codes, item_codes, is_single = self._pairs(users, items)
-        probabilities = scale.probabilities(self._latent_codes(user_codes, item_codes))
+        probabilities = scale.probabilities(self._latent_codes(user_codes, item_codes), user_codes)
         return np.asarray(probabilities[0]) if is_single else probabilities
 
     def _specification(self) -> Specification:

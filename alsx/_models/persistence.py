@@ -214,7 +214,8 @@ def _chain_arrays(chain: Chain | None) -> dict[str, Array]:
         return {}
     arrays: dict[str, Array] = {f"trace_{name}": values for name, values in chain.traces.items()}
     if chain.scale is not None:
-        arrays |= {f"scale_{name}": np.asarray(values) for name, values in chain.scale._asdict().items()}
+        scale = {name: values for name, values in chain.scale._asdict().items() if values is not None}
+        arrays |= {f"scale_{name}": np.asarray(values) for name, values in scale.items()}
     if chain.samples is not None:
         arrays |= {f"samples_{name}": values for name, values in chain.samples._asdict().items()}
     return arrays
@@ -571,10 +572,10 @@ def _restored_chain(stored: dict[str, Array], users: FittedSide, items: FittedSi
         for name, array, side in (("users", samples.users, users), ("items", samples.items, items)):
             if array.shape != (len(samples.draws), len(side), side.k + 1) or array.dtype.kind != "f":
                 raise ValueError(f"its samples_{name} is {array.dtype} of shape {array.shape}")
-    return Chain(traces, samples, _restored_scale(stored))
+    return Chain(traces, samples, _restored_scale(stored, users))
 
 
-def _restored_scale(stored: dict[str, Array]) -> OrdinalScale | None:
+def _restored_scale(stored: dict[str, Array], users: FittedSide) -> OrdinalScale | None:
     """Return what turns predictions into distributions of ordinal ratings; None where ratings are numbers."""
     if "scale_levels" not in stored:
         return None
@@ -588,4 +589,12 @@ def _restored_scale(stored: dict[str, Array]) -> OrdinalScale | None:
     sample = _checked(stored, "scale_sample", (stored["scale_sample"].size,), np.float64)
     if not len(sample):
         raise ValueError("its scale_sample is empty")
-    return OrdinalScale(levels, cut_points, float(std), sample)
+    if "scale_usage" not in stored:  # of before each user's own use of the levels was learned
+        return OrdinalScale(levels, cut_points, float(std), sample)
+    usage = _checked(stored, "scale_usage", (len(users) + 1, n_levels), np.float32)
+    sample_users = _checked(stored, "scale_sample_users", sample.shape, np.int32)
+    if not np.isfinite(usage).all():
+        raise ValueError("its scale_usage is not finite")
+    if not (sample_users.min() >= 0 and sample_users.max() < len(users)):
+        raise ValueError(f"its scale_sample_users are not all from 0 to {len(users) - 1}")
+    return OrdinalScale(levels, cut_points, float(std), sample, usage, sample_users)

@@ -328,9 +328,10 @@ class Recommender(Explanations, Updates, Vectors, FittedModel):
         -------
         low, high : float, or ndarray of float64, shape (n,)
             As far below and above the prediction. How many standard deviations of `predict` that is tells the distribution
-            of the standardised training errors, scaled to a standard deviation of 1: ratings on a few steps have more small
-            errors, and fewer large ones, than the Gaussian. With ``likelihood="ordinal"`` they are quantiles of the distribution
-            over the levels, which hold the share `level` of the ratings on average.
+            of the training errors, each over its size by the other errors of its user and item, scaled to a standard deviation
+            of 1: ratings on a few steps have more small errors, and fewer large ones, than the Gaussian. With
+            ``likelihood="ordinal"`` they are quantiles of the distribution over the levels, which hold the share `level` of the
+            ratings on average.
 
         Raises
         ------
@@ -368,7 +369,7 @@ class Recommender(Explanations, Updates, Vectors, FittedModel):
         times = self._times_of(users, items, timestamps, len(user_codes))
         if self._scale is not None:
             latent = self._latent_codes(user_codes, item_codes)
-            low, high = self._scale.interval(latent, level)
+            low, high = self._scale.interval(latent, user_codes, level)
         else:
             mean = self._predict_at(user_codes, item_codes, times, clip)
             half = deviations(level, self._uncertainty_of_fit().error_shape) * self._deviations(
@@ -433,7 +434,7 @@ class Recommender(Explanations, Updates, Vectors, FittedModel):
     def _deviations(self, user_codes: Array, item_codes: Array, times: Array | None) -> Array:
         """Return the standard deviations of the ratings of pairs of codes, at times where there are any."""
         if self._scale is not None:
-            return np.asarray(np.sqrt(self._scale.variance(self._latent_codes(user_codes, item_codes))))
+            return np.asarray(np.sqrt(self._scale.variance(self._latent_codes(user_codes, item_codes), user_codes)))
         total = sum(self._variances(user_codes, item_codes))
         if self._times is not None:
             at = np.full(len(user_codes), NO_TIME) if times is None else times

@@ -11,7 +11,8 @@ them: a Metropolis-Hastings step whose proposal is the normal distribution that 
 in ascending order; the variance of eps is fixed, since the scale of latent numbers is not determined by the ratings.
 
 A rating of level l is predicted with the probability Phi((g_l - e) / s) - Phi((g_{l-1} - e) / s), where e is the prediction of y at
-the means of the draws and s^2 the variance of eps and of e among the draws.
+the means of the draws and s^2 the variance of eps and of e among the draws, and then with what is known of how its user uses the
+levels, see `scale_usage`.
 
 References
 ----------
@@ -38,6 +39,7 @@ from alsx import _scores
 from alsx._solver.alternation import Alternation
 from alsx._solver.gibbs import Chain, Gibbs
 from alsx._solver.ordinal import OrdinalScale
+from alsx._solver.scale_usage import learn_scale_usage
 from alsx.ratings import CSR
 
 Array = NDArray[Any]
@@ -65,6 +67,9 @@ GRID_POINTS = 4096
 
 # Pairs whose predictions are followed over the draws, to know by how much they vary.
 FOLLOWED_PAIRS = 1024
+
+# A draw counts for at most 1 over this, or a single one in which a rating is next to impossible would be all that counts.
+LEAST_PROBABILITY = 1e-6
 
 # Where a probability is 0 to rounding, so that its logarithm stays a number.
 TINY = 1e-300
@@ -128,6 +133,8 @@ class LatentRatings:
     cut_points : ndarray of float64, shape (L-1,)
     squared_error : float
         Of the expected ratings, in squared rating units, at the last draw.
+    weight_sums, weighted_sums : ndarray of float32, shape (n_ratings,), or None
+        Of the draws that are kept, by user: the sums of 1 over the rating's probability, and of its prediction times that.
     """
 
     def __init__(self, start: Alternation, levels: Floats, generator: np.random.Generator) -> None:
@@ -151,6 +158,8 @@ class LatentRatings:
             for rows, values in ((by_user, self.values), (by_item, self.item_values))
         )
         self.squared_error = 0.0
+        self.weight_sums: Array | None = None
+        self.weighted_sums: Array | None = None
         self.midpoints = ((levels[1:] + levels[:-1]) / 2 - start.mean) / start.unit
         self.cut_points = self._first_cut_points()
 
@@ -265,9 +274,14 @@ class LatentRatings:
         root = np.asarray(np.linalg.cholesky(slope.information), np.float64)
         return cut_points + scipy.linalg.cho_solve((root, True), slope.gradient), root
 
-    def draw(self) -> None:
-        """Draw the latent numbers given tables and cut points; the sides have them for ratings, in rating units."""
+    def draw(self, *, keep: bool = False) -> None:
+        """Draw the latent numbers given tables and cut points; the sides have them for ratings, in rating units.
+
+        With `keep` the predictions are added to the sums from which those without a rating are found.
+        """
         start = self.start
+        if keep and self.weight_sums is None:
+            self.weight_sums, self.weighted_sums = (np.zeros(len(self.values), np.float32) for _ in range(2))
         observed = OrdinalScale(self.levels, self.cut_points, 1 / self.scale, np.empty(0))
         # Expected ratings, at places so near that the nearest one does.
         margin = 6 / self.scale
@@ -279,7 +293,14 @@ class LatentRatings:
             predicted = self._predicted(part)
             stream = np.random.Philox(key=self.seed, counter=[0, 0, self.draw_index, part.start // BLOCK])
             uniform = np.random.Generator(stream).random(len(predicted))
-            latent = predicted + self._interval(part, predicted, self.cut_points).draw(uniform) / self.scale
+            found = self._interval(part, predicted, self.cut_points)
+            latent = predicted + found.draw(uniform) / self.scale
+            if keep:
+                assert self.weight_sums is not None
+                assert self.weighted_sums is not None
+                weights = 1 / np.maximum(found.probability, LEAST_PROBABILITY)
+                self.weight_sums[part] += weights
+                self.weighted_sums[part] += weights * predicted
             self.values[part] = start.mean + start.unit * latent
             places = np.clip((predicted - first) * places_per_unit + 0.5, 0, GRID_POINTS - 1).astype(np.int32)
             errors = (self.levels[self.codes[part]] - expected[places]) ** 2
@@ -316,7 +337,7 @@ class OrdinalGibbs(Gibbs):
         after = self.n_draws - self.burn_in
         if after < 0 or after % MOVE_EVERY == 0:
             self.latent.move_cut_points()
-        self.latent.draw()
+        self.latent.draw(keep=after >= 0)
 
     @property
     def loss(self) -> float:
@@ -356,6 +377,20 @@ class OrdinalGibbs(Gibbs):
             sample = in_units
         return OrdinalScale(self.latent.levels, in_units, float(self.unit * np.sqrt(variance)), sample)
 
+    def _usage(self, scale: OrdinalScale) -> NDArray[np.float32]:
+        """Return how users use the levels, from predictions in which a rating itself has no part."""
+        latent, start = self.latent, self.start
+        weights, weighted = latent.weight_sums, latent.weighted_sums
+        assert weights is not None
+        assert weighted is not None
+
+        def probabilities(part: slice) -> Floats:
+            return scale.common_probabilities(start.mean + start.unit * (weighted[part] / weights[part]))
+
+        indptr = start.users.ratings.indptr
+        found = learn_scale_usage(probabilities, latent.codes, indptr, latent.levels, latent.counted, start.n_threads)
+        return found.astype(np.float32)
+
     @property
     def scale(self) -> OrdinalScale:
         """What turns predictions at the mean of the draws so far into distributions."""
@@ -363,5 +398,8 @@ class OrdinalGibbs(Gibbs):
 
     def chain(self, n_draws: int | None = None) -> Chain:
         """Return traces, samples and scale of the draws kept so far, or of the first `n_draws` of them."""
-        scale = self.scale_of(self.n_kept if n_draws is None else n_draws)
+        n = self.n_kept if n_draws is None else n_draws
+        scale = self.scale_of(n)
+        if n:
+            scale = scale._replace(usage=self._usage(scale), sample_users=self._followed[0])
         return super().chain(n_draws)._replace(scale=scale)

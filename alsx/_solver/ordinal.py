@@ -1,7 +1,8 @@
 """Ordinal ratings: what turns predictions of latent numbers into distributions over the levels of ratings.
 
 See `latent_ratings` for the model. The distribution is that of an ordered probit: with e the prediction, s its standard deviation
-and g_1 < ... < g_{L-1} the cut points, a rating is at most the l-th level with the probability Phi((g_l - e) / s).
+and g_1 < ... < g_{L-1} the cut points, a rating is at most the l-th level with the probability Phi((g_l - e) / s). A user's own use
+of the levels changes it, see `scale_usage`, but for its mean.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr
+
+from alsx._solver.scale_usage import tilted
 
 Array = NDArray[Any]
 Floats = NDArray[np.float64]
@@ -35,19 +38,26 @@ class OrdinalScale(NamedTuple):
         s, the standard deviation of a latent number around its prediction.
     sample : ndarray of float64, shape (m,)
         Predictions of pairs of users and items, for whose ratings intervals hold the share that they are to hold.
+    usage : ndarray of float32, shape (n_users + 1, L), or None
+        The log weights that users have for the levels, and last those of unknown users; None where all use them alike, as in
+        files of before.
+    sample_users : ndarray of int32, shape (m,), or None
+        The users of `sample`.
     """
 
     levels: Floats
     cut_points: Floats
     std: float
     sample: Floats
+    usage: NDArray[np.float32] | None = None
+    sample_users: NDArray[np.int32] | None = None
 
     def cumulative(self, latent: Array) -> Floats:
         """Return the probabilities of a rating of at most each level but the last, shape (..., L-1)."""
         return np.asarray(ndtr((self.cut_points - np.asarray(latent, np.float64)[..., None]) / self.std))
 
-    def probabilities(self, latent: Array) -> Floats:
-        """Return the probability of each level, shape (..., L)."""
+    def common_probabilities(self, latent: Array) -> Floats:
+        """Return the probability of each level where all users use them alike, shape (..., L)."""
         latent = np.asarray(latent, np.float64)
         ends = np.zeros((*latent.shape, 1)), np.ones((*latent.shape, 1))
         below = np.concatenate([ends[0], self.cumulative(latent), ends[1]], axis=-1)
@@ -55,6 +65,13 @@ class OrdinalScale(NamedTuple):
         # From the nearer end, so that small probabilities keep their digits.
         out = np.where(below[..., 1:] < 0.5, np.diff(below, axis=-1), -np.diff(above, axis=-1))
         return np.asarray(out / out.sum(axis=-1, keepdims=True))
+
+    def probabilities(self, latent: Array, users: Array) -> Floats:
+        """Return the probability of each level, shape (m, L), of predictions (m,) for users (m,), -1 for unknown ones."""
+        common = self.common_probabilities(latent)
+        if self.usage is None:
+            return common
+        return tilted(common, self.usage[users].astype(np.float64), self.levels)
 
     def expected(self, latent: Array) -> Floats:
         """Return the expected rating, of the shape of `latent`."""
@@ -64,42 +81,43 @@ class OrdinalScale(NamedTuple):
             out += step * ndtr((latent - cut) / self.std)
         return out
 
-    def quantile(self, latent: Array, share: float) -> Floats:
-        """Return below what a share of the ratings lie, of the shape of `latent`.
+    def quantile(self, probabilities: Floats, share: float) -> Floats:
+        """Return below what a share of the ratings of distributions (m, L) lie, shape (m,).
 
         The probability of a level is spread evenly between the middles to the levels beside it (as far on the other side, at the
         ends), so that limits move with the predictions instead of jumping from level to level.
         """
         half = np.diff(self.levels) / 2
         edges = np.concatenate([[self.levels[0] - half[0]], self.levels[:-1] + half, [self.levels[-1] + half[-1]]])
-        shape = *np.shape(latent), 1
-        below = np.concatenate([np.zeros(shape), self.cumulative(latent), np.ones(shape)], axis=-1)
+        n = len(probabilities)
+        below = np.concatenate([np.zeros((n, 1)), np.cumsum(probabilities, axis=1)[:, :-1], np.ones((n, 1))], axis=1)
         # The level in which the share is reached, and how far into it.
-        place = np.clip((below < share).sum(axis=-1) - 1, 0, len(self.levels) - 1)[..., None]
-        low, high = (np.take_along_axis(below, place + step, axis=-1) for step in (0, 1))
-        part = np.divide(share - low, high - low, out=np.zeros(shape), where=high > low)[..., 0]
-        place = place[..., 0]
+        place = np.clip((below < share).sum(axis=1) - 1, 0, len(self.levels) - 1)
+        rows = np.arange(n)
+        low, high = below[rows, place], below[rows, place + 1]
+        part = np.divide(share - low, high - low, out=np.zeros(n), where=high > low)
         return np.asarray(edges[place] + np.clip(part, 0.0, 1.0) * (edges[place + 1] - edges[place]))
 
-    def interval(self, latent: Array, level: float) -> tuple[Floats, Floats]:
+    def interval(self, latent: Array, users: Array, level: float) -> tuple[Floats, Floats]:
         """Return limits that hold a share `level` of the ratings, of the shape of `latent`.
 
         They are two quantiles, as far from both ends. A level is either within them or not, so that between the quantiles of 25 %
         and 75 % there are not half of the ratings: the share between them is the one for which half of those of `sample` are.
         """
-        probabilities = self.probabilities(self.sample)
+        of_sample = np.full(len(self.sample), -1, np.int32) if self.sample_users is None else self.sample_users
+        known = self.probabilities(self.sample, of_sample)
         narrow, wide = 0.0, 1.0
         for _ in range(BISECTIONS):
             share = (narrow + wide) / 2
-            low, high = (self.quantile(self.sample, end)[:, None] for end in ((1 - share) / 2, (1 + share) / 2))
-            held = float((probabilities * ((self.levels >= low) & (self.levels <= high))).sum(axis=1).mean())
+            low, high = (self.quantile(known, end)[:, None] for end in ((1 - share) / 2, (1 + share) / 2))
+            held = float((known * ((self.levels >= low) & (self.levels <= high))).sum(axis=1).mean())
             narrow, wide = (share, wide) if held < level else (narrow, share)
-        low, high = (self.quantile(latent, end) for end in ((1 - wide) / 2, (1 + wide) / 2))
-        return low, high
+        asked = self.probabilities(latent, users)
+        return self.quantile(asked, (1 - wide) / 2), self.quantile(asked, (1 + wide) / 2)
 
-    def variance(self, latent: Array) -> Floats:
+    def variance(self, latent: Array, users: Array) -> Floats:
         """Return the variance of a rating, of the shape of `latent`."""
-        probabilities, mean = self.probabilities(latent), self.expected(latent)
+        probabilities, mean = self.probabilities(latent, users), self.expected(latent)
         return np.asarray(((self.levels - mean[..., None]) ** 2 * probabilities).sum(axis=-1))
 
 

@@ -14,7 +14,7 @@ freedom, with its second order)
 
 The noise differs between users and between items: a_u and c_i are the ratios of a row's squared error to the expected one,
 each shrunk to 1 by NOISE_PRIOR_COUNT ratings. Ratings lie on a grid within a range, so errors are not Gaussian: quantiles of
-standardised training errors say by how much.
+training errors, each over the size that the other errors of its user and item tell, say by how much.
 
 Weights of ratings, unless they are 0, are taken for 1 here.
 
@@ -177,9 +177,13 @@ def error_shape(
     """
     if not (overall > 0 and np.isfinite(overall)):
         return np.ones(SHAPE_LEVELS)
-    # The rows' errors as they are: what the fit took up of the training ratings is in them, as it is in each error.
+    # The rows' errors as they are: what the fit took up of the training ratings is in them, as it is in each error. But the error
+    # itself is left out, as a rating to come has no part in the size that it is compared with: else large errors would pass for
+    # smaller ones, and the shape would have too little in the middle and in its tails.
+    own = errors**2
     user_size, item_size = (
-        (part / overall + NOISE_PRIOR_COUNT) / (n + NOISE_PRIOR_COUNT) for part, n in zip(sums, counts, strict=True)
+        (np.maximum(part - own, 0.0) / overall + NOISE_PRIOR_COUNT) / (n - 1 + NOISE_PRIOR_COUNT)
+        for part, n in zip(sums, counts, strict=True)
     )
     return shape_of(errors / np.sqrt(overall) / np.sqrt(user_size * item_size))
 
