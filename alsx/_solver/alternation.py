@@ -110,7 +110,9 @@ class SideSnapshot(NamedTuple):
         """
         if self.cold_rows is None:
             return self
-        return SideSnapshot(self.table, self.prior._replace(**self.cold_rows(self.table)), self.basis)
+        prior = self.prior._replace(**self.cold_rows(self.table))
+        # Rows are solved again, as when they are folded in, with all that the prior says.
+        return SideSnapshot(self.table, prior, None if self.basis is None else self.basis._replace(prior=prior))
 
 
 class TrainingSide:
