@@ -643,3 +643,14 @@ def scale_usage(probabilities, codes, users, n_users, levels, steps, variance, m
         covariance = (apart.T @ apart + total) / len(known) + least_variance * np.eye(L)
     b[[user for user in range(n_users) if user not in users]] = mean
     return np.vstack([b, mean])
+
+
+def error_sizes(users, items, errors, prior_count):
+    """Each error over its size by the other errors of its user and of its item, one rating after the other."""
+    overall, sizes = np.mean(errors**2), np.empty(len(errors))
+    for place in range(len(errors)):
+        others = np.arange(len(errors)) != place
+        parts = [errors[others & (own == own[place])] ** 2 for own in (users, items)]
+        ratios = [(part.sum() / overall + prior_count) / (len(part) + prior_count) for part in parts]
+        sizes[place] = np.sqrt(overall * np.prod(ratios))
+    return errors / sizes
