@@ -671,3 +671,14 @@ def plain_lines(text, delimiter, roles, ids):
                     return -2
                 columns[role].append(int(field))
     return [columns[role] for role in (1, 2, 3, 4) if role in roles]
+
+
+def error_sizes(users, items, errors, prior_count):
+    """Each error over its size by the other errors of its user and of its item, one rating after the other."""
+    overall, sizes = np.mean(errors**2), np.empty(len(errors))
+    for place in range(len(errors)):
+        others = np.arange(len(errors)) != place
+        parts = [errors[others & (own == own[place])] ** 2 for own in (users, items)]
+        ratios = [(part.sum() / overall + prior_count) / (len(part) + prior_count) for part in parts]
+        sizes[place] = np.sqrt(overall * np.prod(ratios))
+    return errors / sizes

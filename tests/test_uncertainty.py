@@ -235,6 +235,31 @@ def test_shapes():
         np.testing.assert_array_equal(uncertainty.shape_of(np.array(nothing)), 1)
 
 
+def test_no_error_is_part_of_the_size_it_is_compared_with():
+    rng = np.random.default_rng(0)
+    users, items = rng.integers(0, 20, 300), rng.integers(0, 30, 300)
+    errors = rng.normal(0, 1, 300) * np.where(users < 10, 0.5, 2)
+    errors[0] = 40.0
+    sums = tuple(np.bincount(own, errors**2)[own] for own in (users, items))
+    counts = tuple(np.bincount(own)[own] for own in (users, items))
+    found = uncertainty.error_shape(errors, float(np.mean(errors**2)), sums, counts)
+    expected = uncertainty.shape_of(reference.error_sizes(users, items, errors, uncertainty.NOISE_PRIOR_COUNT))
+    np.testing.assert_allclose(found, expected, rtol=1e-9)
+
+
+@pytest.mark.parametrize("build", [alsx.BiasALS, lambda: alsx.FactorALS(implicit_features=None, random_state=0)])
+def test_intervals_of_plain_models_on_real_ratings(movielens_folder, build):
+    from alsx.datasets import load_movielens
+
+    ratings = load_movielens(movielens_folder / "ml-latest-small.zip").ratings
+    held = np.random.default_rng(0).random(ratings.n_ratings) < 0.1
+    model, test = build().fit(ratings.select(~held)), ratings.select(held)
+    truth = test.triples()[2]
+    for level in LEVELS:
+        low, high = model.predict_interval(test, level=level)
+        assert np.mean((low <= truth) & (truth <= high)) == pytest.approx(level, abs=0.015)
+
+
 # ---- recommendations
 
 

@@ -65,9 +65,10 @@ class BayesALS(LatentFactors):
         equally far apart; latent numbers, drawn in every sweep, fall between cut points, which are drawn too (Albert & Chib 1993,
         Cowles 1996). There are then `predict_proba`, and `predict_interval` and the standard deviation of `predict` come from the
         distribution over the levels; `predict` is its mean. How each user uses the levels (some give whole stars alone) changes
-        their probabilities, not the mean (Rossi et al. 2001). Ratings must have 2 to 20 different values and weights of 0 or 1, and
-        `time` must be None; `fold_in`, `partial_fit`, ``recommend(ratings=...)``, `explain` and the strategies "lower", "upper" and
-        "thompson" are refused. A draw takes about twice as long (``docs/accuracy.md`` has what it is worth).
+        their probabilities, not the mean (Rossi et al. 2001); it is learned after the last draw, in the time of some 30. Ratings
+        must have 2 to 20 different values and weights of 0 or 1, and `time` must be None; `fold_in`, `partial_fit`,
+        ``recommend(ratings=...)``, `explain` and the strategies "lower", "upper" and "thompson" are refused. A draw takes about
+        twice as long (``docs/accuracy.md`` has what it is worth).
     time : {"day", "session"} or None, default=None
         What a user's ratings of one day, or of ten minutes and of one minute, have in common: as of `FactorALS`. Offsets and their
         variances are drawn with the rest.

@@ -35,7 +35,7 @@ import scipy.sparse
 from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
-from alsx import _scores
+from alsx import _scores, _threads
 from alsx._solver.alternation import Alternation
 from alsx._solver.gibbs import Chain, Gibbs
 from alsx._solver.ordinal import OrdinalScale
@@ -388,7 +388,10 @@ class OrdinalGibbs(Gibbs):
             return scale.common_probabilities(start.mean + start.unit * (weighted[part] / weights[part]))
 
         indptr = start.users.ratings.indptr
-        found = learn_scale_usage(probabilities, latent.codes, indptr, latent.levels, latent.counted, start.n_threads)
+        with _threads.one_blas_thread():  # sums of small matrices, whose bits are to be the same on every machine
+            found = learn_scale_usage(
+                probabilities, latent.codes, indptr, latent.levels, latent.counted, start.n_threads
+            )
         return found.astype(np.float32)
 
     @property

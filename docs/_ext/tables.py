@@ -3,8 +3,9 @@
 ``python docs/_ext/tables.py`` puts them into README.md and the pages, between ``<!-- table NAME -->`` and
 ``<!-- end of table -->``; a test fails where one is not what its file says. The files are
 ``accuracy.csv`` (`benchmarks/accuracy.py --out`), ``time.csv`` (`benchmarks/time.py --out`), ``ranking.csv``
-(`benchmarks/ranking.py --out`), ``growth.csv`` (`benchmarks/growth.py --out`) and ``cluster.csv``
-(`benchmarks/dask_cluster.py cluster`). The public names of modules, on the page of the reference, are put there in the same way.
+(`benchmarks/ranking.py --out`), ``uncertainty.csv`` (`benchmarks/uncertainty.py --out`), ``growth.csv``
+(`benchmarks/growth.py --out`) and ``cluster.csv`` (`benchmarks/dask_cluster.py cluster`). The public names of modules, on the page
+of the reference, are put there in the same way.
 """
 
 from __future__ import annotations
@@ -158,6 +159,35 @@ def errors_with_time() -> str:
     )  # fmt: skip
 
 
+def uncertainty() -> str:
+    """Return what intervals hold of test ratings, and how likely these are."""
+    head = ["", "50 %", "80 %", "90 %", "95 %", "NLL", "of one deviation", "correlation"]
+    rows = []
+    for row in rows_of("uncertainty.csv"):
+        shares = [f"{100 * float(row[f'in {level}%']):.1f}" for level in (50, 80, 90, 95)]
+        constant = f"{float(row['const']):.3f}" if row["const"] else ""
+        of, call = row["set"].split(",")[0].replace("ml-latest", "latest"), row["model"]
+        rows.append(
+            [
+                f"{of}, `{call if call.endswith(')') else f'{call}()'}`",
+                *shares,
+                f"{float(row['NLL']):.3f}",
+                constant,
+                f"{float(row['rho']):.2f}",
+            ]
+        )
+    return table(head, rows)
+
+
+def probabilities() -> str:
+    """Return how far the probabilities of rating steps are from the shares of test ratings."""
+    head = ["", "largest of each step, points", "by chance", "beyond two deviations", "root mean square", "by chance", "left",
+            "log probability"]  # fmt: skip
+    names = ("largest", "by chance", "beyond", "rms", "noise", "left", "log probability")
+    found = [row for row in rows_of("uncertainty.csv") if row["largest"]]
+    return table(head, [[row["set"].split(", ")[0], *(row[name] for name in names)] for row in found])
+
+
 def lists_by_time() -> str:
     """Return the measures of lists where each user's last ratings are held out."""
     names = ["recall@10", "hit_rate@10", "map@10", "coverage@10", "novelty@10", "recall@100"]
@@ -267,6 +297,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "errors-with-features": errors_with_features,
     "errors-by-time": errors_by_time,
     "errors-with-time": errors_with_time,
+    "uncertainty": uncertainty,
+    "probabilities": probabilities,
     "lists-by-time": lists_by_time,
     "lists-of-new-users": lists_of_new_users,
     "in-short": in_short,
