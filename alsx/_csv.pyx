@@ -138,7 +138,7 @@ cdef inline columns_t columns_of(const int32_t[::1] roles) noexcept:
 cdef inline bint usual_integer(
     const unsigned char *text, const uint32_t *ends, Py_ssize_t column, int64_t *value
 ) noexcept nogil:
-    """Whether a column of a line is an integer; `ends` are those of the line's fields, behind that of the line before."""
+    """Whether a column of a line is an integer; `ends` are those of its fields, behind that of the line before."""
     cdef:
         uint32_t begin = ends[column - 1] + 1
         uint32_t length = ends[column] - begin
@@ -146,13 +146,15 @@ cdef inline bint usual_integer(
 
 
 cdef Py_ssize_t parse_usual_lines(
-    const unsigned char *text, Py_ssize_t size, unsigned char delimiter, columns_t columns, Py_ssize_t most, id_t *users,
-    id_t *items, real_t *ratings, int64_t *times, const real_t *powers, int64_t limit, int max_places, Py_ssize_t *behind
+    const unsigned char *text, Py_ssize_t size, unsigned char delimiter, columns_t columns, Py_ssize_t most,
+    id_t *users, id_t *items, real_t *ratings, int64_t *times, const real_t *powers, int64_t limit, int max_places,
+    Py_ssize_t *behind
 ) noexcept nogil:
     """The first lines that are of the usual form: returns how many, and sets where they end.
 
     Fields are found by `alsx_find_ends` in strips. Those that are no usual integers and no decimals d.d are read as by
-    `parse_lines`, and must then end where the field ends. The first strip that has anything else is left, with all that come after.
+    `parse_lines`, and must then end where the field ends. The first strip that has anything else is left, with all
+    that come after.
     """
     cdef:
         # ALSX_STRIP, those of a line that began in the strip before, and the end of the line before that.
@@ -169,7 +171,9 @@ cdef Py_ssize_t parse_usual_lines(
         unsigned char a, b
         bint has_returns = False
     behind[0] = 0
-    if not ALSX_LITTLE_ENDIAN or size >= <int64_t>1 << 31 or last >= MAX_COLUMNS or columns.user < 0 or columns.item < 0:
+    if not ALSX_LITTLE_ENDIAN or size >= <int64_t>1 << 31 or last >= MAX_COLUMNS:
+        return 0
+    if columns.user < 0 or columns.item < 0:
         return 0
     for digits in range(MAX_TENTHS):
         tenths[digits] = <real_t>digits / powers[1]
@@ -272,8 +276,8 @@ def parse_lines(
     with nogil:
         if most:
             row = parse_usual_lines(at, text.shape[0], <unsigned char>delimiter, columns, most, &users[0], &items[0],
-                                    &ratings[0] if ratings.shape[0] else NULL, &times[0] if times.shape[0] else NULL, powers,
-                                    limit, max_places, &behind)
+                                    &ratings[0] if ratings.shape[0] else NULL, &times[0] if times.shape[0] else NULL,
+                                    powers, limit, max_places, &behind)
         at += behind
         while at < end and status == 0:
             if row == most:

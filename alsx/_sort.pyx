@@ -105,7 +105,7 @@ def mark_ids(
 cdef struct order_job:
     Py_ssize_t n, n_parts
     ids_t user, item
-    int64_t disorders[3]            # entries that are no higher pair, no lower pair and no higher user than the one before
+    int64_t disorders[3]            # entries that repeat a pair, whose item falls, whose user falls
 
 
 cdef void order_task(void *context, Py_ssize_t part, void *work) noexcept nogil:
@@ -142,7 +142,7 @@ def sorted_state(
     const int32_t[::1] item_table,  # IN  (item_span,)
     int n_parts,
 ):
-    """3 where entries ascend by user and within a user by item, without repeats; 2 with repeats, 1 where by user alone, else 0."""
+    """3 where entries ascend by user and within a user by item; 2 with repeats, 1 where by user alone, else 0."""
     cdef order_job job
     if user_raw.shape[0] == 0:
         return 3

@@ -7,8 +7,11 @@ RATINGS.csv is MovieLens' own, or that of an archive by make_ml32m.py, unpacked;
 gzip, zstd, Parquet, a folder of Parquet files. PATH is a Python with the pandas, polars and pyarrow to compare with (default:
 this one). The processes take turns; the first round is not counted. "read" is `alsx.Ratings(FILE)` alone; Arrow reads the three
 columns that are needed, pandas and polars all four, as people call them. Ratios are those of polars' read_csv in the same round.
+scikit-learn imports pandas where it is installed, which takes a quarter of the time of all imports: run it by a Python that has
+what `pip install alsx` installs, with PATH for the others.
 """
 
+import os
 import statistics
 import subprocess
 import sys
@@ -37,8 +40,12 @@ PEAK = "; print([line.split()[1] for line in open('/proc/self/status') if line.s
 
 def run(python, code, *arguments):
     """Seconds of a whole process, its peak memory in MB, and the seconds of the iterations of a fit."""
+    # The round that is not counted leaves compiled modules behind, as an installation does.
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     start = time.perf_counter()
-    out = subprocess.run([python, "-c", code + PEAK, *map(str, arguments)], capture_output=True, text=True, check=False)
+    out = subprocess.run(
+        [python, "-c", code + PEAK, *map(str, arguments)], capture_output=True, text=True, check=False, env=environment
+    )
     seconds = time.perf_counter() - start
     if out.returncode:
         sys.exit(out.stderr)

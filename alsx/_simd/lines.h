@@ -100,12 +100,15 @@ static inline int alsx_find_ends(
     return count;
 }
 
-/* Whether the strip's carriage returns all stand before a line break. */
+/* Whether the strip has neither '"' nor 0, and all of its carriage returns stand before a line break. */
 static inline int alsx_returns_end_lines(const unsigned char *text, uint32_t begin) {
-    uint32_t p;
-    for (p = begin; p < begin + ALSX_STRIP; p++)
-        if (text[p] == '"' || text[p] == 0 || (text[p] == '\r' && text[p + 1] != '\n')) return 0;
-    return 1;
+    const unsigned char *p = text + begin;
+    unsigned char wrong = 0;
+    int i;
+    /* Without a branch, so that compilers take many at once. */
+    for (i = 0; i < ALSX_STRIP; i++)
+        wrong |= (unsigned char)((p[i] == '"') | (p[i] == 0) | ((p[i] == '\r') & (p[i + 1] != '\n')));
+    return !wrong;
 }
 
 /* The number of 1 to 8 digits that is the `length` characters from p on, where 8 can be read: returns whether they are digits. */

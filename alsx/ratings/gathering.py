@@ -605,4 +605,5 @@ def from_folder(
     return RawRatings(
         users, items, whole.values, whole.weights, whole.times, gathered.limits,
         (gathered.users.name, gathered.items.name), whole.place, gathered.source.name,
+        own=True,
     )  # fmt: skip
