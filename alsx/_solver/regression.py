@@ -36,8 +36,8 @@ MAX_EXACT_FEATURES = 1500
 # Entries of a sparse matrix that NumPy works on at a time.
 CHUNK_ENTRIES = 2**22
 
-# Columns that a step takes at a time: the tables that it works on are so much smaller. With 32 of them, more passes over the ratings
-# cost a tenth of an iteration at k = 64 (benchmarks/NOTES.md).
+# Columns that a step takes at a time: the tables that it works on are so much smaller. With 32 of them, more passes over the
+# ratings cost a tenth of an iteration at k = 64 (benchmarks/NOTES.md).
 STEP_COLUMNS = 64
 
 # Below this share of the product of two lengths, two directions count as parallel and the step is taken along one.
