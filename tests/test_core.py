@@ -208,6 +208,20 @@ def test_draws(simd, dtype, k, full):
     np.testing.assert_allclose(loss[:, 0], errors, atol=4 * TOLERANCE[dtype] * errors.max())
 
 
+def test_draws_of_rows_without_a_solution(simd, dtype):
+    # Rows that are drawn together with those that have none are drawn as by themselves.
+    problem = Problem(8, dtype, counts=(3, 40, 0, 50, 60, 8, 70))
+    changes = {"precision": kernel_precision(np.zeros((9, 9)), problem.dtype), "noise": 0.5}
+    failed, out, loss = problem.solve(starts=(0, 7), order=np.arange(7, dtype=np.int32), **changes)
+    assert failed == 3
+    singular = np.array([True, False, True, False, False, True, False])
+    np.testing.assert_array_equal(np.isnan(loss).all(1), singular)
+    assert (out[singular] == 7).all()
+    _, alone, losses = problem.solve(starts=range(8), order=np.arange(7, dtype=np.int32), **changes)
+    np.testing.assert_array_equal(out[~singular], alone[~singular])
+    np.testing.assert_array_equal(loss[~singular], losses[~singular])
+
+
 def a_base(problem, seed=7):
     """Rows that are missing from every row, their weights and targets, and what they add up to as kernels read it."""
     rng, k = np.random.default_rng(seed), problem.k
