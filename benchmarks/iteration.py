@@ -16,8 +16,8 @@ FactorALS, with learned prior means and without; --history compares half-sweeps 
 fit, which keeps the loss and RMSE, and with one that also predicts the held-out part after each iteration; --rank compares
 with iterations of RankALS, whose loss counts missing pairs too. --feedback=implicit takes ratings for counts of implicit feedback,
 which is implicit's own job; ours is then RankALS. Ours and the
-others' iterations alternate over the rounds; figures are medians, the ratio is the median of the rounds' own ratios. --learned prints
-the ratio of the mean seconds too, since prior means take a step in a part of the iterations.
+others' iterations alternate over the rounds; figures are medians, the ratio is the median of the rounds' own ratios. --learned
+prints the ratio of the mean seconds too, since prior means take a step in a part of the iterations.
 """
 
 import functools

@@ -262,7 +262,8 @@ class PriorRegression:
     @property
     def step(self) -> Array:
         """Scratch of the shape of W, (f, width)."""
-        return self.scratch.table("step", *self.coefficients.shape, self.coefficients.dtype)
+        f, width = self.coefficients.shape
+        return self.scratch.table("step", f, width, self.coefficients.dtype)
 
     @property
     def change(self) -> Array:
