@@ -13,7 +13,7 @@ import scipy.stats
 from conftest import LEVELS, TOLERANCE
 
 from alsx import _core, _regression
-from alsx._solver.regression import SparseOperator
+from alsx._solver.regression import SparseOperator, packed_width
 from alsx._solver.rows import KernelRows, RowBase
 from alsx._solver.rows import packed_width as covariance_width
 from alsx._solver.tables import aligned, factor_table, kernel_precision, workspace
@@ -206,6 +206,20 @@ def test_draws(simd, dtype, k, full):
         errors[row] = ((t - z @ expected[row]) ** 2).sum()
     np.testing.assert_allclose(out, expected, atol=2 * TOLERANCE[dtype] * np.abs(expected).max())
     np.testing.assert_allclose(loss[:, 0], errors, atol=4 * TOLERANCE[dtype] * errors.max())
+
+
+def test_draws_of_rows_without_a_solution(simd, dtype):
+    # Rows that are drawn together with those that have none are drawn as by themselves.
+    problem = Problem(8, dtype, counts=(3, 40, 0, 50, 60, 8, 70))
+    changes = {"precision": kernel_precision(np.zeros((9, 9)), problem.dtype), "noise": 0.5}
+    failed, out, loss = problem.solve(starts=(0, 7), order=np.arange(7, dtype=np.int32), **changes)
+    assert failed == 3
+    singular = np.array([True, False, True, False, False, True, False])
+    np.testing.assert_array_equal(np.isnan(loss).all(1), singular)
+    assert (out[singular] == 7).all()
+    _, alone, losses = problem.solve(starts=range(8), order=np.arange(7, dtype=np.int32), **changes)
+    np.testing.assert_array_equal(out[~singular], alone[~singular])
+    np.testing.assert_array_equal(loss[~singular], losses[~singular])
 
 
 def a_base(problem, seed=7):
@@ -555,21 +569,13 @@ def test_what_conjugate_gradients_need_of_tables(dtype):
     np.testing.assert_allclose(total[:, :21], sums, rtol=1e-5, atol=1e-5)
 
 
-def packed_width(columns, dtype):
-    return (
-        columns
-        if np.dtype(dtype) == np.float64
-        else -(-columns // _regression.PACKED_COLUMNS) * _regression.PACKED_COLUMNS // 2
-    )
-
-
 def step_work(n_threads, columns, dtype):
     blocks = -(-columns // _regression.PACKED_COLUMNS)
     return workspace(n_threads, _regression.STEP_WORK_ROWS * blocks * _regression.PACKED_COLUMNS, np.dtype(dtype))
 
 
 def of_packed(packed, columns, dtype):
-    return packed[:, :columns] if np.dtype(dtype) == np.float64 else reference.unpacked(packed, columns)
+    return packed[:, :columns] if np.dtype(dtype) == np.float64 or columns == 1 else reference.unpacked(packed, columns)
 
 
 def random_table(rng, n, k, dtype):
@@ -599,7 +605,9 @@ def test_steps_of_regressions(simd, dtype, k, weighted):
     for n_threads in (1, 3):
         work = step_work(n_threads, columns, dtype)
         work[:] = np.nan
-        residuals, steps = (aligned(length, packed_width(columns, dtype), np.dtype(dtype)) for length in (n, f))
+        residuals, steps = (
+            aligned(length, packed_width(columns, np.dtype(dtype)), np.dtype(dtype)) for length in (n, f)
+        )
         residuals[:] = steps[:] = np.nan
         change, coefficients_after, last_after = means.copy(), coefficients.copy(), last.copy()
         _regression.packed_difference(rows, means, scale, columns, work, residuals)

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from alsx import FactorALS
+from alsx._solver.regression import STEP_COLUMNS, column_blocks
 from alsx._solver.rows import RowBase, RowPrior, RowSystems, SingularRowError
-from alsx._solver.tables import factor_table, kernel_table, row_scales, row_width
+from alsx._solver.tables import factor_table, kernel_table, row_scales, row_width, solve_tasks
 from alsx.datasets import make_ratings
 from alsx.ratings import CSR
 
@@ -132,3 +133,26 @@ def test_tables_have_one_width_wherever_they_come_from(dtype):
             assert again.shape == table.shape
             assert again.ctypes.data % 64 == 0
             np.testing.assert_array_equal(again[:, : k + 1], table[:, : k + 1])
+
+
+@pytest.mark.parametrize(
+    ("n_rows", "rows_a_task", "least"), [(943, 128, 8), (943, 128, 16), (20, 128, 8), (9000, 128, 8), (1, 4, 1)]
+)
+def test_joined_tasks_hold_the_same_rows(n_rows, rows_a_task, least):
+    counts = np.random.default_rng(0).geometric(0.02, n_rows)
+    tasks = solve_tasks(counts, 20)
+    joined = tasks.of_rows(rows_a_task, least)
+    np.testing.assert_array_equal(joined.order, tasks.order)
+    assert set(joined.starts) <= set(tasks.starts)
+    assert joined.starts[[0, -1]].tolist() == [0, n_rows]
+    n_joined = len(joined.starts) - 1
+    assert n_joined >= min(least, len(tasks.starts) - 1)
+    # No more of them than rows for so many, but where that would leave too few.
+    assert n_joined <= max(2 * n_rows / rows_a_task, 2 * least)
+
+
+@pytest.mark.parametrize("columns", [1, 2, 21, 32, 33, 64, 65, 66, 97, 129, 201])
+def test_a_step_takes_every_column_once(columns):
+    blocks = column_blocks(columns)
+    assert [c for part in blocks for c in range(part.start, part.stop)] == list(range(columns))
+    assert max(part.stop - part.start for part in blocks) <= STEP_COLUMNS

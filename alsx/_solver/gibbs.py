@@ -198,9 +198,9 @@ class CoefficientSampler:
         With V = W - ridge^-1/2 E' they are (F'F + ridge) V = F'(X - m + E - F ridge^-1/2 E'), the ridge regression of a table
         on F, whose means F W are known: the steps are those of a fit.
         """
-        regression, shape = self.regression, self.regression.coefficients.shape
-        target = regression.scratch.table("target", *rows.shape, rows.dtype)
-        noise = regression.scratch.table("noise", *shape, rows.dtype)
+        regression, (f, width) = self.regression, self.regression.coefficients.shape
+        target = regression.scratch.table("target", len(rows), rows.shape[1], rows.dtype)
+        noise = regression.scratch.table("noise", f, width, rows.dtype)
         self._add_noise(rows, -common_mean, root, target)
         self._add_noise(rows[:0], np.zeros(len(common_mean)), root / np.sqrt(regression.ridge), noise)
         self._add(-1.0, noise)  # V from W

@@ -13,6 +13,7 @@ twice, and one of weight 0 is none.
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import Any, NamedTuple
 
@@ -22,7 +23,7 @@ import scipy.sparse
 import scipy.sparse.linalg
 from numpy.typing import NDArray
 
-from alsx import _regression
+from alsx import _core, _regression
 from alsx._solver.tables import Tasks, aligned, equal_tasks, workspace
 from alsx.ratings import CSR
 
@@ -34,6 +35,10 @@ MAX_EXACT_FEATURES = 1500
 
 # Entries of a sparse matrix that NumPy works on at a time.
 CHUNK_ENTRIES = 2**22
+
+# Columns that a step takes at a time: the tables that it works on are so much smaller. With 32 of them, more passes over the
+# ratings cost a tenth of an iteration at k = 64 (benchmarks/NOTES.md).
+STEP_COLUMNS = 64
 
 # Below this share of the product of two lengths, two directions count as parallel and the step is taken along one.
 MIN_INDEPENDENT_SHARE = 1e-6
@@ -123,12 +128,19 @@ class Scratch:
             self._buffers[name] = aligned(1, size, dtype)
         return self._buffers[name][0, :size].reshape(n_rows, width)
 
-    def packed(self, name: str, n_rows: int, columns: int, dtype: np.dtype[Any]) -> Array:
-        """Return a packed table of so many columns; see ``_regression.pyx``."""
-        if dtype == np.float64:
-            return self.table(name, n_rows, columns, dtype)
-        blocks = -(-columns // _regression.PACKED_COLUMNS)
-        return self.table(name, n_rows, blocks * _regression.PACKED_COLUMNS // 2, dtype)
+
+def packed_width(columns: int, dtype: np.dtype[Any]) -> int:
+    """Return how many reals a packed row of so many columns takes; see ``_regression.pyx``."""
+    if dtype == np.float64 or columns == 1:
+        return columns
+    return -(-columns // _regression.PACKED_COLUMNS) * _regression.PACKED_COLUMNS // 2
+
+
+def column_blocks(columns: int) -> list[slice]:
+    """Return the columns that a step takes at a time: up to `STEP_COLUMNS`, a single one behind whole packed blocks by itself."""
+    last = columns - 1 if columns % _regression.PACKED_COLUMNS == 1 else columns
+    starts = [*range(0, last, STEP_COLUMNS), *range(last, columns)]
+    return [slice(*pair) for pair in itertools.pairwise([*starts, columns])]
 
 
 class Evidence(NamedTuple):
@@ -250,7 +262,8 @@ class PriorRegression:
     @property
     def step(self) -> Array:
         """Scratch of the shape of W, (f, width)."""
-        return self.scratch.table("step", *self.coefficients.shape, self.coefficients.dtype)
+        f, width = self.coefficients.shape
+        return self.scratch.table("step", f, width, self.coefficients.dtype)
 
     @property
     def change(self) -> Array:
@@ -339,8 +352,7 @@ class PriorRegression:
     def _two_direction_step(self, table: Array, means: Array, n_threads: int, evidence: Evidence | None) -> None:
         """Step in the plane of the preconditioned slope and the last direction, some columns after the others."""
         evidence = Evidence.unlimited(len(means), self.columns) if evidence is None else evidence
-        for first in range(0, self.columns, _regression.PACKED_COLUMNS):
-            part = slice(first, min(first + _regression.PACKED_COLUMNS, self.columns))
+        for part in column_blocks(self.columns):
             self._step_of_columns(part, table, means, n_threads, evidence)
 
     def _step_of_columns(self, part: slice, table: Array, means: Array, n_threads: int, evidence: Evidence) -> None:
@@ -353,11 +365,13 @@ class PriorRegression:
             means.dtype,
         )
         scratch, forward, backward = self.scratch, self.forward, self.backward
-        change = scratch.table("change", n, _regression.PACKED_COLUMNS, dtype)
-        # The residuals have been read when the change is written in their place, which takes twice as much.
-        residuals = scratch.packed("change", n, columns, dtype)
-        steps = scratch.packed("steps", f, columns, dtype)
-        work = workspace(n_threads, _regression.STEP_WORK_ROWS * _regression.PACKED_COLUMNS, dtype)
+        width, step_width = -(-columns // _core.PAD) * _core.PAD, packed_width(columns, dtype)
+        room = scratch.table("change", 1, n * width + f * step_width, dtype)[0]
+        change, steps = room[: n * width].reshape(n, width), room[n * width :].reshape(f, step_width)
+        # The residuals have been read when the change is written in their place.
+        residuals = room[: n * step_width].reshape(n, step_width)
+        blocks = -(-columns // _regression.PACKED_COLUMNS)
+        work = workspace(n_threads, _regression.STEP_WORK_ROWS * blocks * _regression.PACKED_COLUMNS, dtype)
         _regression.packed_difference(table, means, self.row_scale * self.factor, columns, work, residuals, first)
         sums = np.zeros((len(backward.tasks.starts) - 1, 5, columns))
         _regression.packed_direction(

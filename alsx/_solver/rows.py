@@ -301,7 +301,7 @@ class RowSystems:
         out = np.zeros((len(self), width, width))
         _core.gram_rows(self._kernel_rows(), work, out)
         total = out.sum(axis=0)
-        return np.where(np.tri(width, dtype=bool), total, total.T)
+        return np.asarray(np.where(np.tri(width, dtype=bool), total, total.T))
 
     def quadratic_forms(
         self,
