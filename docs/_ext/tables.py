@@ -4,8 +4,8 @@
 ``<!-- end of table -->``; a test fails where one is not what its file says. The files are
 ``accuracy.csv`` (`benchmarks/accuracy.py --out`), ``time.csv`` (`benchmarks/time.py --out`), ``ranking.csv``
 (`benchmarks/ranking.py --out`), ``uncertainty.csv`` (`benchmarks/uncertainty.py --out`), ``growth.csv``
-(`benchmarks/growth.py --out`) and ``cluster.csv`` (`benchmarks/dask_cluster.py cluster`). The public names of modules, on the page
-of the reference, are put there in the same way.
+(`benchmarks/growth.py --out`), ``cluster.csv`` (`benchmarks/dask_cluster.py cluster`) and ``speed.csv``, which is kept by hand: what
+the programs that it names printed. The public names of modules, on the page of the reference, are put there in the same way.
 """
 
 from __future__ import annotations
@@ -19,7 +19,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 DOCS = Path(__file__).parents[1]
-FILES = [DOCS.parent / "README.md", DOCS / "accuracy.md", DOCS / "speed.md", DOCS / "reference.md", DOCS / "cluster.md"]
+FILES = [
+    *(DOCS.parent / name for name in ("README.md", "benchmarks/README.md")),
+    *(DOCS / name for name in ("accuracy.md", "speed.md", "reference.md", "cluster.md")),
+]
 MARKED = re.compile(r"(<!-- table ([\w-]+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
 
 HUNDRED, SMALL = "ml-100k, u1 to u5", "ml-latest-small, 90/10, 3 seeds"
@@ -255,6 +258,19 @@ def in_short() -> str:
     )
 
 
+def speed(*, in_readme: bool) -> str:
+    """Return what takes how long beside others: for README in short, for the benchmarks with the programs."""
+    rows = rows_of("speed.csv")
+    if in_readme:
+        return table(
+            ["", "alsx", "beside"], [[row["what"], row["alsx"], row["beside"]] for row in rows if row["in_readme"]]
+        )
+    return table(
+        ["", "program", "alsx", "beside"],
+        [[row["what"], f"`{row['program']}`", row["alsx"], row["beside"]] for row in rows],
+    )
+
+
 def growth() -> str:
     """Return how seconds and memory grow with the number of ratings and with the rank."""
     rows = sorted(rows_of("growth.csv"), key=lambda row: (int(row["ratings"]), int(row["k"]), int(row["threads"])))
@@ -302,6 +318,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "lists-by-time": lists_by_time,
     "lists-of-new-users": lists_of_new_users,
     "in-short": in_short,
+    "speed": functools.partial(speed, in_readme=False),
+    "speed-in-short": functools.partial(speed, in_readme=True),
     "growth": growth,
     "cluster": cluster,
     **{
