@@ -127,7 +127,8 @@ def column_products(
     cdef tables_job job
     if x.shape[0] == 0:
         return
-    job = tables_job(x.shape[0], x.shape[1], columns, 0, 0, &x[0, 0], &y[0, 0], &row_scale[0], NULL, NULL, &out[0, 0], NULL)
+    job = tables_job(
+        x.shape[0], x.shape[1], columns, 0, 0, &x[0, 0], &y[0, 0], &row_scale[0], NULL, NULL, &out[0, 0], NULL)
     with nogil:
         n_threads = threads_for(x.shape[0] * columns / ENTRIES_PER_NS, n_threads)
         share(products_task[floating], &job, chunks(x.shape[0]), n_threads, <floating *>NULL, 0)
@@ -161,7 +162,8 @@ def scaled_difference(
     cdef tables_job job
     if x.shape[0] == 0:
         return
-    job = tables_job(x.shape[0], x.shape[1], columns, 0, 0, &x[0, 0], &y[0, 0], &row_scale[0], NULL, NULL, &out[0, 0], NULL)
+    job = tables_job(
+        x.shape[0], x.shape[1], columns, 0, 0, &x[0, 0], &y[0, 0], &row_scale[0], NULL, NULL, &out[0, 0], NULL)
     with nogil:
         n_threads = threads_for(x.shape[0] * columns / ENTRIES_PER_NS, n_threads)
         share(difference_task[floating], &job, chunks(x.shape[0]), n_threads, <floating *>NULL, 0)

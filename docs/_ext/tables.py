@@ -4,7 +4,7 @@
 ``<!-- end of table -->``; a test fails where one is not what its file says. The files are
 ``accuracy.csv`` (`benchmarks/accuracy.py --out`), ``time.csv`` (`benchmarks/time.py --out`), ``ranking.csv``
 (`benchmarks/ranking.py --out`), ``uncertainty.csv`` (`benchmarks/uncertainty.py --out`), ``growth.csv``
-(`benchmarks/growth.py --out`), ``cluster.csv`` (`benchmarks/dask_cluster.py cluster`) and ``speed.csv``, which is kept by hand: what
+(`benchmarks/growth.py --out`), ``cluster.csv`` (`benchmarks/dask_cluster.py cluster`) and ``speed.csv``, kept by hand: what
 the programs that it names printed. The public names of modules, on the page of the reference, are put there in the same way.
 """
 
