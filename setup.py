@@ -138,8 +138,6 @@ class BuildExt(build_ext):
         args = ["-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast", "-pthread"]
         if SANITIZE:
             sanitizers = [f"-fsanitize={SANITIZERS}", "-fno-sanitize-recover=undefined"]
-            # What these two find, the address sanitizer finds too; with them gcc takes ten times as long for the kernels.
-            sanitizers += [] if SANITIZERS == "thread" else ["-fno-sanitize=null,pointer-overflow"]
             return [*args, "-O1", "-g", "-fno-omit-frame-pointer", *sanitizers], ["-pthread", *sanitizers]
         if DEBUG:
             return [*args, "-O1", "-g"], ["-pthread"]

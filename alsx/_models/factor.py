@@ -58,7 +58,7 @@ class FactorALS(PenalisedFactors):
         Exponent of a row's number of ratings that multiplies both: 0 is constant, 1 "weighted-lambda" regularisation.
     implicit_features : {"both", "user", "item"} or None, default="both"
         Whose prior means are learned from rated-item sets. By default those of both, since that lowers the test RMSE on MovieLens
-        100k from 0.910 to 0.877 and on latest-small from 0.835 to 0.800. An iteration takes 1.4 (k = 20) and 1.15 (k = 64) times
+        100k from 0.910 to 0.877 and on latest-small from 0.835 to 0.800. An iteration takes 1.4 (k = 20) and 1.1 (k = 64) times
         as long on MovieLens 32M's shape (``benchmarks/README.md``). Where rated-item sets are not informative, as among simulated
         ratings, the RMSE rises by up to 1.3 %.
     reg_implicit : float or pair of floats (users, items), default=(5.0, 2.5)
