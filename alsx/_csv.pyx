@@ -145,6 +145,20 @@ cdef inline bint usual_integer(
     return alsx_usual_integer(text + begin, length, value) or integer(text + begin, value) == text + begin + length
 
 
+cdef inline bint usual_id(
+    const unsigned char *text, const uint32_t *ends, Py_ssize_t column, id_t *code
+) noexcept nogil:
+    """Whether a column of a line is an integer that ids can hold."""
+    cdef int64_t value = 0
+    if not usual_integer(text, ends, column, &value):
+        return False
+    if id_t is int32_t:
+        if value != <int32_t>value:
+            return False
+    code[0] = <id_t>value
+    return True
+
+
 cdef Py_ssize_t parse_usual_lines(
     const unsigned char *text, Py_ssize_t size, unsigned char delimiter, columns_t columns, Py_ssize_t most,
     id_t *users, id_t *items, real_t *ratings, int64_t *times, const real_t *powers, int64_t limit, int max_places,
@@ -166,7 +180,7 @@ cdef Py_ssize_t parse_usual_lines(
         int count = 0, first, places = 0
         Py_ssize_t row = 0, n_rows = 0, column, last = columns.last
         uint64_t odd = 0
-        int64_t value = 0, digits = 0, n_lines = 0
+        int64_t digits = 0, n_lines = 0
         const unsigned char *at
         unsigned char a, b
         bint has_returns = False
@@ -208,18 +222,10 @@ cdef Py_ssize_t parse_usual_lines(
                     ratings[row] = <real_t>digits / powers[places]
             if columns.time >= 0 and not usual_integer(text, ends, columns.time, &times[row]):
                 return n_rows
-            if not usual_integer(text, ends, columns.user, &value):
+            if not usual_id(text, ends, columns.user, &users[row]):
                 return n_rows
-            if id_t is int32_t:
-                if value != <int32_t>value:
-                    return n_rows
-            users[row] = <id_t>value
-            if not usual_integer(text, ends, columns.item, &value):
+            if not usual_id(text, ends, columns.item, &items[row]):
                 return n_rows
-            if id_t is int32_t:
-                if value != <int32_t>value:
-                    return n_rows
-            items[row] = <id_t>value
             if has_returns:
                 ends[last] = line_end
             row += 1

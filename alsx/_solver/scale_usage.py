@@ -74,7 +74,7 @@ def tilted(probabilities: Floats, log_weights: Floats, levels: Floats, tolerance
     tolerance : float
         How near the means are, per range of the levels.
     """
-    x = (levels - levels[0]) / (levels[-1] - levels[0])
+    x = _in_range(levels)
     mean = probabilities @ x
     # Probabilities of 0 stay 0.
     with np.errstate(divide="ignore"):
@@ -174,6 +174,11 @@ def learn_scale_usage(
     return np.vstack([weights, common])
 
 
+def _in_range(levels: Floats) -> Floats:
+    """Return ascending levels from 0 to 1."""
+    return np.asarray((levels - levels[0]) / (levels[-1] - levels[0]))
+
+
 def _blocks_of_users(indptr: NDArray[np.int64]) -> list[tuple[int, int]]:
     """Return ranges of users, each with about `BLOCK` ratings."""
     cuts = np.unique(np.searchsorted(indptr, np.arange(0, int(indptr[-1]) + BLOCK, BLOCK)))
@@ -194,7 +199,7 @@ def _derivatives(probabilities: Floats, log_weights: Floats, codes: Array, level
         the sum and the mean of a distribution, is projected out.
     """
     q = tilted(probabilities, log_weights, levels, 1e-6)
-    x = (levels - levels[0]) / (levels[-1] - levels[0])
+    x = _in_range(levels)
     mean = q @ x
     away = x - mean[:, None]
     variance = np.maximum((q * away**2).sum(axis=1), 1e-12)

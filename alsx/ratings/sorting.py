@@ -403,7 +403,7 @@ def is_present(raw: Array, low: int, span: int, n_threads: int) -> npt.NDArray[n
 def sorted_state(users: Codes, items: Codes, n_threads: int) -> int:
     """Return `STRICTLY` where entries ascend by user and then by item, `BY_PAIR` with repeats, 1 where by user alone, or 0."""
     u, i = _raw_pairs(users, items)
-    return int(_sort.sorted_state(*u, *i, max(1, min(n_threads, len(users.raw) // MIN_PART_ENTRIES))))
+    return int(_sort.sorted_state(*u, *i, _n_parts(len(users.raw), 1, n_threads)))
 
 
 def sort_entries(
